@@ -1,0 +1,443 @@
+"""One TOML file plus environment overrides → one frozen Config, or a ConfigError that names the key and the fix.
+
+The only reader of either. Every key's ``description`` gives its unit and its reason; ``config/defaults.toml`` is checked
+against them. An environment variable ``RECORDING_GATEWAY__SERVER__PORT`` overrides ``[server] port``; a list or a
+table is given as JSON. ``RECORDING_GATEWAY_CONFIG`` names the file.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings.exceptions import SettingsError
+
+ENV_PREFIX = "RECORDING_GATEWAY__"
+ENV_FILE = "RECORDING_GATEWAY_CONFIG"
+SURFACES = ("native", "yotel")
+"""The surfaces that can be mounted."""
+
+
+class ConfigError(Exception):
+    """The configuration is refused. ``problems`` are lines of ``key: what is wrong, and what to do``."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, Field(ge=1)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Network = IPv4Network | IPv6Network
+
+
+def _base_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("give an absolute http or https URL without query or fragment")
+    return url.rstrip("/")
+
+
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+
+
+class Section(BaseModel):
+    """A table of the file. Unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Server(Section):
+    """The listener towards clients."""
+
+    host: str = Field("127.0.0.1", description="address to bind; loopback unless you say otherwise")
+    port: Port = Field(8080, description="TCP port; 0 takes a free one")
+    public_url: BaseUrl | None = Field(
+        None,
+        description="base of every link the gateway emits, as clients reach it; a request's own Host is never used."
+        " Unset: http://host:port",
+    )
+    trusted_proxies: tuple[Network, ...] = Field(
+        (), description="networks whose X-Forwarded-For, -Proto and X-Request-Id are believed; none unless you say so"
+    )
+    backlog: Count = Field(1024, description="connections the kernel queues before accept")
+    header_timeout_s: Seconds = Field(10, description="seconds a client has to send a whole request head")
+    keepalive_s: Seconds = Field(75, description="seconds an idle connection is kept; longer than the proxy's in front")
+    write_stall_s: Seconds = Field(60, description="seconds a reader may take no byte at all before it is cut off")
+    max_header_bytes: Bytes = Field(8190, description="bytes of one header line, and of the request line")
+    max_body_bytes: Bytes = Field(1_048_576, description="bytes of a request body")
+    drain_delay_s: float = Field(
+        5, ge=0, description="seconds between failing readiness and closing the listener, for balancers to notice"
+    )
+    drain_s: Seconds = Field(60, description="seconds that downloads in flight get to complete at shutdown")
+    flush_s: Seconds = Field(
+        10, description="seconds the audit gets to reach Postgres at shutdown; the rest stays journalled"
+    )
+
+
+class Mount(Section):
+    """Where one surface stands: by host, by path prefix, or both."""
+
+    surface: str = Field(description="one of: " + ", ".join(SURFACES))
+    prefix: str = Field("/", description="path prefix, / for the root")
+    host: str | None = Field(
+        None, description="host name this mount answers on; unset: any host that no other mount names"
+    )
+    public_url: BaseUrl | None = Field(
+        None, description="base of the links this mount emits; unset: server.public_url and the prefix"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.surface not in SURFACES:
+            raise ValueError(f"no surface is called {self.surface!r}; there are {', '.join(SURFACES)}")
+        if not self.prefix.startswith("/") or "//" in self.prefix or "{" in self.prefix:
+            raise ValueError(f"prefix {self.prefix!r} must start with one slash and hold plain segments")
+        return self
+
+
+def _default_mounts() -> tuple[Mount, ...]:
+    named = [name for name in SURFACES if name != "native"]
+    return (
+        Mount(surface="native"),
+        *(Mount(surface=name, prefix=f"/{name}") for name in named),
+        *(Mount(surface=name, host=f"{name}.localhost") for name in named),
+    )
+
+
+class Database(Section):
+    """Postgres: the catalog and the audit's last home."""
+
+    url: SecretStr = Field(
+        SecretStr("postgresql:///recording_gateway"), description="postgresql:// URL the service connects with"
+    )
+    migrate_url: SecretStr | None = Field(
+        None, description="URL of the owner that migrations run as; unset: url. Keep the two apart in production"
+    )
+    role: str | None = Field(
+        "recording_gateway",
+        description="role every service connection takes on, made by the migrations: it can append to the audit and"
+        " not change it; unset: the login's own",
+    )
+    pool_min: Count = Field(2, description="connections kept open")
+    pool_max: Count = Field(10, description="connections at most, per process")
+    connect_s: Seconds = Field(3, description="seconds to connect before Postgres counts as away")
+    query_s: Seconds = Field(3, description="seconds for one catalog query before Postgres counts as away")
+
+
+class Catalog(Section):
+    """The in-process cache of resolved ids and credentials."""
+
+    cache_entries: Count = Field(100_000, description="call ids held in memory; about 2 KB each")
+    cache_ttl_s: Seconds = Field(60, description="seconds an entry is believed without asking, beside NOTIFY")
+    stale_s: float = Field(
+        600, ge=0, description="seconds that cached ids and credentials go on being served while Postgres is away"
+    )
+    key_cache_entries: Count = Field(10_000, description="API keys held in memory")
+
+
+class S3Store(Section):
+    """An S3 bucket, or any endpoint that speaks S3."""
+
+    kind: Literal["s3"]
+    bucket: str = Field(description="bucket name", min_length=3)
+    region: str = Field("us-east-1", description="region that signatures name")
+    endpoint: BaseUrl | None = Field(None, description="URL of an S3-compatible server; unset: AWS")
+    addressing: Literal["auto", "path", "virtual"] = Field(
+        "auto", description="bucket in the path or in the host name; auto: path where an endpoint is given"
+    )
+    access_key_id: SecretStr | None = Field(None, description="static credentials; unset: the instance's own chain")
+    secret_access_key: SecretStr | None = Field(None, description="goes with access_key_id")
+    session_token: SecretStr | None = Field(None, description="goes with temporary static credentials")
+    public_endpoint: BaseUrl | None = Field(
+        None, description="endpoint that signed URLs name, where clients reach the store by another name"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError(
+                "access_key_id and secret_access_key go together; give both, or neither for the instance's"
+            )
+        return self
+
+
+class GcsStore(Section):
+    """A Google Cloud Storage bucket."""
+
+    kind: Literal["gcs"]
+    bucket: str = Field(description="bucket name", min_length=3)
+    service_account_file: Path | None = Field(
+        None, description="JSON key file; unset: the instance's own identity. Signed URLs need the file"
+    )
+    endpoint: BaseUrl | None = Field(None, description="URL of an emulator, asked without credentials; unset: Google")
+
+
+class DiskStore(Section):
+    """A folder on this machine. Nothing outside it is ever opened."""
+
+    kind: Literal["disk"]
+    root: Path = Field(description="folder that holds the recordings; must exist")
+
+
+AnyStore = Annotated[S3Store | GcsStore | DiskStore, Field(discriminator="kind")]
+
+
+class Origin(Section):
+    """Reading from stores."""
+
+    connect_s: Seconds = Field(3, description="seconds to connect to a store")
+    first_byte_s: Seconds = Field(10, description="seconds from asking a store to its answer's first byte")
+    progress_s: Seconds = Field(
+        15, description="seconds a store may send nothing in the middle of a body before it counts as broken"
+    )
+    resumes: int = Field(
+        3, ge=0, description="times a broken body is taken up again at the same version before the client is cut off"
+    )
+    connections: Count = Field(1024, description="connections per store, one per stream")
+    sign_reuse_s: Seconds = Field(300, description="seconds a read URL signed for an object serves all of its ranges")
+
+
+class Audit(Section):
+    """The journal on this machine, and its way to Postgres."""
+
+    journal_dir: Path = Field(
+        Path("/var/lib/recording-gateway/journal"), description="folder for journals, on a disk that survives a crash"
+    )
+    journal_bytes: Bytes = Field(
+        1_073_741_824, description="bytes of journal not yet in Postgres beyond which the answer is 503"
+    )
+    segment_bytes: Bytes = Field(
+        16_777_216, description="bytes of one journal file; it is deleted once Postgres has all of it"
+    )
+    gather_ms: float = Field(
+        0, ge=0, description="milliseconds a commit waits for others to join; 0 batches only what is there"
+    )
+    commit_s: Seconds = Field(5, description="seconds a record may wait for the disk before the answer is 503")
+    batch: Count = Field(1000, description="records sent to Postgres at once")
+    ship_interval_ms: float = Field(
+        100, gt=0, description="milliseconds between shipments when there is little to ship"
+    )
+    retry_max_s: Seconds = Field(15, description="seconds between tries at most while Postgres is away")
+    adopt_interval_s: Seconds = Field(15, description="seconds between looks for journals of dead processes")
+    partitions_ahead: Count = Field(3, description="months of partitions made ahead of need")
+    session_idle_s: Seconds = Field(
+        300, description="seconds of silence after which a listener's next request is another playback"
+    )
+
+
+class Keys(Section):
+    """API keys."""
+
+    prefixes: tuple[str, ...] = Field(
+        ("rg_live", "yt_live"),
+        min_length=1,
+        description="recognisable key prefixes; the first is what `keys create` uses",
+    )
+
+
+class Issuer(Section):
+    """One issuer of JWTs. Exactly one of jwks_url, public_key_file and secret."""
+
+    issuer: str = Field(description="required value of iss")
+    audience: str = Field(description="required value of aud")
+    algorithms: tuple[Literal["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512"], ...] = (
+        Field(("RS256",), min_length=1, description="accepted algorithms; HS and RS/ES never together")
+    )
+    jwks_url: BaseUrl | None = Field(None, description="where the issuer publishes its keys")
+    public_key_file: Path | None = Field(None, description="PEM file of the issuer's public key")
+    secret: SecretStr | None = Field(None, description="shared secret for HS*, at least 32 bytes")
+    required: tuple[str, ...] = Field(
+        ("exp", "iat", "sub"), description="claims a token must carry, beside iss and aud"
+    )
+    leeway_s: float = Field(30, ge=0, description="seconds of clock skew allowed")
+    tenant_claim: str = Field("tenant", description="claim that holds the tenant's slug; dots reach into objects")
+    role_claim: str = Field("role", description="claim that holds the role, if any")
+    scope_claim: str = Field("scope", description="claim that holds scopes: a list, or words with spaces between")
+    tenants: Mapping[str, str] = Field({}, description="claim value → tenant slug, where the two differ")
+    roles: Mapping[str, str] = Field({}, description="claim value → role, where the two differ")
+    jwks_refresh_s: Seconds = Field(3600, description="seconds fetched keys are believed")
+    jwks_min_interval_s: Seconds = Field(
+        60, description="seconds between fetches at least, however many unknown key ids come"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        sources = [s for s in (self.jwks_url, self.public_key_file, self.secret) if s is not None]
+        if len(sources) != 1:
+            raise ValueError("give exactly one of jwks_url, public_key_file and secret")
+        shared = {a.startswith("HS") for a in self.algorithms}
+        if len(shared) != 1 or shared != {self.secret is not None}:
+            raise ValueError("HS algorithms go with secret, RS and ES with jwks_url or public_key_file; never mixed")
+        if self.secret is not None and len(self.secret.get_secret_value().encode()) < 32:
+            raise ValueError("secret must have at least 32 bytes; `openssl rand -base64 48` makes one")
+        return self
+
+
+class Identity(Section):
+    """What proves who asks."""
+
+    keys: Keys = Keys()
+    issuers: tuple[Issuer, ...] = Field((), description="JWT issuers; none: only API keys are accepted")
+    link_keys: tuple[SecretStr, ...] = Field(
+        (),
+        description="secrets that sign gateway links, at least 32 bytes each: the first signs, all verify, so that they can be"
+        " rotated; none: recordings in a store without signed URLs have no links",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(len(k.get_secret_value().encode()) < 32 for k in self.link_keys):
+            raise ValueError("link_keys: each must have at least 32 bytes; `openssl rand -base64 48` makes one")
+        if len({(i.issuer, i.audience) for i in self.issuers}) != len(self.issuers):
+            raise ValueError("issuers: two of them share issuer and audience")
+        return self
+
+
+class Cors(Section):
+    """Which web origins may read answers."""
+
+    origins: tuple[str, ...] = Field(
+        (), description='origins allowed, as "https://app.example.com"; "*" for any; none unless you say so'
+    )
+    max_age_s: int = Field(600, ge=0, description="seconds a preflight's answer is kept")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for origin in self.origins:
+            parts = urlsplit(origin)
+            if origin != "*" and (parts.scheme not in {"http", "https"} or not parts.netloc or parts.path):
+                raise ValueError(f'origins: {origin!r} is no origin; write "https://host" or "https://host:port"')
+        return self
+
+
+class Log(Section):
+    """What the operator reads."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level written")
+    format: Literal["json", "console"] = Field("json", description="one JSON object a line, or text for people")
+    requests: bool = Field(True, description="one line per request; the audit is kept either way")
+
+
+class Config(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__", hide_input_in_errors=True
+    )
+
+    server: Server = Server()
+    mounts: tuple[Mount, ...] = Field(default_factory=_default_mounts, min_length=1)
+    database: Database = Database()
+    catalog: Catalog = Catalog()
+    stores: Mapping[str, AnyStore] = Field({}, description="named stores; several at once")
+    origin: Origin = Origin()
+    audit: Audit = Audit()
+    identity: Identity = Identity()
+    cors: Cors = Cors()
+    log: Log = Log()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        seen: dict[tuple[str | None, str], Mount] = {}
+        for mount in self.mounts:
+            place = (mount.host.lower() if mount.host else None, mount.prefix.rstrip("/"))
+            if (other := seen.get(place)) is not None:
+                raise ValueError(
+                    f"mounts: {other.surface} and {mount.surface} both stand at"
+                    f" {mount.host or 'any host'}{mount.prefix}; give one of them another prefix or host"
+                )
+            seen[place] = mount
+        if self.audit.segment_bytes > self.audit.journal_bytes:
+            raise ValueError("audit.segment_bytes: larger than audit.journal_bytes; make it smaller")
+        if self.database.pool_min > self.database.pool_max:
+            raise ValueError("database.pool_min: larger than database.pool_max; make it smaller")
+        return self
+
+    def public_url(self, mount: Mount) -> str:
+        """The base of what ``mount`` emits, without a slash at its end."""
+        if mount.public_url is not None:
+            return mount.public_url
+        base = self.server.public_url or f"http://{_literal(self.server.host)}:{self.server.port}"
+        if mount.host is not None:
+            parts = urlsplit(base)
+            port = f":{parts.port}" if parts.port else ""
+            base = f"{parts.scheme}://{mount.host}{port}{parts.path}"
+        return base + mount.prefix.rstrip("/")
+
+
+def _literal(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Reads the file (``path``, else ``$RECORDING_GATEWAY_CONFIG``, else none) and the environment. Raises ConfigError."""
+    named = path or (Path(os.environ[ENV_FILE]) if os.environ.get(ENV_FILE) else None)
+    values: dict[str, Any] = {}
+    if named is not None:
+        try:
+            values = tomllib.loads(named.read_text("utf-8"))
+        except OSError as error:
+            raise ConfigError(
+                [f"{named}: cannot be read ({error.strerror}); check the path and its permissions"]
+            ) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError([f"{named}: not valid TOML: {error}"]) from error
+    for section, table in (overrides or {}).items():
+        values[section] = {**values.get(section, {}), **table} if isinstance(table, Mapping) else table
+    _refuse_unknown_environment()
+    try:
+        return Config(**values)
+    except ValidationError as error:
+        raise ConfigError([_problem(dict(e)) for e in error.errors()]) from error
+    except SettingsError as error:
+        raise ConfigError([f"environment: {error}; a list or a table is given as JSON"]) from error
+
+
+def _refuse_unknown_environment() -> None:
+    """pydantic-settings passes over unknown top-level sections in the environment; a typo there is refused as well."""
+    known = {name.upper() for name in Config.model_fields}
+    problems = [
+        f"{name}: no such section; there are {', '.join(sorted(Config.model_fields))}"
+        for name in os.environ
+        if name.startswith(ENV_PREFIX) and name.removeprefix(ENV_PREFIX).split("__")[0].upper() not in known
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _problem(error: dict[str, Any]) -> str:
+    path = ".".join(str(step) for step in error["loc"] if step not in {"s3", "gcs", "disk"})
+    message = str(error["msg"]).removeprefix("Value error, ")
+    match error["type"]:
+        case "extra_forbidden":
+            message = "no such key; `recording-gateway config show` lists those there are"
+        case "missing":
+            message = "required; add it"
+        case "union_tag_not_found" | "union_tag_invalid":
+            message = 'kind must be "s3", "gcs" or "disk"'
+    return f"{path}: {message}" if path else message

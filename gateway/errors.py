@@ -1,0 +1,176 @@
+"""Every reason not to serve, once. Surfaces decide how each one is worded; nothing else does.
+
+A ``Refusal`` is raised before the first byte and becomes an answer. What can only happen inside the house
+(``Changed``, ``Broken``) is not a Refusal and never reaches a client as such.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class Refusal(Exception):
+    """Base of all refusals; never raised itself.
+
+    ``reason`` is the stable slug that the audit keeps. ``detail`` is for the operator's log, never for the client.
+    ``retry_after`` is in seconds; None means that asking again won't help.
+    """
+
+    reason: ClassVar[str] = "refused"
+
+    def __init__(self, detail: str = "", *, retry_after: int | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after = retry_after
+
+
+class BadRequest(Refusal):
+    """The request itself is ambiguous or broken: two Range lines, two credentials, two Hosts."""
+
+    reason = "bad_request"
+
+
+class Malformed(Refusal):
+    """An id or a parameter is not of its form. ``field`` names it as ("path", "call_id") or ("query", "limit")."""
+
+    reason = "malformed"
+
+    def __init__(self, *field: str, message: str = "not of the expected form") -> None:
+        super().__init__(".".join(field))
+        self.field = field
+        self.message = message
+
+
+class Unauthenticated(Refusal):
+    """No credential, or (``presented``) one that proves nothing."""
+
+    reason = "unauthenticated"
+
+    def __init__(self, detail: str = "", *, presented: bool = False) -> None:
+        super().__init__(detail)
+        self.presented = presented
+
+
+class Forbidden(Refusal):
+    """Own tenant, but the scope or role is too low. ``needed`` is the scope or role that would do."""
+
+    reason = "forbidden"
+
+    def __init__(self, needed: str) -> None:
+        super().__init__(needed)
+        self.needed = needed
+
+
+class UnknownRoute(Refusal):
+    """No surface has such a path."""
+
+    reason = "unknown_route"
+
+
+class MethodNotAllowed(Refusal):
+    """The path is known, the method is not. ``allow`` is the Allow field."""
+
+    reason = "method_not_allowed"
+
+    def __init__(self, allow: str) -> None:
+        super().__init__(allow)
+        self.allow = allow
+
+
+class NotFound(Refusal):
+    """No such call, or another tenant's: the two are one."""
+
+    reason = "not_found"
+
+
+class Absent(Refusal):
+    """The call exists and was never recorded."""
+
+    reason = "recording_absent"
+
+
+class NotReady(Refusal):
+    """Pending or processing; ask again."""
+
+    reason = "recording_not_ready"
+
+
+class Failed(Refusal):
+    """The recording failed for good."""
+
+    reason = "recording_unavailable"
+
+
+class Expired(Refusal):
+    """Past its retention."""
+
+    reason = "recording_expired"
+
+
+class LinkSpent(Refusal):
+    """A link that was altered, or has expired."""
+
+    reason = "link_spent"
+
+
+class NoLink(Refusal):
+    """The recording's store signs no URLs, and no gateway link key is configured."""
+
+    reason = "link_unsupported"
+
+
+class PreconditionFailed(Refusal):
+    """RFC 9110 section 13: If-Match or If-Unmodified-Since is false."""
+
+    reason = "precondition_failed"
+
+
+class Unsatisfiable(Refusal):
+    """RFC 9110 section 14.4: no requested range lies within the ``size`` bytes of the object."""
+
+    reason = "range_unsatisfiable"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(str(size))
+        self.size = size
+
+
+class TooMany(Refusal):
+    """A rate or a concurrency bound was reached."""
+
+    reason = "rate_limited"
+
+
+class Unavailable(Refusal):
+    """Storage, database or journal is out of reach: 503, never a 404."""
+
+    reason = "unavailable"
+
+    def __init__(self, detail: str = "", *, retry_after: int = 5) -> None:
+        super().__init__(detail, retry_after=retry_after)
+
+
+class OriginFailed(Refusal):
+    """The store answered, and what it answered is wrong: 502."""
+
+    reason = "origin_failed"
+
+
+class OriginTimeout(Refusal):
+    """The store did not answer in time: 504."""
+
+    reason = "origin_timeout"
+
+
+class Internal(Refusal):
+    """A defect of the gateway's own: 500. The log has the traceback under the request id."""
+
+    reason = "internal"
+
+
+class Changed(Exception):
+    """The object at the store is no longer the pinned version. Before the first byte: stat and plan anew, once."""
+
+
+class Broken(Exception):
+    """A body ended before its time (cut, reset, stalled). The rest may be had by a ranged read at the same version."""

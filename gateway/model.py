@@ -1,0 +1,468 @@
+"""The vocabulary. Read this file first.
+
+Sizes are in bytes, durations in milliseconds, times are aware and in UTC. A surface rounds; the core never does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from multidict import MultiMapping
+
+from .errors import Refusal
+
+PIECE = 64 * 1024
+"""Bytes move in pieces of at most this many."""
+
+
+class Verb(StrEnum):
+    """What a route asks of the core."""
+
+    PLAY = "play"
+    LINK = "link"
+    DESCRIBE = "describe"
+    LIST = "list"
+
+
+class State(StrEnum):
+    """A call's recording is in exactly one of these."""
+
+    ABSENT = "absent"
+    PENDING = "pending"
+    PROCESSING = "processing"
+    READY = "ready"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+# --- a request ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request without its socket. ``path`` holds the route's parameters, percent-decoded; header names fold case."""
+
+    method: str
+    path: Mapping[str, str]
+    query: MultiMapping[str]
+    headers: MultiMapping[str]
+    address: str = ""
+    """The client's address, as far as trusted proxies tell it."""
+    peer: str = ""
+    """The address at the other end of the socket."""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What a request shows as its credential, unproven. ``token`` None: nothing was shown."""
+
+    token: str | None
+    tenant: str | None = None
+    """A tenant named beside the credential (X-Tenant, X-Organization-Id). It must match; alone it proves nothing."""
+    link: bool = False
+    """The token is a gateway link's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, proven."""
+
+    tenant: UUID
+    kind: str
+    """api_key · user · link · operator"""
+    subject: str
+    """The actor's id: the key's id, the token's ``sub``."""
+    credential: str
+    """The credential's id, never its secret."""
+    method: str
+    """How it was proven: api_key · jwt · link"""
+    scopes: frozenset[str] = frozenset()
+    role: str | None = None
+    call: UUID | None = None
+    """Where set, the credential is good for this call alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRef:
+    """How a request names a call: an external id within ``surface``, or (surface None) the internal UUID."""
+
+    surface: str | None
+    id: str
+
+
+# --- what the catalog knows -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What a store says of an object."""
+
+    size: int
+    etag: str
+    """A strong entity-tag with its quotes, fit for a client."""
+    version: str
+    """What a read is pinned to, in the store's own terms: an S3 ETag, a GCS generation, a file's identity."""
+    modified: datetime
+    media_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """Where a ready recording's bytes lie, and what is known of them beforehand."""
+
+    store: str
+    key: str
+    stat: Stat
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call. Phone numbers never leave for a log or the audit."""
+
+    id: UUID
+    tenant: UUID
+    aliases: Mapping[str, str]
+    """surface → external id"""
+    direction: str | None = None
+    from_number: str | None = None
+    to_number: str | None = None
+    voice_agent: bool = False
+    department: UUID | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A call's recording. ``object`` is known once it is ready (or earlier, where the pipeline said so)."""
+
+    id: UUID
+    state: State
+    object: Object | None = None
+    duration_ms: int | None = None
+    channels: int | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    ready_at: datetime | None = None
+    expires_at: datetime | None = None
+    hold: bool = False
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the catalog holds under one call id."""
+
+    call: Call
+    recording: Recording | None
+
+    def state(self, now: datetime) -> State:
+        """The core state of CONTRACTS at ``now``: retention that has run out counts before anything swept it."""
+        if self.recording is None:
+            return State.ABSENT
+        end = self.recording.expires_at
+        if end is not None and end <= now and not self.recording.hold:
+            return State.EXPIRED
+        return self.recording.state
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """An account."""
+
+    id: UUID
+    slug: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key as the catalog keeps it: never its secret."""
+
+    id: UUID
+    tenant: UUID
+    tenant_slug: str
+    name: str
+    hint: str
+    """Prefix and the last four characters, for people to tell keys apart."""
+    scopes: frozenset[str]
+    role: str | None
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing, newest first; ``cursor`` asks for the next."""
+
+    entries: Sequence[Entry]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a LIST asks for."""
+
+    limit: int = 50
+    cursor: str | None = None
+    state: State | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class Catalog(Protocol):
+    """Call id → recording, tenant in every question. Raises NotFound, Unavailable."""
+
+    async def find(self, tenant: UUID, ref: CallRef) -> Entry: ...
+    async def list(self, tenant: UUID, listing: Listing) -> Page: ...
+
+
+class Credentials(Protocol):
+    """What identity asks of the catalog. None: unknown. Raises Unavailable."""
+
+    async def key(self, sha256: bytes) -> Key | None: ...
+    async def tenant(self, slug: str) -> Tenant | None: ...
+
+
+# --- where audio lies -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes ``start`` up to, not including, ``stop``."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A URL that carries its own permission, and when it truly ends."""
+
+    url: str
+    expires_at: datetime
+
+
+class Source(Protocol):
+    """Bytes on their way. Reads ahead no further than its socket's buffer."""
+
+    async def read(self) -> bytes:
+        """The next piece, 1 to PIECE bytes; ``b""`` at the end and only there. Raises Broken, Changed."""
+        ...
+
+    async def close(self) -> None:
+        """Give the origin's connection back or, where bytes are left on it, close it. Never raises; may be repeated."""
+        ...
+
+
+class Store(Protocol):
+    """Where audio lies. Keys are the store's own; they are never parsed."""
+
+    async def stat(self, key: str) -> Stat:
+        """Raises NotFound (no such object), Unavailable, OriginFailed, OriginTimeout."""
+        ...
+
+    async def open(self, key: str, span: Span, version: str) -> Source:
+        """The origin has answered, and rightly, when this returns. A Span is never empty.
+
+        Raises Changed (no longer that version), NotFound, Unavailable, OriginFailed, OriginTimeout.
+        """
+        ...
+
+    async def sign(self, key: str, ttl: timedelta, *, media_type: str, disposition: str | None) -> Link | None:
+        """The store's own signed URL for GET, answering with that type and disposition; None: it has none."""
+        ...
+
+    async def check(self) -> None:
+        """Can the store be reached, with these credentials? Raises Unavailable, saying why."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+# --- an answer ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a multipart/byteranges body: its head, then its span of the object."""
+
+    head: bytes
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What RFC 9110 sections 13 and 14 make of a request: 200, 206 or 304, and which bytes.
+
+    ``parts`` is empty but for a multipart answer; ``tail`` closes that. ``length`` is the Content-Length in any case.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    length: int
+    span: Span | None = None
+    parts: tuple[Part, ...] = ()
+    tail: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the core hands a surface to word."""
+
+    head: Head
+    base: str
+    """The mount's public URL, without a slash at its end."""
+    now: datetime
+    entry: Entry | None = None
+    state: State = State.ABSENT
+    plan: Plan | None = None
+    link: Link | None = None
+    page: Page | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A worded answer. ``body`` None: the bytes come from a Source, or there are none."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation of a surface, as data."""
+
+    method: str
+    path: str
+    """A template of whole segments: ``/api/v1/calls/{call_id}/recording``"""
+    verb: Verb
+    scopes: frozenset[str]
+    """Any one of these permits."""
+    ref: Callable[[Head], CallRef | None]
+    """Reads the call's id, or raises Malformed. None for a LIST."""
+    render: Callable[[Found], Reply]
+    present: Callable[[Head], Presented] | None = None
+    """Where the credential stands, if elsewhere than on the surface's other routes."""
+    link_ttl: timedelta = timedelta(hours=1)
+    ranges: bool = True
+    disposition: Callable[[Found], str | None] = field(default=lambda _found: None)
+    """The Content-Disposition of what is played or linked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """One contract: its paths, where a credential stands, how each refusal is worded. No logic of its own."""
+
+    name: str
+    routes: tuple[Route, ...]
+    present: Callable[[Head], Presented]
+    refuse: Callable[[Refusal, Head], Reply]
+
+
+# --- the audit ------------------------------------------------------------------------------------------------------
+
+
+class Method(StrEnum):
+    """How a recording was touched."""
+
+    LINK = "link"
+    STREAM = "stream"
+    PROBE = "probe"
+    METADATA = "metadata"
+    LIST = "list"
+
+
+class Result(StrEnum):
+    """How an access ended."""
+
+    COMPLETE = "complete"
+    CLIENT_GONE = "client_gone"
+    ORIGIN_FAILED = "origin_failed"
+    REFUSED = "refused"
+    INTERRUPTED = "interrupted"
+    """The gateway's own process ended first; how many bytes left is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """Who is about to get what. Durable before a byte or a link leaves.
+
+    Never holds a token, a signed URL, a phone number or transcript text.
+    """
+
+    event_id: UUID
+    """UUIDv7"""
+    occurred_at: datetime
+    surface: str
+    method: Method
+    tenant: UUID | None
+    actor_kind: str
+    """api_key · user · link · anonymous"""
+    actor_id: str | None
+    credential_id: str | None
+    auth_method: str | None
+    scopes: tuple[str, ...]
+    role: str | None
+    address: str
+    peer: str
+    user_agent: str | None
+    request_id: str
+    trace_id: str | None = None
+    call: UUID | None = None
+    recording: UUID | None = None
+    etag: str | None = None
+    range: str | None = None
+    """The Range field as asked, cut to 200 characters."""
+    session: UUID | None = None
+    """Requests of one playback share it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the event of an Intent ended. ``bytes_sent`` counts the object's bytes handed to the client's socket."""
+
+    event_id: UUID
+    occurred_at: datetime
+    """The intent's: the two share a partition."""
+    completed_at: datetime
+    status: int
+    bytes_sent: int | None
+    """None: not known (interrupted)."""
+    result: Result
+    reason: str | None = None
+
+
+class Trail(Protocol):
+    """The audit as the one path sees it."""
+
+    async def intend(self, intent: Intent) -> None:
+        """Durable on this machine when it returns. Raises Unavailable: then nothing may leave."""
+        ...
+
+    async def record(self, intent: Intent, outcome: Outcome) -> None:
+        """Both at once, durable when it returns: for an access that is over before its answer leaves."""
+        ...
+
+    def conclude(self, outcome: Outcome) -> None:
+        """Takes the outcome of an intended event. Never blocks, never raises, never loses it while the process lives."""
+        ...
+
+
+class Sink(Protocol):
+    """Where audit records end up. Writing the same record twice leaves one."""
+
+    async def write(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None: ...

@@ -1,0 +1,1 @@
+"""Fixtures of real parts, one section each."""
