@@ -44,6 +44,13 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Network = IPv4Network | IPv6Network
 
 
+_SECRET_BYTES = 32
+
+
+def _strong(secret: SecretStr) -> bool:
+    return len(secret.get_secret_value().encode()) >= _SECRET_BYTES
+
+
 def _base_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
@@ -282,7 +289,7 @@ class Issuer(Section):
         shared = {a.startswith("HS") for a in self.algorithms}
         if len(shared) != 1 or shared != {self.secret is not None}:
             raise ValueError("HS algorithms go with secret, RS and ES with jwks_url or public_key_file; never mixed")
-        if self.secret is not None and len(self.secret.get_secret_value().encode()) < 32:
+        if self.secret is not None and not _strong(self.secret):
             raise ValueError("secret must have at least 32 bytes; `openssl rand -base64 48` makes one")
         return self
 
@@ -300,7 +307,7 @@ class Identity(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if any(len(k.get_secret_value().encode()) < 32 for k in self.link_keys):
+        if not all(map(_strong, self.link_keys)):
             raise ValueError("link_keys: each must have at least 32 bytes; `openssl rand -base64 48` makes one")
         if len({(i.issuer, i.audience) for i in self.issuers}) != len(self.issuers):
             raise ValueError("issuers: two of them share issuer and audience")
@@ -353,25 +360,16 @@ class Config(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003  the signature is the library's
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return env_settings, init_settings
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        seen: dict[tuple[str | None, str], Mount] = {}
-        for mount in self.mounts:
-            place = (mount.host.lower() if mount.host else None, mount.prefix.rstrip("/"))
-            if (other := seen.get(place)) is not None:
-                raise ValueError(
-                    f"mounts: {other.surface} and {mount.surface} both stand at"
-                    f" {mount.host or 'any host'}{mount.prefix}; give one of them another prefix or host"
-                )
-            seen[place] = mount
         if self.audit.segment_bytes > self.audit.journal_bytes:
             raise ValueError("audit.segment_bytes: larger than audit.journal_bytes; make it smaller")
         if self.database.pool_min > self.database.pool_max:

@@ -56,6 +56,7 @@ class Head:
     peer: str = ""
     """The address at the other end of the socket."""
     request_id: str = ""
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +320,15 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkAsk:
+    """What link is wanted: how long it should live, and by whom it is served."""
+
+    ttl: timedelta
+    delivery: str = "any"
+    """store (its own signed URL) · gateway · any: the store's, else the gateway's"""
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """What the core hands a surface to word."""
 
@@ -353,11 +363,14 @@ class Route:
     scopes: frozenset[str]
     """Any one of these permits."""
     ref: Callable[[Head], CallRef | None]
-    """Reads the call's id, or raises Malformed. None for a LIST."""
+    """Reads the call's id, or raises Malformed. None: a LIST, or the credential itself names the call."""
     render: Callable[[Found], Reply]
     present: Callable[[Head], Presented] | None = None
     """Where the credential stands, if elsewhere than on the surface's other routes."""
-    link_ttl: timedelta = timedelta(hours=1)
+    link: Callable[[Head], LinkAsk] = field(default=lambda _head: LinkAsk(timedelta(hours=1)))
+    """Verb LINK: which link is asked for, or raises Malformed."""
+    listing: Callable[[Head], Listing] = field(default=lambda _head: Listing())
+    """Verb LIST: which page is asked for, or raises Malformed."""
     ranges: bool = True
     disposition: Callable[[Found], str | None] = field(default=lambda _found: None)
     """The Content-Disposition of what is played or linked."""
@@ -371,6 +384,8 @@ class Surface:
     routes: tuple[Route, ...]
     present: Callable[[Head], Presented]
     refuse: Callable[[Refusal, Head], Reply]
+    vary: str = "Authorization"
+    """The request fields that authorise, and so tell answers apart."""
 
 
 # --- the audit ------------------------------------------------------------------------------------------------------
