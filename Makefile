@@ -1,0 +1,64 @@
+# recording-gateway: `make` lists what there is.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+LOCKS := requirements
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --require-virtualenv
+COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate --no-emit-index-url --no-emit-find-links $(ARGS)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check lock format clean tools
+
+help: ## list these
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/demo.stamp ## start everything on loopback and print lines to paste; ARGS="--port 9000 --once"
+	@$(BIN)/recording-gateway demo $(ARGS)
+
+test: $(VENV)/test.stamp tools ## run the tests against real parts; ARGS="tests/http -k range"
+	@$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/test.stamp ## format, lint, types, import rules, Dockerfile, locks
+	@echo "ruff format";  $(BIN)/ruff format --check .
+	@echo "ruff check";   $(BIN)/ruff check .
+	@echo "mypy";         $(BIN)/mypy
+	@echo "lint-imports"; $(BIN)/lint-imports
+	@echo "hadolint";     $(BIN)/hadolint Dockerfile
+	@echo "locks";        $(BIN)/python requirements/check.py
+
+format: $(VENV)/test.stamp ## put the code into its one format
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+lock: $(VENV)/test.stamp ## pin the dependencies anew after a change of pyproject.toml; ARGS=--upgrade takes newer ones
+	@$(COMPILE) --all-extras --group build --group lock -o $(LOCKS)/test.lock
+	@$(COMPILE) --extra demo --group build -c $(LOCKS)/test.lock -o $(LOCKS)/demo.lock
+	@$(COMPILE) -c $(LOCKS)/test.lock -o $(LOCKS)/runtime.lock
+	@$(BIN)/uv pip compile --group build --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-annotate --no-emit-index-url --no-emit-find-links -c $(LOCKS)/test.lock -o $(LOCKS)/build.lock
+	@$(BIN)/python $(LOCKS)/check.py
+
+tools: # players and servers from Debian that tests run
+	@tests/install-tools.sh
+
+clean: ## remove the virtual environment, the demo's state and caches
+	@if [ -f .demo/postgres.path ]; then rm -rf "$$(cat .demo/postgres.path)"; fi
+	rm -rf $(VENV) .demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "make: $(PYTHON) is older than Python 3.11; install one and say PYTHON=python3.11" >&2; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { \
+		rm -rf $(VENV); echo "make: no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/%.stamp: $(LOCKS)/%.lock pyproject.toml | $(BIN)/python
+	@echo "Installing $< into $(VENV)"
+	@$(PIP) --require-hashes -r $<
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
