@@ -63,7 +63,7 @@ class Head:
 class Presented:
     """What a request shows as its credential, unproven. ``token`` None: nothing was shown."""
 
-    token: str | None
+    token: str | None = field(repr=False)
     tenant: str | None = None
     """A tenant named beside the credential (X-Tenant, X-Organization-Id). It must match; alone it proves nothing."""
     link: bool = False
@@ -75,6 +75,8 @@ class Caller:
     """Who asks, proven."""
 
     tenant: UUID
+    tenant_slug: str = field(default="", kw_only=True)
+    """Empty where the credential names its tenant by id alone (a gateway link)."""
     kind: str
     """api_key · user · link · operator"""
     subject: str
