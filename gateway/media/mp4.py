@@ -1,0 +1,134 @@
+"""The index of an MP4 (ISO/IEC 14496-12): how long, which tracks, how many channels.
+
+Read here rather than by tinytag, which tells neither audio from video nor the channels of Opus or ALAC tracks.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .window import Unreadable, Window
+
+_UNKNOWN = {0, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF}
+
+
+@dataclass(frozen=True, slots=True)
+class Mp4:
+    """``indexed``: sample tables say where every moment lies. A fragmented file has none in its moov."""
+
+    duration_ms: int | None
+    channels: int | None
+    video: bool
+    indexed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    kind: bytes
+    start: int
+    """Of its content."""
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Track:
+    handler: bytes
+    channels: int | None
+
+
+def read(window: Window) -> Mp4:
+    """Raises Unreadable, Need."""
+    for box in _boxes(window, 0, window.size):
+        if box.kind == b"moov":
+            return _movie(window, box)
+    raise Unreadable("MP4: no moov box; the recording ended before its index was written")
+
+
+def _boxes(window: Window, start: int, stop: int) -> Iterator[_Box]:
+    """The boxes side by side from ``start``; one that would reach beyond ``stop`` ends there. Each takes 8 bytes or more."""
+    while start + 8 <= stop:
+        head = window.at(start, 16)
+        if len(head) < 8:
+            return
+        size, kind = int.from_bytes(head[:4]), head[4:8]
+        content = start + 8
+        if size == 1:
+            size, content = int.from_bytes(head[8:16]), start + 16
+        elif size == 0:
+            size = stop - start
+        if size < content - start:
+            raise Unreadable("MP4: a box smaller than its own header")
+        yield _Box(kind, content, min(start + size, stop))
+        start += size
+
+
+def _movie(window: Window, moov: _Box) -> Mp4:
+    scale = duration = 0
+    fragmented = False
+    tracks: list[_Track] = []
+    for box in _boxes(window, moov.start, moov.stop):
+        match box.kind:
+            case b"mvhd":
+                scale, duration = _header(window, box)
+            case b"trak":
+                tracks.append(_track(window, box))
+            case b"mvex":
+                fragmented = True
+                mehd = next((b for b in _boxes(window, box.start, box.stop) if b.kind == b"mehd"), None)
+                if mehd is not None and duration in _UNKNOWN:
+                    duration = _extended(window, mehd)
+    sound = [track for track in tracks if track.handler == b"soun"]
+    video = any(track.handler == b"vide" for track in tracks)
+    if not sound and not video:
+        raise Unreadable("MP4: neither an audio nor a video track")
+    return Mp4(
+        duration_ms=None if duration in _UNKNOWN or not scale else duration * 1000 // scale,
+        channels=sound[0].channels if sound else None,
+        video=video,
+        indexed=not fragmented,
+    )
+
+
+def _header(window: Window, mvhd: _Box) -> tuple[int, int]:
+    body = window.at(mvhd.start, 32)
+    form, at = (">IQ", 20) if body[:1] == b"\1" else (">II", 12)
+    if len(body) < 32:
+        raise Unreadable("MP4: mvhd box cut short")
+    scale, duration = struct.unpack_from(form, body, at)
+    return int(scale), int(duration)
+
+
+def _extended(window: Window, mehd: _Box) -> int:
+    body = window.at(mehd.start, 12)
+    return int.from_bytes(body[4:12] if body[:1] == b"\1" else body[4:8])
+
+
+def _track(window: Window, trak: _Box) -> _Track:
+    handler, channels = b"", None
+    for mdia in _named(window, trak, b"mdia"):
+        for box in _boxes(window, mdia.start, mdia.stop):
+            if box.kind == b"hdlr":
+                handler = window.at(box.start, 12)[8:]
+            elif box.kind == b"minf" and handler == b"soun":
+                for table in _named(window, box, b"stbl"):
+                    for described in _named(window, table, b"stsd"):
+                        channels = _channels(window, described)
+    return _Track(handler, channels)
+
+
+def _named(window: Window, parent: _Box, kind: bytes) -> Iterator[_Box]:
+    return (box for box in _boxes(window, parent.start, parent.stop) if box.kind == kind)
+
+
+def _channels(window: Window, stsd: _Box) -> int | None:
+    """The channel count of the first AudioSampleEntry: 8 bytes of box, 8 of entry, 8 of versions, then the count.
+
+    QuickTime's version 2 of the entry keeps a constant there.
+    """
+    body = window.at(stsd.start, 34)
+    if len(body) < 34:
+        return None
+    version, count = int.from_bytes(body[24:26]), int.from_bytes(body[32:34])
+    return count if version < 2 and count else None
