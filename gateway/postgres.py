@@ -1,0 +1,89 @@
+"""Connections to Postgres as ``config.Database`` describes them, and what counts as Postgres being away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+import asyncpg
+from asyncpg import exceptions as pg
+
+from .config import Database
+from .errors import Unavailable
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Pooled: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+APPLICATION = "recording-gateway"
+
+_AWAY = (
+    OSError,
+    TimeoutError,
+    pg.PostgresConnectionError,  # class 08, and connections cut in the middle
+    pg.InsufficientResourcesError,  # class 53: too many connections, disk full
+    pg.OperatorInterventionError,  # class 57: shutting down, starting up, cancelled for its length
+    pg.InvalidAuthorizationSpecificationError,  # class 28: the login is refused, perhaps while its password is changed
+    pg.InvalidCatalogNameError,  # the database isn't there, perhaps while it is restored
+    pg.ReadOnlySQLTransactionError,  # a standby that is about to be promoted
+    pg.SerializationError,
+    pg.DeadlockDetectedError,
+)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether asking again later may help. False: a defect of the statement, the schema or the caller."""
+    if isinstance(error, _AWAY):
+        return True
+    # asyncpg has one class for a connection closed under its user and for its misuse; only the text tells them apart.
+    return isinstance(error, pg.InterfaceError) and "clos" in str(error)
+
+
+@contextmanager
+def outages(what: str, *, retry_after: int = 5) -> Iterator[None]:
+    """Turns every outage of Postgres into Unavailable; any other exception is a defect and passes."""
+    try:
+        yield
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        raise Unavailable(f"{what}: {type(error).__name__}: {error}", retry_after=retry_after) from error
+
+
+async def open_pool(database: Database) -> Pool:
+    """A pool for the service. Nothing is connected yet, so that a gateway starts while Postgres is away."""
+    return await asyncpg.create_pool(
+        database.url.get_secret_value(),
+        init_size=0,
+        min_size=database.pool_min,
+        max_size=database.pool_max,
+        timeout=database.connect_s,
+        command_timeout=database.query_s,
+        reset=_keep,
+        server_settings=_settings(database, statement_s=database.query_s),
+    )
+
+
+async def connect(database: Database) -> Connection:
+    """A connection of the service's own, outside the pool, without a limit on its statements."""
+    return await asyncpg.connect(
+        database.url.get_secret_value(), timeout=database.connect_s, server_settings=_settings(database)
+    )
+
+
+def _settings(database: Database, *, statement_s: float | None = None) -> dict[str, str]:
+    settings = {"application_name": APPLICATION}
+    if database.role is not None:
+        settings["role"] = database.role
+    if statement_s is not None:
+        # The server's end of query_s: a statement that nobody waits for any more stops.
+        settings["statement_timeout"] = str(max(1, round(statement_s * 1000)))
+    return settings
+
+
+async def _keep(_connection: Connection) -> None:
+    """No user of the pool sets session state, so the round trip that would clear it is saved.
+
+    asyncpg itself drops listeners and rolls back what was left open.
+    """
