@@ -1,0 +1,119 @@
+"""Gateway-signed links: a token that lets whoever holds it play one call's recording for a while.
+
+Version 1 is 90 bytes, 120 characters of unpadded base64url: version (1), flags (1), link id (16), tenant (16), call
+(16), expiry in Unix seconds (8, big-endian), then HMAC-SHA-256 over all of that. A version or flag this gateway does
+not know is refused, so that a restriction added later can never be overlooked by an older replica.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from pydantic import SecretStr
+
+from ..errors import LinkSpent
+from ..model import Caller
+
+SCOPES = frozenset({"recordings:download"})
+"""What a link permits, of its one call."""
+
+_VERSION = 1
+_ATTACHMENT = 0x01
+_KNOWN_FLAGS = _ATTACHMENT
+_PAYLOAD = struct.Struct(">BB16s16s16sQ")
+_MAC = 32
+_FORM = re.compile(rf"[A-Za-z0-9_-]{{{(_PAYLOAD.size + _MAC) * 4 // 3}}}")
+"""90 is a multiple of three: there is no padding and no spare bit, so that a link has one spelling only."""
+_DOMAIN = b"recording-gateway/link\0"
+"""Set before what is signed: nothing else signed with the same secret can pass for a link."""
+
+
+@dataclass(frozen=True, slots=True)
+class MintedLink:
+    """A new link. ``token`` is the permission itself."""
+
+    token: str = field(repr=False)
+    id: UUID
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a link says, proven."""
+
+    id: UUID
+    tenant: UUID
+    call: UUID
+    expires_at: datetime
+    attachment: bool
+    """To be saved rather than played."""
+
+
+class Links:
+    """Mints and proves links. The first of ``keys`` signs, all of them verify."""
+
+    def __init__(self, keys: tuple[SecretStr, ...], *, now: Callable[[], float] = time.time) -> None:
+        if not keys:
+            raise ValueError("links need a key; see identity.link_keys")
+        self._keys = tuple(key.get_secret_value().encode() for key in keys)
+        self._now = now
+
+    def mint(self, tenant: UUID, call: UUID, ttl: timedelta, *, attachment: bool = False) -> MintedLink:
+        """A link that ends after ``ttl`` (a second or more, else ValueError), at a whole second."""
+        if ttl < timedelta(seconds=1):
+            raise ValueError("a link lives for a second or more")
+        link, expiry = uuid4(), int(self._now() + ttl.total_seconds())
+        flags = _ATTACHMENT if attachment else 0
+        payload = _PAYLOAD.pack(_VERSION, flags, link.bytes, tenant.bytes, call.bytes, expiry)
+        token = base64.urlsafe_b64encode(payload + _sign(self._keys[0], payload)).decode()
+        return MintedLink(token, link, datetime.fromtimestamp(expiry, UTC))
+
+    def read(self, token: str) -> Grant:
+        """Raises LinkSpent: altered, of a version or with a flag not known here, or expired."""
+        payload = self._verified(token)
+        version, flags, link, tenant, call, expiry = _PAYLOAD.unpack(payload)
+        if version != _VERSION or flags & ~_KNOWN_FLAGS:
+            raise LinkSpent("link: made by another version of the gateway")
+        if expiry <= self._now():
+            raise LinkSpent(f"link {UUID(bytes=link)}: expired")
+        return Grant(
+            id=UUID(bytes=link),
+            tenant=UUID(bytes=tenant),
+            call=UUID(bytes=call),
+            expires_at=datetime.fromtimestamp(expiry, UTC),
+            attachment=bool(flags & _ATTACHMENT),
+        )
+
+    def prove(self, token: str) -> Caller:
+        """Whoever holds the link, and the one call it is good for. Raises LinkSpent."""
+        grant = self.read(token)
+        return Caller(
+            tenant=grant.tenant,
+            kind="link",
+            subject=str(grant.id),
+            credential=str(grant.id),
+            method="link",
+            scopes=SCOPES,
+            call=grant.call,
+        )
+
+    def _verified(self, token: str) -> bytes:
+        if _FORM.fullmatch(token) is None:
+            raise LinkSpent("link: not of its form")
+        signed = base64.urlsafe_b64decode(token)
+        payload, mac = signed[:-_MAC], signed[-_MAC:]
+        if not any(hmac.compare_digest(_sign(key, payload), mac) for key in self._keys):
+            raise LinkSpent("link: signed by none of identity.link_keys, or altered")
+        return payload
+
+
+def _sign(key: bytes, payload: bytes) -> bytes:
+    return hmac.digest(key, _DOMAIN + payload, "sha256")
