@@ -30,6 +30,12 @@ class BadRequest(Refusal):
     reason = "bad_request"
 
 
+class TooLarge(Refusal):
+    """The request's body is over the bound."""
+
+    reason = "too_large"
+
+
 class Malformed(Refusal):
     """An id or a parameter is not of its form. ``field`` names it as ("path", "call_id") or ("query", "limit")."""
 

@@ -466,6 +466,11 @@ class Outcome:
 class Trail(Protocol):
     """The audit as the one path sees it."""
 
+    @property
+    def admits_unproven(self) -> bool:
+        """Is there room for denials of callers who proved nothing? They carry no bytes, and a flood must not fill it."""
+        ...
+
     async def intend(self, intent: Intent) -> None:
         """Durable on this machine when it returns. Raises Unavailable: then nothing may leave."""
         ...

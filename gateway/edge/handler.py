@@ -1,0 +1,245 @@
+"""One handler for every route of every surface: a request in, one answer out, one audit event."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from urllib.parse import parse_qsl, urlsplit
+
+import structlog
+from aiohttp import web
+from multidict import MultiDict, istr
+from uuid_utils.compat import uuid7
+
+from ..access import Access, Answer, Draft
+from ..config import Config
+from ..errors import BadRequest, Internal, MethodNotAllowed, Refusal, TooLarge, UnknownRoute
+from ..http.cors import preflight_headers, response_headers
+from ..http.forwarded import client_address, is_trusted, request_id
+from ..model import Head, Method, Reply, Result, Surface, Verb
+from .delivery import Delivery, deliver
+from .lifecycle import Lifecycle
+from .router import Endpoint, Router
+from .server import SERVER, Connection
+
+log = structlog.get_logger("gateway.request")
+
+_METHODS = {Verb.PLAY: Method.STREAM, Verb.LINK: Method.LINK, Verb.DESCRIBE: Method.METADATA, Verb.LIST: Method.LIST}
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_NO_QUERY: MultiDict[str] = MultiDict()
+_QUERY_FIELDS = 50
+_CLOSING = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
+"""After these the connection is closed: what else is on it cannot be trusted."""
+_HOST = istr("Host")
+_FORWARDED_FOR = istr("X-Forwarded-For")
+_REQUEST_ID = istr("X-Request-Id")
+_ORIGIN = istr("Origin")
+
+
+@dataclass(slots=True)
+class Told:
+    """What the request log will say. Never a path, a query or a field: those can hold secrets."""
+
+    request_id: str
+    address: str
+    surface: str = "-"
+    route: str = "-"
+    status: int = 0
+    sent: int = 0
+    result: Result = Result.COMPLETE
+    reason: str | None = None
+
+
+class Handler:
+    """What the server calls for each request."""
+
+    def __init__(self, config: Config, router: Router, access: Access, lifecycle: Lifecycle) -> None:
+        self._settings = config.server
+        self._cors = config.cors
+        self._log = config.log.requests
+        self._router = router
+        self._access = access
+        self._lifecycle = lifecycle
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Raises ConnectionError where the client has left, or its connection had to be aborted."""
+        begun = time.perf_counter()
+        peer, proxies = request.remote or "", self._settings.trusted_proxies
+        address, named = peer, None
+        if proxies and is_trusted(peer, proxies):
+            address = client_address(peer, request.headers.getall(_FORWARDED_FOR, []), proxies)
+            named = request_id(request.headers.get(_REQUEST_ID))
+        told = Told(named or uuid7().hex, address)
+        try:
+            with self._lifecycle.serving():
+                return await self._answer(request, peer, told)
+        except (ConnectionError, asyncio.CancelledError):
+            if told.result is Result.COMPLETE:
+                told.result = Result.CLIENT_GONE
+            raise
+        finally:
+            if isinstance(request.protocol, Connection):
+                request.protocol.answered()
+            if self._log:
+                _tell(request.method, told, time.perf_counter() - begun)
+
+    async def _answer(self, request: web.BaseRequest, peer: str, told: Told) -> web.StreamResponse:
+        host, path, query = _target(request)
+        if host is not None and (health := await self._lifecycle.answer(request.method, path)) is not None:
+            told.route, told.status = path, health.status
+            return await self._send(request, health, told, vary=None)
+        match = self._router.match(host or "", path)
+        surface = match.mounted.surface if match.mounted else self._router.fallback
+        told.surface, told.route = surface.name, match.endpoint.template if match.endpoint else "-"
+        head = Head(
+            request.method,
+            match.path,
+            _query(query),
+            request.headers,
+            told.address,
+            peer,
+            told.request_id,
+        )
+        if host is None:
+            return await self._send(request, surface.refuse(BadRequest("Host"), head), told, surface.vary)
+        if match.endpoint is None:
+            return await self._send(request, surface.refuse(UnknownRoute(), head), told, surface.vary)
+        if request.method == "OPTIONS":
+            return await self._send(request, self._options(request, match.endpoint), told, surface.vary)
+        if request.method not in match.endpoint.routes:
+            refusal = MethodNotAllowed(match.endpoint.allow)
+            return await self._send(request, surface.refuse(refusal, head), told, surface.vary)
+        return await self._walk(request, match.endpoint, head, told)
+
+    async def _walk(self, request: web.BaseRequest, endpoint: Endpoint, head: Head, told: Told) -> web.StreamResponse:
+        """The one path, and what becomes of the draft on each way out of it."""
+        surface, route = endpoint.mounted.surface, endpoint.routes[head.method]
+        method = Method.PROBE if head.method == "HEAD" else _METHODS[route.verb]
+        draft = Draft.begin(surface.name, method, head)
+        try:
+            if head.method in _WITH_BODY:
+                draft.head = head = await self._with_body(request, head)
+            answer = await self._access.serve(surface, route, endpoint.mounted.base, draft)
+        except (ConnectionError, asyncio.CancelledError):
+            self._access.abandoned(draft)
+            raise
+        except Refusal as refusal:
+            return await self._refuse(request, surface, refusal, draft, told)
+        except Exception:
+            log.exception("defect", request_id=head.request_id, surface=surface.name, route=told.route)
+            return await self._refuse(request, surface, Internal(), draft, told)
+        if answer.source is None:
+            return await self._send(request, answer.reply, told, surface.vary)
+        return await self._deliver(request, answer, draft, told, surface.vary)
+
+    async def _deliver(
+        self, request: web.BaseRequest, answer: Answer, draft: Draft, told: Told, vary: str
+    ) -> web.StreamResponse:
+        assert answer.source is not None and answer.plan is not None
+        response = web.StreamResponse(
+            status=answer.reply.status, headers=self._fields(request, answer.reply.headers, told, vary)
+        )
+        came = Delivery()
+        try:
+            await deliver(request, response, answer.source, answer.plan.length, self._settings.write_stall_s, came)
+        finally:
+            told.status, told.sent = answer.reply.status, answer.object_bytes(came.sent)
+            told.result, told.reason = came.result, came.reason
+            self._access.delivered(draft, told.status, came.result, told.sent, came.reason)
+            await answer.source.close()
+        return response
+
+    async def _refuse(
+        self, request: web.BaseRequest, surface: Surface, refusal: Refusal, draft: Draft, told: Told
+    ) -> web.StreamResponse:
+        reply = surface.refuse(refusal, draft.head)
+        try:
+            await self._access.refused(draft, reply.status, refusal)
+        except Refusal as worse:
+            refusal, reply = worse, surface.refuse(worse, draft.head)
+        told.result, told.reason = Result.REFUSED, refusal.reason
+        if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.warning("refused", reason=refusal.reason, detail=refusal.detail, request_id=told.request_id)
+        return await self._send(request, reply, told, surface.vary)
+
+    async def _send(self, request: web.BaseRequest, reply: Reply, told: Told, vary: str | None) -> web.StreamResponse:
+        """An answer whose whole body is here."""
+        told.status = reply.status
+        fields = self._fields(request, reply.headers, told, vary)
+        if reply.body is not None:
+            fields["Content-Length"] = str(len(reply.body))
+        response = web.StreamResponse(status=reply.status, headers=fields)
+        if reply.status in _CLOSING:
+            response.force_close()
+        await response.prepare(request)
+        await response.write_eof(b"" if request.method == "HEAD" else reply.body or b"")
+        return response
+
+    async def _with_body(self, request: web.BaseRequest, head: Head) -> Head:
+        try:
+            async with asyncio.timeout(self._settings.header_timeout_s):
+                body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise TooLarge from None
+        except TimeoutError:
+            raise BadRequest("the body did not come in time") from None
+        except (web.RequestPayloadError, ValueError):
+            raise BadRequest("the body could not be read") from None
+        return replace(head, body=body)
+
+    def _options(self, request: web.BaseRequest, endpoint: Endpoint) -> Reply:
+        methods = [*endpoint.routes]
+        origin = request.headers.get(_ORIGIN)
+        fields = preflight_headers(self._cors.origins, origin, methods=methods, max_age_s=self._cors.max_age_s)
+        return Reply(204, fields | {"Allow": endpoint.allow, "Cache-Control": "no-store"})
+
+    def _fields(self, request: web.BaseRequest, own: Mapping[str, str], told: Told, vary: str | None) -> dict[str, str]:
+        fields = {**own, **response_headers(self._cors.origins, request.headers.get(_ORIGIN))}
+        if vary:
+            fields["Vary"] += ", " + vary
+        fields["X-Request-Id"] = told.request_id
+        fields["Server"] = SERVER
+        if self._lifecycle.draining:
+            fields["Connection"] = "close"
+        return fields
+
+
+def _target(request: web.BaseRequest) -> tuple[str | None, str, str]:
+    """The request's host (None: there is not exactly one), raw path and raw query (RFC 9112 section 3.2)."""
+    hosts = request.headers.getall(_HOST, [])
+    host = hosts[0] if len(hosts) == 1 else None
+    target = request.message.path
+    if not target.startswith("/"):
+        absolute = urlsplit(target)
+        host = absolute.netloc.rpartition("@")[2] if host is not None and absolute.netloc else None
+        return host, absolute.path or "/", absolute.query
+    path, _, query = target.partition("?")
+    return host, path.partition("#")[0], query
+
+
+def _query(raw: str) -> MultiDict[str]:
+    if not raw:
+        return _NO_QUERY
+    try:
+        return MultiDict(parse_qsl(raw, keep_blank_values=True, max_num_fields=_QUERY_FIELDS))
+    except ValueError:
+        return MultiDict({"": ""})
+
+
+def _tell(method: str, told: Told, took: float) -> None:
+    log.info(
+        "request",
+        method=method,
+        surface=told.surface,
+        route=told.route,
+        status=told.status,
+        bytes=told.sent,
+        result=told.result.value,
+        reason=told.reason,
+        ms=round(took * 1000, 1),
+        address=told.address,
+        request_id=told.request_id,
+    )

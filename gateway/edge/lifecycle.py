@@ -1,0 +1,97 @@
+"""Health, readiness, and how serving ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import orjson
+import structlog
+
+from ..errors import Refusal
+from ..model import Reply
+
+log = structlog.get_logger("gateway.lifecycle")
+
+Check = Callable[[], Awaitable[None]]
+"""Raises Unavailable, whose detail says why, where its part is out of reach."""
+
+_CHECK_S = 2.0
+_KEPT_S = 1.0
+
+
+class Lifecycle:
+    """``/healthz`` says the process lives; ``/readyz`` says whether it should be sent requests, and names what fails."""
+
+    def __init__(self, checks: Mapping[str, Check]) -> None:
+        self._checks = checks
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._kept: tuple[float, dict[str, str]] | None = None
+        self._asking = asyncio.Lock()
+        self.draining = False
+        """Readiness fails, and every answer closes its connection."""
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Counts a request as in flight."""
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
+
+    async def drained(self, within_s: float) -> int:
+        """Waits for requests in flight; how many are left when time is up."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._idle.wait()
+        except TimeoutError:
+            pass
+        return self._in_flight
+
+    async def answer(self, method: str, path: str) -> Reply | None:
+        """The answer to a probe; None: the path is none of these."""
+        if path == "/healthz":
+            return self._only_get(method) or _json(200, {"status": "ok"})
+        if path == "/readyz":
+            return self._only_get(method) or await self._ready()
+        return None
+
+    def _only_get(self, method: str) -> Reply | None:
+        return (
+            None if method in {"GET", "HEAD"} else Reply(405, {"Allow": "GET, HEAD", "Cache-Control": "no-store"}, b"")
+        )
+
+    async def _ready(self) -> Reply:
+        if self.draining:
+            return _json(503, {"status": "draining", "checks": {}})
+        async with self._asking:
+            if self._kept is None or time.monotonic() - self._kept[0] > _KEPT_S:
+                states = await asyncio.gather(*(self._ask(name, check) for name, check in self._checks.items()))
+                self._kept = time.monotonic(), dict(zip(self._checks, states, strict=True))
+        states_by_name = self._kept[1]
+        ready = all(state == "ok" for state in states_by_name.values())
+        return _json(200 if ready else 503, {"status": "ready" if ready else "unready", "checks": states_by_name})
+
+    async def _ask(self, name: str, check: Check) -> str:
+        try:
+            async with asyncio.timeout(_CHECK_S):
+                await check()
+        except Refusal as refusal:
+            log.warning("not ready", part=name, reason=refusal.reason, detail=refusal.detail)
+            return refusal.reason
+        except TimeoutError:
+            log.warning("not ready", part=name, reason="timeout", detail=f"no answer within {_CHECK_S:g} s")
+            return "timeout"
+        return "ok"
+
+
+def _json(status: int, body: Mapping[str, object]) -> Reply:
+    return Reply(status, {"Content-Type": "application/json", "Cache-Control": "no-store"}, orjson.dumps(body))

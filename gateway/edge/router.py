@@ -1,0 +1,156 @@
+"""Host and path → surface and route. Pure; built once at start, where two mounts that collide are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from urllib.parse import unquote_to_bytes
+
+from ..config import ConfigError
+from ..model import Route, Surface
+
+_PARAMETER = "{"
+_PATH_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A surface at its place. ``base`` is the public URL of its root, without a slash at the end."""
+
+    surface: Surface
+    prefix: str
+    host: str | None
+    base: str
+
+    def __str__(self) -> str:
+        return f"{self.surface.name} at {self.host or 'any host'}{self.prefix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One path of one mount, with every method that it takes."""
+
+    mounted: Mounted
+    template: str
+    parameters: tuple[str, ...]
+    routes: Mapping[str, Route]
+    allow: str
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """``endpoint`` None: the mount has no such path. ``mounted`` None: nor has anybody."""
+
+    mounted: Mounted | None
+    endpoint: Endpoint | None = None
+    path: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Node:
+    children: dict[str, _Node] = field(default_factory=dict)
+    parameter: _Node | None = None
+    mounted: Mounted | None = None
+    endpoint: Endpoint | None = None
+
+    def child(self, segment: str) -> _Node:
+        if segment.startswith(_PARAMETER):
+            self.parameter = self.parameter or _Node()
+            return self.parameter
+        return self.children.setdefault(segment, _Node())
+
+
+class Router:
+    """A tree of path segments per host. Raises ConfigError where two mounts claim the same path on the same host."""
+
+    def __init__(self, mounts: Sequence[Mounted]) -> None:
+        self._hosts: dict[str | None, _Node] = {}
+        for host in {m.host for m in mounts}:
+            here = [m for m in mounts if m.host == host]
+            _refuse_collisions(here)
+            root = self._hosts[host] = _Node()
+            for mounted in here:
+                _plant(root, mounted)
+        self.fallback = next((m.surface for m in mounts if m.surface.name == "native"), mounts[0].surface)
+        """Words a refusal that no mount claims."""
+
+    def match(self, host: str, path: str) -> Match:
+        """``host`` as in the Host field, ``path`` raw, without its query. A mount that names the host goes first."""
+        root = self._hosts.get(_bare(host)) or self._hosts.get(None)
+        if root is None or len(path) > _PATH_MAX:
+            return Match(root.mounted if root else None)
+        node, mounted, values = root, root.mounted, []
+        for segment in _segments(path):
+            following = node.children.get(segment)
+            if following is None:
+                following = node.parameter if segment else None
+                if following is None:
+                    return Match(mounted)
+                values.append(_decoded(segment))
+            node = following
+            mounted = node.mounted or mounted
+        endpoint = node.endpoint
+        if endpoint is None:
+            return Match(mounted)
+        return Match(endpoint.mounted, endpoint, dict(zip(endpoint.parameters, values, strict=True)))
+
+
+def _plant(root: _Node, mounted: Mounted) -> None:
+    node = root
+    for segment in _segments(mounted.prefix.rstrip("/") or "/"):
+        node = node.child(segment)
+    node.mounted = node.mounted or mounted
+    by_path: dict[str, dict[str, Route]] = {}
+    for route in mounted.surface.routes:
+        by_path.setdefault(route.path, {})[route.method] = route
+    for template, routes in by_path.items():
+        leaf = node
+        names = []
+        for segment in _segments(template):
+            leaf = leaf.child(segment)
+            if segment.startswith(_PARAMETER):
+                names.append(segment[1:-1])
+        if "GET" in routes:
+            routes.setdefault("HEAD", routes["GET"])
+        allow = ", ".join(sorted({*routes, "OPTIONS"}))
+        leaf.endpoint = Endpoint(mounted, mounted.prefix.rstrip("/") + template, tuple(names), routes, allow)
+
+
+def _refuse_collisions(mounts: Iterable[Mounted]) -> None:
+    problems = []
+    for one, other in combinations(mounts, 2):
+        clash = next((a for a in _templates(one) for b in _templates(other) if _overlap(a, b)), None)
+        if clash is not None:
+            problems.append(
+                f"mounts: {one} and {other} both claim {'/' + '/'.join(clash)}; give one of them another prefix or host"
+            )
+    if problems:
+        raise ConfigError(problems)
+
+
+def _templates(mounted: Mounted) -> list[list[str]]:
+    prefix = _segments(mounted.prefix.rstrip("/") or "/")
+    return [prefix + _segments(route.path) for route in mounted.surface.routes]
+
+
+def _overlap(a: list[str], b: list[str]) -> bool:
+    return len(a) == len(b) and all(
+        x == y or x.startswith(_PARAMETER) or y.startswith(_PARAMETER) for x, y in zip(a, b, strict=True)
+    )
+
+
+def _segments(path: str) -> list[str]:
+    return [] if path == "/" else path.split("/")[1:]
+
+
+def _decoded(segment: str) -> str:
+    """Percent-decoded; what is not UTF-8 becomes U+FFFD, which no id's form admits."""
+    return unquote_to_bytes(segment).decode("utf-8", "replace") if "%" in segment else segment
+
+
+def _bare(host: str) -> str:
+    """Lower-case, without port or a dot at the end."""
+    if host.startswith("["):
+        return host.partition("]")[0].lower() + "]"
+    return host.partition(":")[0].rstrip(".").lower()

@@ -1,0 +1,111 @@
+"""aiohttp's server, with a deadline for request heads and errors that echo nothing. All that touches its internals.
+
+What is used beyond the documented surface: ``Server.__call__`` makes the protocol, ``RequestHandler`` is an
+asyncio.Protocol whose ``handle_error`` words what could not be parsed. ``tests/edge/test_server.py`` fails when those move.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+
+SERVER = "recording-gateway"
+
+_MALFORMED = b'{"type":"about:blank","title":"Bad request","status":400,"detail":"The request is not valid HTTP."}'
+
+
+class Connection(RequestHandler):
+    """One client's connection: a request head that is not whole in time closes it."""
+
+    __slots__ = ("_head_timeout", "_head_timer", "_serving")
+
+    def __init__(self, manager: web.Server, *, head_timeout: float, **options: Any) -> None:  # Any: aiohttp's own
+        super().__init__(manager, **options)
+        self._head_timeout = head_timeout
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._serving = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_timer is None and not self._serving:
+            self._await_head()
+        super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def head_read(self) -> None:
+        """A whole head has come; its answer is under way."""
+        self._serving = True
+        self._stop_timer()
+
+    def answered(self) -> None:
+        """The next byte begins another head."""
+        self._serving = False
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002  it quotes what was sent
+    ) -> web.StreamResponse:
+        """Words what could not be parsed, without a word of it, and closes."""
+        if request.writer.output_size > 0:
+            raise ConnectionAbortedError("the answer is already under way")
+        if status != HTTPStatus.BAD_REQUEST:
+            self.log_exception("unhandled error", exc_info=exc)
+        response = web.Response(status=status, body=_MALFORMED if status == HTTPStatus.BAD_REQUEST else b"")
+        response.headers.update(
+            {"Content-Type": "application/problem+json", "Cache-Control": "no-store", "Server": SERVER}
+        )
+        response.force_close()
+        return response
+
+    def _await_head(self) -> None:
+        self._head_timer = self._loop.call_later(self._head_timeout, self._too_slow)
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_slow(self) -> None:
+        self._head_timer = None
+        self.force_close()
+
+
+class Server(web.Server):
+    """Makes Connections. The handler is cancelled the moment its client is gone."""
+
+    def __init__(self, handler: Any, *, head_timeout: float, max_body: int, **options: Any) -> None:  # Any: aiohttp's
+        super().__init__(handler, request_factory=self._begin, handler_cancellation=True)
+        self._head_timeout = head_timeout
+        self._max_body = max_body
+        self._options = options
+
+    def __call__(self) -> RequestHandler:
+        return Connection(self, loop=self._loop, head_timeout=self._head_timeout, **self._options)
+
+    def _begin(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.BaseRequest:
+        if isinstance(protocol, Connection):
+            protocol.head_read()
+        return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=self._max_body)

@@ -1,0 +1,126 @@
+"""Phrases that surfaces share. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from ..errors import BadRequest, Forbidden, Malformed, MethodNotAllowed, Refusal, Unauthenticated, Unsatisfiable
+from ..model import Call, CallRef, Found, Head, Object, Presented, Recording, Reply
+
+NO_STORE = "private, no-store"
+NOT_MODIFIED = 304
+_JSON = "application/json"
+
+
+def json_reply(status: int, body: Any, *, media_type: str = _JSON, **headers: str) -> Reply:
+    """A JSON answer that no cache keeps. ``body`` is whatever orjson writes; header names take ``_`` for ``-``."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(status, {"Content-Type": media_type, "Cache-Control": NO_STORE} | named, orjson.dumps(body))
+
+
+def timestamp(when: datetime | None) -> str | None:
+    """ISO 8601 in UTC to the second, with ``Z``."""
+    return None if when is None else when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def whole_seconds(duration_ms: int | None) -> int | None:
+    """Milliseconds rounded to the nearest second."""
+    return None if duration_ms is None else (duration_ms + 500) // 1000
+
+
+def known(found: Found) -> tuple[Call, Recording, Object]:
+    """The call, its ready recording and the object it lies in: what every Found of a PLAY or LINK has."""
+    assert found.entry is not None and found.entry.recording is not None and found.entry.recording.object is not None
+    return found.entry.call, found.entry.recording, found.entry.recording.object
+
+
+def audio(cache_control: str, disposition: Callable[[Found], str]) -> Callable[[Found], Reply]:
+    """Words a PLAY: the plan's own status and fields, how long a client may keep it and under what name."""
+    extra = {"Cache-Control": cache_control, "X-Content-Type-Options": "nosniff"}
+
+    def render(found: Found) -> Reply:
+        plan = found.plan
+        assert plan is not None
+        if plan.status == NOT_MODIFIED:
+            return Reply(plan.status, {**plan.headers, "Cache-Control": cache_control})
+        return Reply(plan.status, {**plan.headers, **extra, "Content-Disposition": disposition(found)})
+
+    return render
+
+
+def bearer(head: Head, *, tenant_field: str | None = None) -> Presented:
+    """RFC 6750 section 2.1: the one place a Bearer credential stands. Raises BadRequest for two of them."""
+    fields = head.headers.getall("Authorization", [])
+    if len(fields) > 1:
+        raise BadRequest("two Authorization fields")
+    tenant = None
+    if tenant_field is not None:
+        named = head.headers.getall(tenant_field, [])
+        if len(named) > 1:
+            raise BadRequest(f"two {tenant_field} fields")
+        tenant = named[0] if named else None
+    if not fields:
+        return Presented(None, tenant)
+    scheme, _, token = fields[0].partition(" ")
+    if scheme.lower() != "bearer" or not (token := token.strip()):
+        raise Unauthenticated("not a Bearer credential", presented=True)
+    return Presented(token, tenant)
+
+
+def alias(surface: str, pattern: str, parameter: str = "call_id") -> Callable[[Head], CallRef]:
+    """Reads ``parameter`` from the path as an external id of ``surface``; Malformed unless ``pattern`` matches it all."""
+    form = re.compile(pattern, re.ASCII)
+
+    def ref(head: Head) -> CallRef:
+        external = head.path[parameter]
+        if form.fullmatch(external) is None:
+            raise Malformed("path", parameter)
+        return CallRef(surface, external)
+
+    return ref
+
+
+def refusal_fields(refusal: Refusal) -> dict[str, str]:
+    """The fields a refusal carries on every surface (RFC 9110, RFC 6750 section 3)."""
+    fields = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    if refusal.retry_after is not None:
+        fields["Retry-After"] = str(refusal.retry_after)
+    match refusal:
+        case Unauthenticated(presented=True):
+            fields["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+        case Unauthenticated():
+            fields["WWW-Authenticate"] = "Bearer"
+        case Forbidden(needed=needed):
+            fields["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{needed}"'
+        case Unsatisfiable(size=size):
+            fields["Content-Range"] = f"bytes */{size}"
+        case MethodNotAllowed(allow=allow):
+            fields["Allow"] = allow
+        case _:
+            pass
+    return fields
+
+
+Wording = tuple[int, str, str]
+"""status, the surface's code, what the client should do next"""
+
+
+def refuser(
+    table: Mapping[type[Refusal], Wording],
+    body: Callable[[int, str, str, Refusal, Head], Any],
+    *,
+    media_type: str = _JSON,
+) -> Callable[[Refusal, Head], Reply]:
+    """Words every refusal by ``table``; ``body`` puts status, code and message into the surface's form."""
+
+    def refuse(refusal: Refusal, head: Head) -> Reply:
+        status, code, message = table[type(refusal)]
+        fields = refusal_fields(refusal) | {"Content-Type": media_type}
+        return Reply(status, fields, orjson.dumps(body(status, code, message, refusal, head)))
+
+    return refuse
