@@ -1,0 +1,142 @@
+"""What is asked of Postgres, and what its rows become. The tenant stands in every question about a call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from asyncpg import Record
+
+from ..model import Call, CallRef, Entry, Key, Listing, Object, Recording, Stat, State, Tenant
+
+_COLUMNS = """
+    c.id, c.tenant_id, c.department_id, c.direction, c.from_number, c.to_number, c.voice_agent,
+    c.started_at, c.ended_at, c.created_at,
+    r.id AS recording_id, r.state, r.store, r.key, r.media_type, r.size, r.etag, r.version, r.modified,
+    r.duration_ms, r.channels, r.created_at AS recording_created_at, r.started_at AS recording_started_at,
+    r.ready_at, r.expires_at, r.hold, r.failure,
+    (SELECT array_agg(ARRAY[a.surface, a.external_id] ORDER BY a.created_at, a.external_id)
+        FROM call_aliases a WHERE a.tenant_id = c.tenant_id AND a.call_id = c.id) AS aliases
+"""
+
+FIND_BY_ID = f"""
+    SELECT {_COLUMNS} FROM calls c
+    LEFT JOIN recordings r ON r.tenant_id = c.tenant_id AND r.call_id = c.id
+    WHERE c.tenant_id = $1 AND c.id = $2
+"""  # noqa: S608  constants only
+
+FIND_BY_ALIAS = f"""
+    SELECT {_COLUMNS} FROM call_aliases n
+    JOIN calls c ON c.tenant_id = n.tenant_id AND c.id = n.call_id
+    LEFT JOIN recordings r ON r.tenant_id = c.tenant_id AND r.call_id = c.id
+    WHERE n.tenant_id = $1 AND n.surface = $2 AND n.external_id = $3
+"""  # noqa: S608  constants only
+
+KEY = """
+    SELECT k.id, k.tenant_id, t.slug, k.name, k.hint, k.scopes, k.role, k.created_at, k.expires_at, k.revoked_at
+    FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
+"""
+KEY_BY_SHA256 = KEY + "WHERE k.sha256 = $1"
+KEYS_OF_TENANT = KEY + "WHERE k.tenant_id = $1 ORDER BY k.created_at, k.id"
+
+TENANT_BY_SLUG = "SELECT id, slug, name FROM tenants WHERE slug = $1"
+
+_OVER = "coalesce(r.expires_at <= now() AND NOT r.hold, false)"
+"""Retention has run out, whether or not anything has swept it: as Entry.state has it."""
+
+
+def listing(tenant: UUID, asked: Listing, after: tuple[datetime, UUID] | None) -> tuple[str, list[object]]:
+    """The statement and arguments for one row more than a page of recordings, newest first."""
+    arguments: list[object] = [tenant]
+
+    def argument(value: object) -> str:
+        arguments.append(value)
+        return f"${len(arguments)}"
+
+    where = ["r.tenant_id = $1"]
+    if asked.state is State.EXPIRED:
+        where.append(f"(r.state = 'expired' OR {_OVER})")
+    elif asked.state is not None:
+        where.append(f"(r.state = {argument(str(asked.state))} AND NOT {_OVER})")
+    if asked.since is not None:
+        where.append(f"r.created_at >= {argument(asked.since)}")
+    if asked.until is not None:
+        where.append(f"r.created_at < {argument(asked.until)}")
+    if after is not None:
+        where.append(f"(r.created_at, r.id) < ({argument(after[0])}, {argument(after[1])})")
+    statement = f"""
+        SELECT {_COLUMNS} FROM recordings r JOIN calls c ON c.tenant_id = r.tenant_id AND c.id = r.call_id
+        WHERE {" AND ".join(where)}
+        ORDER BY r.created_at DESC, r.id DESC LIMIT {argument(asked.limit + 1)}
+    """  # noqa: S608  constants and placeholders only
+    return statement, arguments
+
+
+def entry(row: Record, ref: CallRef | None = None) -> Entry:
+    """A row of _COLUMNS. Where a call has several ids on one surface, the one asked by (``ref``) stands for it."""
+    aliases: dict[str, str] = {}
+    if ref is not None and ref.surface is not None:
+        aliases[ref.surface] = ref.id
+    for surface, external_id in row["aliases"] or ():
+        aliases.setdefault(surface, external_id)
+    call = Call(
+        id=row["id"],
+        tenant=row["tenant_id"],
+        aliases=aliases,
+        direction=row["direction"],
+        from_number=row["from_number"],
+        to_number=row["to_number"],
+        voice_agent=row["voice_agent"],
+        department=row["department_id"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        created_at=row["created_at"],
+    )
+    return Entry(call, None if row["recording_id"] is None else _recording(row))
+
+
+def _recording(row: Record) -> Recording:
+    return Recording(
+        id=row["recording_id"],
+        state=State(row["state"]),
+        object=_object(row),
+        duration_ms=row["duration_ms"],
+        channels=row["channels"],
+        created_at=row["recording_created_at"],
+        started_at=row["recording_started_at"],
+        ready_at=row["ready_at"],
+        expires_at=row["expires_at"],
+        hold=row["hold"],
+        failure=row["failure"],
+    )
+
+
+def _object(row: Record) -> Object | None:
+    if row["version"] is None:  # the table's checks: the rest is known exactly where this is
+        return None
+    stat = Stat(size=row["size"], etag=row["etag"], version=row["version"], modified=row["modified"])
+    return Object(store=row["store"], key=row["key"], stat=stat, media_type=row["media_type"])
+
+
+def key(row: Record) -> Key:
+    return Key(
+        id=row["id"],
+        tenant=row["tenant_id"],
+        tenant_slug=row["slug"],
+        name=row["name"],
+        hint=row["hint"],
+        scopes=frozenset(row["scopes"]),
+        role=row["role"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+    )
+
+
+def keys(rows: Sequence[Record]) -> list[Key]:
+    return [key(row) for row in rows]
+
+
+def tenant(row: Record) -> Tenant:
+    return Tenant(id=row["id"], slug=row["slug"], name=row["name"])

@@ -1,0 +1,118 @@
+"""The catalog as Postgres has it, asked afresh each time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+from uuid import UUID
+
+from ..config import Database
+from ..errors import Malformed, NotFound, Unavailable
+from ..model import CallRef, Entry, Key, Listing, Page, State, Tenant
+from ..postgres import Pool, Pooled, outages
+from . import cursor, queries
+from .schema import pending
+
+LIMIT = 200
+"""Entries of one page at most."""
+ID_LENGTH = 255
+"""Characters of an external id at most, as the table checks."""
+
+T = TypeVar("T")
+
+
+class PostgresCatalog:
+    """model.Catalog and model.Credentials. Every outage is Unavailable; a defect is what asyncpg raises.
+
+    A question, once asked, runs to its end in a task of its own: a caller that leaves neither cancels it halfway nor costs
+    the pool a connection.
+    """
+
+    def __init__(self, pool: Pool, database: Database) -> None:
+        self._pool = pool
+        self._acquire_s = database.connect_s
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def find(self, tenant: UUID, ref: CallRef) -> Entry:
+        """Raises NotFound (another tenant's call is one), Unavailable."""
+        asked: tuple[object, ...]
+        if ref.surface is None:
+            statement, asked = queries.FIND_BY_ID, (tenant, _uuid(ref.id))
+        elif storable(ref.id):
+            statement, asked = queries.FIND_BY_ALIAS, (tenant, ref.surface, ref.id)
+        else:
+            raise NotFound("not an id that could be kept")
+        row = await self._ask(lambda connection: connection.fetchrow(statement, *asked))
+        if row is None:
+            raise NotFound("no such call of this tenant")
+        return queries.entry(row, ref)
+
+    async def list(self, tenant: UUID, listing: Listing) -> Page:
+        """Recordings, newest first; times are those of registration. Raises Malformed, Unavailable."""
+        if not 1 <= listing.limit <= LIMIT:
+            raise Malformed("query", "limit", message=f"must lie between 1 and {LIMIT}")
+        if listing.state is State.ABSENT:
+            raise Malformed("query", "state", message="a call without a recording is in no listing of recordings")
+        after = None if listing.cursor is None else cursor.decode(tenant, listing.cursor)
+        statement, arguments = queries.listing(tenant, listing, after)
+        rows = await self._ask(lambda connection: connection.fetch(statement, *arguments))
+        entries = [queries.entry(row) for row in rows[: listing.limit]]
+        if len(rows) <= listing.limit:
+            return Page(entries, None)
+        last = rows[listing.limit - 1]
+        return Page(entries, cursor.encode(tenant, last["recording_created_at"], last["recording_id"]))
+
+    async def key(self, sha256: bytes) -> Key | None:
+        """Also one that is revoked or has expired: that is for identity to see. Raises Unavailable."""
+        row = await self._ask(lambda connection: connection.fetchrow(queries.KEY_BY_SHA256, sha256))
+        return None if row is None else queries.key(row)
+
+    async def tenant(self, slug: str) -> Tenant | None:
+        """Raises Unavailable."""
+        if not storable(slug):
+            return None
+        row = await self._ask(lambda connection: connection.fetchrow(queries.TENANT_BY_SLUG, slug))
+        return None if row is None else queries.tenant(row)
+
+    async def check(self) -> None:
+        """Can the catalog be asked, and is its schema this version's? Raises Unavailable, saying why."""
+        if behind := await self._ask(pending):
+            raise Unavailable(f"the schema lacks {', '.join(behind)}; run `recording-gateway migrate`")
+
+    async def close(self) -> None:
+        """Waits for the questions under way: each ends within its timeouts."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _ask(self, question: Callable[[Pooled], Coroutine[Any, Any, T]]) -> T:
+        task = asyncio.create_task(self._run(question))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def _run(self, question: Callable[[Pooled], Awaitable[T]]) -> T:
+        with outages("catalog"):
+            async with self._pool.acquire(timeout=self._acquire_s) as connection:
+                try:
+                    return await question(connection)
+                except TimeoutError:
+                    # The server hangs, or the line is dead: giving the connection back would wait for it once more.
+                    connection.terminate()
+                    raise
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound("not a UUID") from None
+
+
+def storable(text: str) -> bool:
+    """Whether Postgres could hold ``text`` as an id: of bounded length, no NUL, no lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return len(text) <= ID_LENGTH and "\0" not in text
