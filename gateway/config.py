@@ -16,11 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
 ENV_PREFIX = "RECORDING_GATEWAY__"
@@ -47,14 +43,20 @@ Network = IPv4Network | IPv6Network
 _SECRET_BYTES = 32
 
 
-def _strong(secret: SecretStr) -> bool:
-    return len(secret.get_secret_value().encode()) >= _SECRET_BYTES
+def _strong(secret: SecretStr, least: int = _SECRET_BYTES) -> bool:
+    return len(secret.get_secret_value().encode()) >= least
 
 
 def _base_url(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("give an absolute http or https URL without query or fragment")
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or "@" in parts.netloc
+        or parts.query
+        or parts.fragment
+    ):
+        raise ValueError("give an absolute http or https URL without credentials, query or fragment")
     return url.rstrip("/")
 
 
@@ -249,7 +251,7 @@ class Audit(Section):
 class Keys(Section):
     """API keys."""
 
-    prefixes: tuple[str, ...] = Field(
+    prefixes: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=32)], ...] = Field(
         ("rg_live", "yt_live"),
         min_length=1,
         description="recognisable key prefixes; the first is what `keys create` uses",
@@ -266,7 +268,9 @@ class Issuer(Section):
     )
     jwks_url: BaseUrl | None = Field(None, description="where the issuer publishes its keys")
     public_key_file: Path | None = Field(None, description="PEM file of the issuer's public key")
-    secret: SecretStr | None = Field(None, description="shared secret for HS*, at least 32 bytes")
+    secret: SecretStr | None = Field(
+        None, description="shared secret for HS*, as long as the hash: at least 32, 48 or 64 bytes"
+    )
     required: tuple[str, ...] = Field(
         ("exp", "iat", "sub"), description="claims a token must carry, beside iss and aud"
     )
@@ -278,7 +282,8 @@ class Issuer(Section):
     roles: Mapping[str, str] = Field({}, description="claim value → role, where the two differ")
     jwks_refresh_s: Seconds = Field(3600, description="seconds fetched keys are believed")
     jwks_min_interval_s: Seconds = Field(
-        60, description="seconds between fetches at least, however many unknown key ids come"
+        60,
+        description="seconds between fetches at least, however many unknown key ids come; 5 while none has succeeded yet",
     )
 
     @model_validator(mode="after")
@@ -289,8 +294,10 @@ class Issuer(Section):
         shared = {a.startswith("HS") for a in self.algorithms}
         if len(shared) != 1 or shared != {self.secret is not None}:
             raise ValueError("HS algorithms go with secret, RS and ES with jwks_url or public_key_file; never mixed")
-        if self.secret is not None and not _strong(self.secret):
-            raise ValueError("secret must have at least 32 bytes; `openssl rand -base64 48` makes one")
+        # RFC 7518 section 3.2: a key as long as the hash.
+        least = max(int(a[2:]) // 8 for a in self.algorithms)
+        if self.secret is not None and not _strong(self.secret, least):
+            raise ValueError(f"secret must have at least {least} bytes; `openssl rand -base64 48` makes one")
         return self
 
 

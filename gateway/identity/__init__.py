@@ -1,0 +1,91 @@
+"""A credential → who asks: API keys, JWTs, gateway links.
+
+What kind a credential is shows in its form, so that each is held against one kind of proof and never against a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+from aiohttp import ClientSession, DummyCookieJar
+
+from .. import config
+from ..errors import LinkSpent, NotFound, Unauthenticated
+from ..model import Caller, Credentials, Presented
+from .issuers import Trusted, trust
+from .jose import looks_like_jwt
+from .jwks import Jwks
+from .keys import KeyIdentity
+from .links import Links
+from .tokens import TokenIdentity
+
+__all__ = ["Identity", "Links"]
+
+_MAX_NAME = 255
+
+
+class Identity:
+    """Proves credentials, as configured."""
+
+    def __init__(
+        self, settings: config.Identity, credentials: Credentials, trusted: Sequence[Trusted], session: ClientSession
+    ) -> None:
+        self.links = Links(settings.link_keys) if settings.link_keys else None
+        """Mints links too. None: no key for them is configured."""
+        self._keys = KeyIdentity(settings.keys.prefixes, credentials)
+        self._tokens = TokenIdentity(trusted, credentials)
+        self._jwks = [each.keys for each in trusted if isinstance(each.keys, Jwks)]
+        self._credentials = credentials
+        self._session = session
+
+    @classmethod
+    async def open(cls, settings: config.Identity, credentials: Credentials) -> Self:
+        """Reads public key files; begins to fetch key sets and waits for none. ``close`` it. Raises ConfigError."""
+        session = ClientSession(cookie_jar=DummyCookieJar())
+        try:
+            identity = cls(settings, credentials, trust(settings.issuers, session), session)
+        except BaseException:
+            await session.close()
+            raise
+        for jwks in identity._jwks:
+            jwks.begin()
+        return identity
+
+    async def prove(self, presented: Presented) -> Caller:
+        """Raises Unauthenticated, LinkSpent, Unavailable; NotFound where another tenant than its own is named beside it."""
+        caller = await self._prove(presented)
+        if presented.tenant is not None and not await self._is_own_tenant(caller, presented.tenant):
+            raise NotFound("the tenant named beside the credential is not the credential's own")
+        return caller
+
+    async def close(self) -> None:
+        """Gives up fetches under way; may be repeated."""
+        for jwks in self._jwks:
+            await jwks.close()
+        await self._session.close()
+
+    async def _prove(self, presented: Presented) -> Caller:
+        token = presented.token
+        if token is None:
+            raise Unauthenticated
+        if presented.link:
+            if self.links is None:
+                raise LinkSpent("link: no identity.link_keys are configured")
+            return self.links.prove(token)
+        if self._keys.recognises(token):
+            return await self._keys.prove(token)
+        if looks_like_jwt(token):
+            return await self._tokens.prove(token)
+        raise Unauthenticated("a credential of no known form", presented=True)
+
+    async def _is_own_tenant(self, caller: Caller, named: str) -> bool:
+        """``named`` is a tenant's slug or its UUID."""
+        if named.lower() == str(caller.tenant):
+            return True
+        if caller.tenant_slug:
+            return named == caller.tenant_slug
+        if not named.isprintable() or len(named) > _MAX_NAME:
+            return False
+        tenant = await self._credentials.tenant(named)
+        return tenant is not None and tenant.id == caller.tenant

@@ -1,0 +1,109 @@
+"""JSON Web Tokens, as each configured issuer signs them (RFC 7519, RFC 8725).
+
+The token's own ``iss`` and ``aud`` choose which issuer's keys and algorithms it is held against; nothing else in it has
+a say. A token once verified is believed for a minute, so that the ranges of one playback cost one signature: for as long
+a key its issuer withdrew, or a tenant renamed here, may go on being honoured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import jwt
+from jwt.exceptions import PyJWTError
+
+from ..config import Issuer
+from ..model import Caller, Credentials
+from .claims import Claims, read_claims
+from .issuers import Trusted
+from .jose import MAX_TOKEN, Unverified, read, refused
+from .keyset import PublicKey
+
+BELIEVED_S = 60.0
+"""Seconds a verified token is believed without verifying it again; never past its exp."""
+REMEMBERED = 8192
+"""Verified tokens held at most; about 1 KB each."""
+ALWAYS_REQUIRED = frozenset({"iss", "aud", "exp", "sub"})
+"""Claims without which there is no telling whose token it is, or until when; whatever the configuration says."""
+
+
+class TokenIdentity:
+    """Proves JWTs."""
+
+    def __init__(
+        self, trusted: Sequence[Trusted], credentials: Credentials, *, now: Callable[[], float] = time.time
+    ) -> None:
+        self._trusted = tuple(trusted)
+        self._credentials = credentials
+        self._now = now
+        self._verified: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
+
+    async def prove(self, token: str) -> Caller:
+        """Raises Unauthenticated (its detail holds nothing of the token), Unavailable (issuer or catalog away)."""
+        if len(token) > MAX_TOKEN or not token.isascii():
+            raise refused(f"larger than {MAX_TOKEN} bytes, or not ASCII")
+        digest = hashlib.sha256(token.encode("ascii")).digest()
+        remembered = self._verified.get(digest)
+        if remembered is not None and self._now() < remembered[1]:
+            self._verified.move_to_end(digest)
+            return remembered[0]
+        unverified = read(token)
+        trusted = self._choose(unverified)
+        key = await trusted.keys.key(unverified.kid, unverified.algorithm)
+        claims = _verify(token, unverified.algorithm, key, trusted.issuer)
+        tenant = await self._credentials.tenant(claims.tenant)
+        if tenant is None:
+            raise refused(f"of {trusted.issuer.issuer}: its tenant is not known here; see identity.issuers tenants")
+        caller = Caller(
+            tenant=tenant.id,
+            tenant_slug=tenant.slug,
+            kind="user",
+            subject=claims.subject,
+            credential=claims.id or f"{trusted.issuer.issuer}#{unverified.kid or ''}",
+            method="jwt",
+            scopes=claims.scopes,
+            role=claims.role,
+        )
+        self._remember(digest, caller, claims.expires)
+        return caller
+
+    def _choose(self, unverified: Unverified) -> Trusted:
+        """The first configured issuer of that name whose audience the token names, if the algorithm is one of its own."""
+        named = [each for each in self._trusted if each.issuer.issuer == unverified.issuer]
+        if not named:
+            raise refused("iss is none of identity.issuers")
+        meant = next((each for each in named if each.issuer.audience in unverified.audiences), None)
+        if meant is None:
+            raise refused(f"of {named[0].issuer.issuer}: for another audience")
+        if unverified.algorithm not in meant.issuer.algorithms:
+            raise refused(f"of {meant.issuer.issuer}: signed with an algorithm not accepted from it")
+        return meant
+
+    def _remember(self, digest: bytes, caller: Caller, expires: float) -> None:
+        now = self._now()
+        if (until := min(expires, now + BELIEVED_S)) <= now:
+            return
+        self._verified[digest] = (caller, until)
+        self._verified.move_to_end(digest)
+        if len(self._verified) > REMEMBERED:
+            self._verified.popitem(last=False)
+
+
+def _verify(token: str, algorithm: str, key: PublicKey | bytes, issuer: Issuer) -> Claims:
+    try:
+        claims = jwt.decode(
+            token,
+            key,
+            algorithms=[algorithm],
+            audience=issuer.audience,
+            issuer=issuer.issuer,
+            leeway=issuer.leeway_s,
+            options={"require": sorted(ALWAYS_REQUIRED | set(issuer.required)), "enforce_minimum_key_length": True},
+        )
+    except PyJWTError as error:
+        # Its text may quote the token; its name tells enough.
+        raise refused(f"of {issuer.issuer}: {type(error).__name__}") from None
+    return read_claims(claims, issuer)
