@@ -10,7 +10,7 @@ from http import HTTPStatus
 from urllib.parse import parse_qsl, urlsplit
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from multidict import MultiDict, istr
 from uuid_utils.compat import uuid7
 
@@ -37,6 +37,7 @@ _HOST = istr("Host")
 _FORWARDED_FOR = istr("X-Forwarded-For")
 _REQUEST_ID = istr("X-Request-Id")
 _ORIGIN = istr("Origin")
+_CODING = istr("Transfer-Encoding")
 
 
 @dataclass(slots=True)
@@ -103,8 +104,8 @@ class Handler:
             peer,
             told.request_id,
         )
-        if host is None:
-            return await self._send(request, surface.refuse(BadRequest("Host"), head), told, surface.vary)
+        if host is None or (request.version < HttpVersion11 and _CODING in request.headers):
+            return await self._send(request, surface.refuse(BadRequest("framing"), head), told, surface.vary)
         if match.endpoint is None:
             return await self._send(request, surface.refuse(UnknownRoute(), head), told, surface.vary)
         if request.method == "OPTIONS":

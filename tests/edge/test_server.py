@@ -1,0 +1,150 @@
+"""What aiohttp's server does under our Connection: raw sockets, malformed heads, slow heads. Fails when internals move."""
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from gateway.edge.server import Connection, Server
+
+HEAD_TIMEOUT = 0.4
+
+
+@contextlib.asynccontextmanager
+async def serving(handler):
+    server = Server(handler, head_timeout=HEAD_TIMEOUT, max_body=1000, keepalive_timeout=5, access_log=None)
+    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    try:
+        yield listener.sockets[0].getsockname()[1], server
+    finally:
+        listener.close()
+        await server.shutdown(0)
+        await listener.wait_closed()
+
+
+async def plain(request):
+    request.protocol.answered()
+    return web.Response(text="ok")
+
+
+async def talk(port, sent):
+    """Everything the server says to ``sent`` until it closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    try:
+        async with asyncio.timeout(5):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+GOOD = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +5\r\n\r\nhello",
+        b"GET / HTTP/1.1\nHost: h\n\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\n" + b"X-A: b\r\n" * 1000 + b"\r\n",
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nX: a\x00b\r\n\r\n",
+        b"secret-word\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03secret-word",
+    ],
+    ids=[
+        "CL and TE",
+        "signed length",
+        "bare LF",
+        "long field",
+        "many fields",
+        "long target",
+        "space before colon",
+        "NUL in a field",
+        "no HTTP",
+        "TLS on plain",
+    ],
+)
+async def test_what_is_not_http_gets_a_400_that_echoes_nothing_and_is_closed(head):
+    async with serving(plain) as (port, _):
+        answer = await talk(port, head)
+    assert answer.startswith(b"HTTP/1.") and answer.split(b" ")[1] == b"400"
+    assert b"secret-word" not in answer
+    assert b"\r\nConnection: close" in answer or answer.startswith(b"HTTP/1.0")
+
+
+async def test_a_head_that_drips_is_closed_at_its_deadline():
+    async with serving(plain) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        begun = time.monotonic()
+
+        async def drip():
+            with contextlib.suppress(ConnectionError):
+                for byte in GOOD * 100:
+                    writer.write(bytes([byte]))
+                    await writer.drain()
+                    await asyncio.wait({asyncio.ensure_future(asyncio.sleep(0.02))})
+
+        dripping = asyncio.ensure_future(drip())
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        assert HEAD_TIMEOUT * 0.9 < time.monotonic() - begun < HEAD_TIMEOUT * 3
+        dripping.cancel()
+        writer.close()
+
+
+async def test_a_client_that_says_nothing_is_closed_at_the_deadline():
+    async with serving(plain) as (port, server):
+        assert await talk(port, b"") == b""
+        assert not server.connections
+
+
+async def test_a_kept_connection_may_be_idle_longer_than_a_head_may_take():
+    async with serving(plain) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert b"200 OK" in await reader.readuntil(b"ok")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reader.read(1), HEAD_TIMEOUT * 2)
+        writer.close()
+
+
+async def test_a_slow_answer_is_no_slow_head():
+    async def slow(_request):
+        await asyncio.wait({asyncio.ensure_future(asyncio.sleep(HEAD_TIMEOUT * 2))})
+        return web.Response(text="late")
+
+    async with serving(slow) as (port, _):
+        assert (await talk(port, GOOD)).endswith(b"late")
+
+
+async def test_a_client_that_leaves_cancels_its_handler_at_once():
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def stuck(_request):
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with serving(stuck) as (port, _):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GOOD)
+        await begun.wait()
+        writer.transport.abort()
+        async with asyncio.timeout(1):
+            await ended.wait()
+
+
+def test_the_internals_that_connection_builds_on_are_where_they_were():
+    for name in ("connection_made", "data_received", "connection_lost", "handle_error", "force_close"):
+        assert callable(getattr(RequestHandler, name))
+    assert issubclass(Connection, RequestHandler)
