@@ -1,0 +1,217 @@
+"""This process's journal as its event loop sees it: what waits for the disk, what is durable, what is not shipped yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from .. import config
+from .folders import Folder
+from .segments import DISK_FILES, Files
+from .writer import Commit, Entry, Failure, Waiter, Writer
+
+_log = structlog.get_logger(__name__)
+
+LINGER_S = 0.02
+"""Seconds an entry nobody waits for may wait for company."""
+AGE_STEP_S = 1.0
+"""How finely the age of what is not shipped is known."""
+
+
+class NotDurable(Exception):
+    """A record that somebody waits for is not durable. It will be made so all the same, later, while the process lives.
+
+    ``reason`` is journal_failed or journal_timeout.
+    """
+
+    def __init__(self, reason: str, problem: str) -> None:
+        super().__init__(problem)
+        self.reason = reason
+
+
+@dataclass(slots=True, eq=False)
+class Segment:
+    """One file of the journal, as far as it is durable."""
+
+    path: Path
+    end: int = 0
+    last_entry: int = 0
+    """The last of the journal's entries in it, counted from 1."""
+    sealed: bool = False
+    """Nothing will be added."""
+
+
+class Journal:
+    """Append, wait until it is durable, confirm what was shipped. For one event loop; only the files have a thread."""
+
+    def __init__(self, settings: config.Audit, files: Files = DISK_FILES) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._commit_s = settings.commit_s
+        self._root = settings.journal_dir
+        self._writer: Writer = Writer(
+            settings.journal_dir,
+            segment_bytes=settings.segment_bytes,
+            gather_s=settings.gather_ms / 1000,
+            files=files,
+            report=self._report,
+        )
+        self._waiting: deque[tuple[float, Waiter]] = deque()
+        self._watch: asyncio.TimerHandle | None = None
+        self._lingering: asyncio.TimerHandle | None = None
+        self._ages: deque[tuple[int, float]] = deque()
+        """(bytes ever durable before then, then)"""
+        self._durable = 0
+        self._durable_entries = 0
+        self._confirmed = 0
+        self.entries = 0
+        """Entries appended, ever."""
+        self.used = 0
+        """Bytes appended and not confirmed, durable or not."""
+        self.records = 0
+        """Records appended and not confirmed."""
+        self.problem: str | None = None
+        """Why nothing can be made durable at present; None: all is well."""
+        self.segments: deque[Segment] = deque()
+        """The files that hold anything, oldest first. The shipper takes away those that are done with."""
+        self.grown = asyncio.Event()
+        """Set whenever more is durable."""
+
+    async def start(self) -> None:
+        """Returns once the journal's folder was made, or could not be: then ``problem`` says why, and it goes on trying."""
+        self._writer.start()
+        if not await asyncio.to_thread(self._writer.wait_ready, self._commit_s):
+            self._trouble(f"{self._root}: the disk does not answer")
+
+    @property
+    def folder(self) -> Folder | None:
+        """This process's own, once it could be made."""
+        return self._writer.folder
+
+    @property
+    def oldest_s(self) -> float:
+        """Seconds, to about one, since the oldest record that is not shipped became durable."""
+        return self._loop.time() - self._ages[0][1] if self._ages else 0.0
+
+    def append(self, data: bytes, records: int = 1) -> None:
+        """Takes framed records that nobody waits for; they are durable soon, or when the disk allows."""
+        self._take(Entry(data, len(data), None), records)
+        if self._lingering is None:
+            self._lingering = self._loop.call_later(LINGER_S, self._ring)
+
+    def commit(self, data: bytes, records: int = 1) -> tuple[Entry, Waiter]:
+        """Takes framed records at once. The waiter is done when they are durable, or raises NotDurable."""
+        waiter: Waiter = self._loop.create_future()
+        entry = Entry(data, len(data), waiter)
+        self._take(entry, records)
+        self._waiting.append((self._loop.time() + self._commit_s, waiter))
+        if self._watch is None:
+            self._watch = self._loop.call_later(self._commit_s, self._look_for_late)
+        self._writer.ring()
+        return entry, waiter
+
+    def confirm(self, size: int, records: int) -> None:
+        """So many bytes and records, the oldest, have arrived where they were to go."""
+        self.used -= size
+        self.records -= records
+        self._confirmed += size
+        while len(self._ages) > 1 and self._ages[1][0] <= self._confirmed:
+            self._ages.popleft()
+        if self._confirmed == self._durable:
+            self._ages.clear()
+
+    async def drain(self) -> bool:
+        """Waits until all that was appended is durable. False: it is not, after ``commit_s``."""
+        self._writer.ring()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._commit_s):
+                while self._durable_entries < self.entries:
+                    self.grown.clear()
+                    await self.grown.wait()
+        return self._durable_entries == self.entries
+
+    async def close(self) -> None:
+        """Writes what waits and seals the file. The folder stays, and stays this process's."""
+        for timer in (self._watch, self._lingering):
+            if timer is not None:
+                timer.cancel()
+        left = await asyncio.to_thread(self._writer.stop, self._commit_s)
+        if left:
+            _log.error("audit_entries_lost", entries=left, problem=self.problem)
+
+    def _take(self, entry: Entry, records: int) -> None:
+        self.entries += 1
+        self.records += records
+        self.used += entry.size
+        self._writer.put(entry)
+
+    def _ring(self) -> None:
+        self._lingering = None
+        self._writer.ring()
+
+    def _report(self, report: Commit | Failure) -> None:
+        """On the writer's thread."""
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            if isinstance(report, Commit):
+                self._loop.call_soon_threadsafe(self._committed, report)
+            else:
+                self._loop.call_soon_threadsafe(self._failed, report)
+
+    def _committed(self, commit: Commit) -> None:
+        for entry in commit.entries:
+            if entry.waiter is not None and not entry.waiter.done():
+                entry.waiter.set_result(None)
+        while self._waiting and self._waiting[0][1].done():
+            self._waiting.popleft()
+        self._note(commit)
+        if self.problem is not None:
+            _log.info("audit_journal_recovered", problem=self.problem)
+            self.problem = None
+        self.grown.set()
+
+    def _note(self, commit: Commit) -> None:
+        """Which file has grown, and by how much."""
+        segment = self.segments[-1] if self.segments else None
+        if segment is None or segment.path != commit.segment:
+            if segment is not None:
+                segment.sealed = True
+            segment = Segment(commit.segment)
+            self.segments.append(segment)
+        now = self._loop.time()
+        if not self._ages or now - self._ages[-1][1] > AGE_STEP_S:
+            self._ages.append((self._durable, now))
+        written = commit.end - segment.end
+        self._durable += written
+        self._durable_entries += len(commit.entries)
+        self.used += written - sum(entry.size for entry in commit.entries)  # where an entry's data was replaced
+        segment.end, segment.last_entry = commit.end, self._durable_entries
+
+    def _failed(self, failure: Failure) -> None:
+        """Whoever waits is told at once, the entries of the failed write or not: none of them can be written now."""
+        self._trouble(str(failure.error))
+        while self._waiting:
+            self._give_up(self._waiting.popleft()[1], "journal_failed")
+
+    def _look_for_late(self) -> None:
+        self._watch = None
+        now = self._loop.time()
+        while self._waiting and (self._waiting[0][1].done() or self._waiting[0][0] <= now):
+            waiter = self._waiting.popleft()[1]
+            if not waiter.done():
+                self._trouble(f"{self._root}: a write takes longer than {self._commit_s:g} s")
+                self._give_up(waiter, "journal_timeout")
+        if self._waiting:
+            self._watch = self._loop.call_at(self._waiting[0][0], self._look_for_late)
+
+    def _give_up(self, waiter: Waiter, reason: str) -> None:
+        if not waiter.done():
+            waiter.set_exception(NotDurable(reason, self.problem or reason))
+
+    def _trouble(self, problem: str) -> None:
+        if problem != self.problem:
+            _log.error("audit_journal_unwritable", problem=problem, journal=str(self._root))
+        self.problem = problem

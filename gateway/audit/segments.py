@@ -1,0 +1,152 @@
+"""The journal's files: written by one thread at places it keeps count of, read by anyone up to where they are durable."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from .frames import MAX_PAYLOAD, Record, scan
+
+SUFFIX = ".seg"
+CHUNK = 2 * MAX_PAYLOAD
+"""Bytes read at once; the longest frame must fit, or reading would not get on."""
+
+
+class Files(Protocol):
+    """What the journal asks of a file system. Each raises OSError."""
+
+    def create(self, path: Path, size: int) -> int:
+        """A new file with room for ``size`` bytes, its directory entry durable. Returns its descriptor."""
+        ...
+
+    def write(self, fd: int, data: bytes, offset: int) -> int: ...
+    def sync(self, fd: int) -> None: ...
+    def truncate(self, fd: int, size: int) -> None: ...
+    def close(self, fd: int) -> None: ...
+
+
+class DiskFiles:
+    """The real ones."""
+
+    def create(self, path: Path, size: int) -> int:
+        """Reserves the room: a full disk shows here and not amidst a write, and a commit need not grow the file."""
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, size)
+            os.fsync(fd)
+            sync_folder(path.parent)
+        except BaseException:
+            os.close(fd)
+            path.unlink(missing_ok=True)
+            raise
+        return fd
+
+    def write(self, fd: int, data: bytes, offset: int) -> int:
+        return os.pwrite(fd, data, offset)
+
+    def sync(self, fd: int) -> None:
+        os.fdatasync(fd)
+
+    def truncate(self, fd: int, size: int) -> None:
+        os.ftruncate(fd, size)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+
+DISK_FILES = DiskFiles()
+
+
+def sync_folder(path: Path) -> None:
+    """Makes the folder's entries durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+class SegmentWriter:
+    """One file while it is written. ``end`` counts the bytes that are durable."""
+
+    def __init__(self, files: Files, path: Path, size: int) -> None:
+        self._files = files
+        self._fd = files.create(path, size)
+        self._size = size
+        self.path = path
+        self.end = 0
+
+    def has_room(self, size: int) -> bool:
+        return self.end + size <= self._size
+
+    def commit(self, data: bytes) -> None:
+        """Durable when it returns. Raises OSError: then abandon the file, for a failed sync may have lied."""
+        done = 0
+        while done < len(data):
+            done += self._files.write(self._fd, data[done:] if done else data, self.end + done)
+        self._files.sync(self._fd)
+        self.end += done
+
+    def close(self) -> None:
+        """Gives back the room that was not used, and what was written behind ``end``. Never raises OSError.
+
+        Where that fails, nobody reads behind ``end`` while this process lives, and afterwards it is harmless: whatever
+        stands there is written once more elsewhere, or was never acknowledged.
+        """
+        with suppress(OSError):
+            self._files.truncate(self._fd, self.end)
+            self._files.sync(self._fd)
+        with suppress(OSError):
+            self._files.close(self._fd)
+            if not self.end:
+                self.path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Bytes that are no frame."""
+
+    offset: int
+    data: bytes
+    torn: bool
+    """At the file's end: a write that a crash cut short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What one reading gave."""
+
+    records: list[Record]
+    offset: int
+    """Where to go on."""
+    damaged: list[Damage] = field(default_factory=list)
+
+
+def read_chunk(fd: int, offset: int, end: int, limit: int) -> Chunk:
+    """Up to ``limit`` records from ``offset``; what stands at or behind ``end`` is left alone. Raises OSError."""
+    size = CHUNK
+    while True:
+        data = os.pread(fd, min(size, end - offset), offset)
+        final = len(data) < size  # the last piece up to `end`, or a file shorter than that
+        found = scan(data, limit=limit, final=final)
+        if found.end or final:
+            break
+        size *= 2
+    return Chunk(
+        found.records,
+        offset + found.end,
+        [Damage(offset + a, data[a:b], torn=final and b == len(data)) for a, b in found.damaged],
+    )
+
+
+def numbered(path: Path, number: int) -> Path:
+    """The name of a folder's segment."""
+    return path / f"{number:08d}{SUFFIX}"
+
+
+def segments_of(path: Path) -> list[Path]:
+    """A folder's segments in the order they were written."""
+    return sorted(path.glob(f"*{SUFFIX}"))

@@ -1,0 +1,122 @@
+"""What happened, as the one path tells it: intents made durable before anything leaves, outcomes after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from .. import config
+from ..errors import Unavailable
+from ..model import Intent, Outcome, Result
+from .events import intent_frame, open_frame, outcome_frame
+from .journal import Journal, NotDurable, Segment
+
+OUTCOME_ROOM = 512
+"""Bytes kept free for the outcome of each open event; a frame of one has about 240."""
+OPEN_SIZE = 80
+"""Bytes of one event in an OPEN frame."""
+OPEN_AT_ONCE = 1000
+"""Events in one such frame, which must stay below MAX_PAYLOAD."""
+
+
+@dataclass(slots=True)
+class _Open:
+    occurred_at: datetime
+    entry: int
+    """The last of the journal's entries that mentions it."""
+
+
+class JournalTrail:
+    """A ``model.Trail`` on this process's journal. For one event loop.
+
+    Each event that was admitted gets one outcome: the caller's ``conclude``, also where ``intend`` was cancelled; or,
+    where ``intend`` raised Unavailable, one of the trail's own (refused, journal_failed or journal_timeout), for the intent
+    may have become durable, or yet become so. An outcome given for it besides is passed over.
+    """
+
+    def __init__(self, journal: Journal, settings: config.Audit) -> None:
+        self._journal = journal
+        self._bound = settings.journal_bytes
+        self._open: dict[UUID, _Open] = {}
+        self._closed = False
+        self.inherited = 0
+        """Bytes in the journals of dead processes, which count against the bound as well."""
+
+    @property
+    def open_events(self) -> int:
+        return len(self._open)
+
+    @property
+    def admits_unproven(self) -> bool:
+        """False: what was refused to strangers is better not recorded now, or a flood of it would shut out everybody."""
+        return self._journal.problem is None and self._taken() < self._bound / 2
+
+    async def intend(self, intent: Intent) -> None:
+        frame = intent_frame(intent)
+        self._admit(len(frame) + OUTCOME_ROOM)
+        _, durable = self._journal.commit(frame)
+        self._open[intent.event_id] = _Open(intent.occurred_at, self._journal.entries)
+        try:
+            await durable
+        except NotDurable as error:
+            self.conclude(_refused(intent, error.reason))
+            raise Unavailable(str(error)) from error
+
+    async def record(self, intent: Intent, outcome: Outcome) -> None:
+        frames = intent_frame(intent) + outcome_frame(outcome)
+        self._admit(len(frames))
+        entry, durable = self._journal.commit(frames, 2)
+        try:
+            await durable
+        except NotDurable as error:
+            # Nothing left after all. Only a write that is under way at this moment can still say otherwise.
+            entry.data = intent_frame(intent) + outcome_frame(_refused(intent, error.reason))
+            raise Unavailable(str(error)) from error
+
+    def conclude(self, outcome: Outcome) -> None:
+        if self._open.pop(outcome.event_id, None) is not None:
+            self._journal.append(outcome_frame(outcome))
+
+    def carry_size(self, segment: Segment) -> int:
+        """About how many bytes ``carry`` would write."""
+        return len(self._last_mentioned(segment)) * OPEN_SIZE
+
+    async def carry(self, segment: Segment) -> None:
+        """Mentions anew, and durably, what is still open of the events that ``segment`` was the last to mention.
+
+        Then the segment may go. Raises NotDurable.
+        """
+        while events := self._last_mentioned(segment)[:OPEN_AT_ONCE]:
+            _, durable = self._journal.commit(open_frame(events), 0)
+            entry = self._journal.entries
+            await durable
+            for event, _ in events:
+                if (known := self._open.get(event)) is not None:
+                    known.entry = entry
+
+    def close(self) -> None:
+        """Admits nothing more; what is open still is concluded as interrupted."""
+        self._closed = True
+        now = datetime.now(UTC)
+        for event, known in list(self._open.items()):
+            self.conclude(Outcome(event, known.occurred_at, now, 0, None, Result.INTERRUPTED, "process_ended"))
+
+    def _taken(self) -> int:
+        return self._journal.used + len(self._open) * OUTCOME_ROOM + self.inherited
+
+    def _admit(self, size: int) -> None:
+        if self._closed:
+            raise Unavailable("the audit is closed: the process is ending")
+        if self._journal.problem is not None:
+            raise Unavailable(self._journal.problem)
+        if self._taken() + size > self._bound:
+            raise Unavailable("audit.journal_bytes: so much waits for Postgres already")
+
+    def _last_mentioned(self, segment: Segment) -> list[tuple[UUID, datetime]]:
+        last = segment.last_entry
+        return [(event, known.occurred_at) for event, known in self._open.items() if known.entry <= last]
+
+
+def _refused(intent: Intent, reason: str) -> Outcome:
+    return Outcome(intent.event_id, intent.occurred_at, datetime.now(UTC), 503, 0, Result.REFUSED, reason)

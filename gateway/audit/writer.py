@@ -1,0 +1,177 @@
+"""The thread that makes records durable: everything that waits goes out in one write and one sync.
+
+It knows files and bytes, and nothing of who waits for them. An entry that could not be written is kept and tried again,
+in its order and in a new file, until it is; so each entry that was put is durable once or more than once, while the process
+lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from .folders import Folder
+from .segments import Files, SegmentWriter, numbered
+
+RETRY_S = 0.1
+"""Seconds from a failed write to the next try; doubled each time."""
+RETRY_MAX_S = 1.0
+
+Waiter = asyncio.Future[None]
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """Framed records that belong together. ``data`` may be replaced while it is not durable; whichever stood there counts."""
+
+    data: bytes
+    size: int
+    """Of the data it came with."""
+    waiter: Waiter | None
+    """The business of whoever put it; the thread passes it on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Entries that are durable now, in their order."""
+
+    entries: list[Entry]
+    segment: Path
+    end: int
+    """Bytes of the segment that are durable. A new segment's name means that nothing will be added to those before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Nothing can be written now. What was to be is kept, and tried again."""
+
+    error: OSError
+
+
+class Writer:
+    """``report`` is called on the writer's own thread; it must not block or raise."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        segment_bytes: int,
+        gather_s: float,
+        files: Files,
+        report: Callable[[Commit | Failure], None],
+    ) -> None:
+        self._root = root
+        self._segment_bytes = segment_bytes
+        self._gather_s = gather_s
+        self._files = files
+        self._report = report
+        self._pending: deque[Entry] = deque()
+        self._kept: list[Entry] = []
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._rung = False
+        self._stopping = False
+        self._ready = threading.Event()
+        self._segment: SegmentWriter | None = None
+        self._number = 0
+        self._delay = RETRY_S
+        self._thread = threading.Thread(target=self._run, name="audit-journal", daemon=True)
+        self.folder: Folder | None = None
+        """The process's own, once there is one."""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, entry: Entry) -> None:
+        """Takes an entry; it goes out with the next commit, which ``ring`` brings about."""
+        self._pending.append(entry)
+
+    def ring(self) -> None:
+        """Wakes the thread, unless it has been told already."""
+        if not self._rung:
+            self._rung = True
+            self._bell.put(None)
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Waits until the folder was made, or could not be. False: neither, in time."""
+        return self._ready.wait(timeout)
+
+    def stop(self, timeout: float) -> int:
+        """Writes what waits, closes the file and ends the thread; blocks. Returns how many entries are left unwritten."""
+        self._stopping = True
+        self._bell.put(None)
+        self._thread.join(timeout)
+        return len(self._kept) + len(self._pending)
+
+    def _run(self) -> None:
+        while True:
+            stopping = self._stopping
+            written = self._write(self._gathered())
+            self._ready.set()
+            if stopping and not self._pending:
+                break
+            if written:
+                self._await_bell()
+            else:
+                self._rest()
+        if self._segment is not None:
+            self._segment.close()
+
+    def _gathered(self) -> list[Entry]:
+        """What was kept and what is pending. The bell is cleared first, so that whoever puts after this rings again."""
+        self._rung = False
+        batch, self._kept = self._kept, []
+        while self._pending:
+            batch.append(self._pending.popleft())
+        return batch
+
+    def _write(self, batch: list[Entry]) -> bool:
+        try:
+            if self.folder is None:
+                self.folder = Folder.create(self._root)
+            if batch:
+                data = b"".join([entry.data for entry in batch])
+                segment = self._segment_for(len(data))
+                segment.commit(data)
+                self._report(Commit(batch, segment.path, segment.end))
+        except OSError as error:
+            self._kept = batch
+            if self._segment is not None:
+                self._segment.close()
+                self._segment = None
+            self._report(Failure(error))
+            return False
+        self._delay = RETRY_S
+        return True
+
+    def _segment_for(self, size: int) -> SegmentWriter:
+        """The file at hand, or a new one where that has no room."""
+        if self._segment is not None and not self._segment.has_room(size):
+            self._segment.close()
+            self._segment = None
+        if self._segment is None:
+            assert self.folder is not None
+            path = numbered(self.folder.path, self._number)
+            self._segment = SegmentWriter(self._files, path, max(size, self._segment_bytes))
+            self._number += 1
+        return self._segment
+
+    def _await_bell(self) -> None:
+        self._bell.get()
+        if self._gather_s and not self._stopping:
+            time.sleep(self._gather_s)
+
+    def _rest(self) -> None:
+        """Until the next try. Bells are heard meanwhile and not answered: nothing can be written yet."""
+        until = time.monotonic() + self._delay
+        self._delay = min(self._delay * 2, RETRY_MAX_S)
+        while (left := until - time.monotonic()) > 0 and not self._stopping:
+            try:
+                self._bell.get(timeout=left)
+            except Empty:
+                return
