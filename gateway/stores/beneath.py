@@ -1,0 +1,101 @@
+"""Opening a file beneath a folder, whatever its name or the links on the way say.
+
+Every component is opened by itself, relative to the one before, and never followed (openat(2), O_NOFOLLOW). So no
+check is made on a path that could be another one by the time it is used.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+_WALK: Final = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class RootMissing(OSError):
+    """The folder itself cannot be opened."""
+
+
+class Escape(Exception):
+    """A name or a file that could lead out of the folder, or is no plain file. The message says what it is."""
+
+
+def open_beneath(root: Path, key: str) -> tuple[int, os.stat_result]:
+    """A descriptor, open for reading, of the plain file ``key`` under ``root``, and what it is.
+
+    ``root`` may be reached over links; beneath it none is followed. Raises FileNotFoundError, NotADirectoryError (a
+    file stands where a folder is named), RootMissing, Escape, OSError.
+    """
+    parts = _parts(key)
+    try:
+        folder = os.open(root, os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY))
+    except OSError as error:
+        raise RootMissing(error.errno, error.strerror) from error
+    try:
+        for part in parts[:-1]:
+            inner = _enter(folder, part)
+            os.close(folder)
+            folder = inner
+        return _read(folder, parts[-1])
+    finally:
+        os.close(folder)
+
+
+def _parts(key: str) -> list[bytes]:
+    if "\0" in key:
+        raise Escape("a NUL in the key")
+    try:
+        parts = os.fsencode(key).split(b"/")
+    except UnicodeEncodeError:
+        raise FileNotFoundError(errno.ENOENT, "no such name") from None
+    if parts[0] == b"" and len(parts) > 1:
+        raise Escape("an absolute key")
+    for part in parts:
+        if part in {b"", b".", b".."}:
+            raise Escape("an empty, . or .. component in the key")
+    return parts
+
+
+def _enter(folder: int, part: bytes) -> int:
+    try:
+        return os.open(part, _WALK, dir_fd=folder)
+    except OSError as error:
+        if error.errno in {errno.ENOTDIR, errno.ELOOP, errno.EMLINK} and _is_link(folder, part):
+            raise Escape("a symbolic link on the way") from None
+        raise
+
+
+def _read(folder: int, part: bytes) -> tuple[int, os.stat_result]:
+    _plain(os.lstat(part, dir_fd=folder))  # before opening: opening a device may already do something
+    try:
+        file = os.open(part, _READ, dir_fd=folder)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.EMLINK, errno.ENXIO}:
+            raise Escape("not a plain file") from None
+        raise
+    try:
+        found = os.fstat(file)
+        _plain(found)
+    except BaseException:
+        os.close(file)
+        raise
+    return file, found
+
+
+def _plain(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "a folder" if stat.S_ISDIR(found.st_mode) else None
+        raise Escape(kind or "a device, pipe or socket")
+    if found.st_nlink > 1:
+        raise Escape("a file with several hard links")
+
+
+def _is_link(folder: int, part: bytes) -> bool:
+    try:
+        return stat.S_ISLNK(os.lstat(part, dir_fd=folder).st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,243 @@
+"""Objects in an S3 bucket, or behind any endpoint that speaks S3.
+
+aiobotocore signs, stats and finds credentials; it reads no body. A presigned URL covers neither Range nor If-Match, so
+one of them, kept for ``sign_reuse_s``, serves every range of its object through the shared ranged reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import OrderedDict
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs, urlsplit
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import SecretStr
+
+from ..config import Origin, S3Store
+from ..errors import NotFound, OriginFailed, Refusal, Unavailable
+from ..model import Link, Source, Span, Stat
+from .origin import UNCODED, Pin, Reader, Refused
+from .s3_credentials import InstanceCredentials
+from .s3_errors import DENIED, NOT_FOUND, about_credentials, call_failed, read_refused, status
+
+if TYPE_CHECKING:
+    from aiobotocore.session import ClientCreatorContext
+    from types_aiobotocore_s3 import S3Client
+
+LONGEST_LINK: Final = timedelta(days=7)
+"""SigV4 knows no longer one."""
+LONGEST_KEY: Final = 1024
+"""Bytes of UTF-8."""
+URLS_KEPT: Final = 10_000
+SLACK_S: Final = 60
+"""Seconds a read URL outlives its use, for requests on their way and clocks that differ."""
+BUCKET_BELIEVED_S: Final = 30.0
+CONNECTIONS: Final = 50
+"""For metadata; bodies have their own."""
+STRONG: Final = re.compile(r'"[\x21\x23-\x7e]+"')
+FAILURES: Final = (BotoCoreError, ClientError, TimeoutError)
+
+
+class S3:
+    """A Store. A version is an object's ETag. ``credentials`` None: they are the settings' own."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: S3Store,
+        origin: Origin,
+        *,
+        client: S3Client,
+        signer: S3Client,
+        credentials: InstanceCredentials | None,
+        lifetimes: AsyncExitStack,
+    ) -> None:
+        self._where = f"store {name}"
+        self._bucket = settings.bucket
+        self._origin = origin
+        self._client = client
+        self._signer = signer
+        self._credentials = credentials
+        self._lifetimes = lifetimes
+        self._reader = Reader(name, origin)
+        self._urls: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._bucket_seen = float("-inf")
+
+    @classmethod
+    async def connect(cls, name: str, settings: S3Store, origin: Origin) -> S3:
+        """The store, for the loop this runs in; nobody is asked yet."""
+        session = AioSession()
+        credentials = InstanceCredentials.install(session) if settings.access_key_id is None else None
+        lifetimes = AsyncExitStack()
+        try:
+            client = await lifetimes.enter_async_context(_client(session, settings, origin, settings.endpoint))
+            signer = client
+            if settings.public_endpoint is not None:
+                signer = await lifetimes.enter_async_context(
+                    _client(session, settings, origin, settings.public_endpoint)
+                )
+        except BaseException:
+            await lifetimes.aclose()
+            raise
+        if credentials is not None:
+            lifetimes.push_async_callback(credentials.close)
+        return cls(name, settings, origin, client=client, signer=signer, credentials=credentials, lifetimes=lifetimes)
+
+    async def stat(self, key: str) -> Stat:
+        self._refuse_impossible(key)
+        try:
+            async with asyncio.timeout(self._origin.first_byte_s):
+                head = await self._client.head_object(Bucket=self._bucket, Key=key)
+        except FAILURES as error:
+            if status(error) == NOT_FOUND:
+                await self._bucket_stands()
+                raise NotFound(f"{self._where}: no such object") from None
+            raise self._failed(error) from None
+        if head.get("ContentEncoding", "").lower() not in UNCODED:
+            raise OriginFailed(
+                f"{self._where}: an object is stored with Content-Encoding {head['ContentEncoding']!r}, so it has no"
+                " byte ranges of its audio; store it without"
+            )
+        if not STRONG.fullmatch(head.get("ETag", "")):
+            raise OriginFailed(f"{self._where}: an object has no strong ETag to pin reads to")
+        return Stat(
+            size=head["ContentLength"],
+            etag=head["ETag"],
+            version=head["ETag"],
+            modified=head["LastModified"].astimezone(UTC),
+            media_type=head.get("ContentType"),
+        )
+
+    async def open(self, key: str, span: Span, version: str) -> Source:
+        self._refuse_impossible(key)
+        try:
+            return await self._read(key, span, version)
+        except Refused as refused:
+            if not about_credentials(refused):
+                raise read_refused(self._where, self._bucket, refused) from None
+        self._urls.pop(key, None)
+        try:
+            return await self._read(key, span, version)
+        except Refused as refused:
+            raise read_refused(self._where, self._bucket, refused) from None
+
+    async def sign(self, key: str, ttl: timedelta, *, media_type: str, disposition: str | None) -> Link | None:
+        """As Store.sign; ``expires_at`` tells of credentials that end sooner, where it is known that they do."""
+        params = {"Bucket": self._bucket, "Key": key, "ResponseContentType": media_type}
+        if disposition is not None:
+            params["ResponseContentDisposition"] = disposition
+        seconds = int(min(ttl, LONGEST_LINK, await self._credentials_left()).total_seconds())
+        if seconds < 1:
+            raise Unavailable(f"{self._where}: a link would end before it could be used")
+        url = await self._presign(self._signer, params, seconds)
+        told = parse_qs(urlsplit(url).query)
+        signed_at = datetime.strptime(told["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        return Link(url, signed_at + timedelta(seconds=int(told["X-Amz-Expires"][0])))
+
+    async def check(self) -> None:
+        try:
+            async with asyncio.timeout(self._origin.first_byte_s):
+                await self._client.head_bucket(Bucket=self._bucket)
+        except FAILURES as error:
+            raise Unavailable(self._failed(error).detail) from None
+
+    async def close(self) -> None:
+        await self._reader.close()
+        await self._lifetimes.aclose()
+
+    async def _read(self, key: str, span: Span, version: str) -> Source:
+        return await self._reader.get(await self._read_url(key), {"If-Match": version}, span, Pin("ETag", version))
+
+    async def _read_url(self, key: str) -> str:
+        now = time.monotonic()
+        kept = self._urls.get(key)
+        if kept is not None and kept[1] > now:
+            self._urls.move_to_end(key)
+            return kept[0]
+        left = (await self._credentials_left()).total_seconds()
+        use = int(min(self._origin.sign_reuse_s, left - SLACK_S))
+        url = await self._presign(self._client, {"Bucket": self._bucket, "Key": key}, max(use, 0) + SLACK_S)
+        self._urls[key] = (url, now + use)
+        self._urls.move_to_end(key)
+        if len(self._urls) > URLS_KEPT:
+            self._urls.popitem(last=False)
+        return url
+
+    async def _presign(self, client: S3Client, params: dict[str, str], seconds: int) -> str:
+        try:
+            return await client.generate_presigned_url("get_object", Params=params, ExpiresIn=seconds)
+        except FAILURES as error:
+            raise self._failed(error) from None
+
+    async def _credentials_left(self) -> timedelta:
+        """How long a signature made now can live. When a session token given as a setting ends, nothing tells."""
+        if self._credentials is None:
+            return LONGEST_LINK
+        try:
+            async with asyncio.timeout(self._origin.first_byte_s):
+                await self._credentials.get_frozen_credentials()
+        except FAILURES as error:
+            raise self._failed(error) from None
+        ends = self._credentials.ends()
+        return LONGEST_LINK if ends is None else ends - datetime.now(UTC)
+
+    async def _bucket_stands(self) -> None:
+        """Raises OriginFailed where it is the bucket that is missing: that is no 404 of an object."""
+        if time.monotonic() - self._bucket_seen < BUCKET_BELIEVED_S:
+            return
+        try:
+            async with asyncio.timeout(self._origin.first_byte_s):
+                await self._client.head_bucket(Bucket=self._bucket)
+        except FAILURES as error:
+            if status(error) not in DENIED:  # denied: it is there, and these credentials may not list it
+                raise self._failed(error) from None
+        self._bucket_seen = time.monotonic()
+
+    def _refuse_impossible(self, key: str) -> None:
+        try:
+            possible = 0 < len(key.encode()) <= LONGEST_KEY
+        except UnicodeEncodeError:
+            possible = False
+        if not possible:
+            raise NotFound(f"{self._where}: no object can have this key")
+
+    def _failed(self, error: Exception) -> Refusal:
+        return call_failed(self._where, self._bucket, error)
+
+
+def _client(
+    session: AioSession, settings: S3Store, origin: Origin, endpoint: str | None
+) -> ClientCreatorContext[S3Client]:
+    style = settings.addressing
+    if style == "auto":
+        # Named outright: botocore's own "auto" signs URLs for AWS's global endpoint, which redirects other regions.
+        style = "virtual" if endpoint is None else "path"
+    return session.create_client(
+        "s3",
+        region_name=settings.region,
+        endpoint_url=endpoint,
+        aws_access_key_id=_open(settings.access_key_id),
+        aws_secret_access_key=_open(settings.secret_access_key),
+        aws_session_token=_open(settings.session_token),
+        config=AioConfig(
+            signature_version="s3v4",
+            s3={"addressing_style": style, "us_east_1_regional_endpoint": "regional"},
+            connect_timeout=origin.connect_s,
+            read_timeout=origin.first_byte_s,
+            retries={"total_max_attempts": 2, "mode": "standard"},
+            max_pool_connections=CONNECTIONS,
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",  # else a checksum header is signed into every read URL
+        ),
+    )
+
+
+def _open(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()

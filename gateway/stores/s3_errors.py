@@ -1,0 +1,85 @@
+"""What S3's and aiobotocore's failures mean. Pure.
+
+Their own words stay out of the messages: S3 quotes what was signed, and aiohttp the whole URL.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    NoCredentialsError,
+    ParamValidationError,
+    ReadTimeoutError,
+)
+
+from ..errors import NotFound, OriginFailed, OriginTimeout, Refusal, Unavailable
+from .origin import Refused
+
+CODE: Final = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
+STALE: Final = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestExpired"})
+"""Error codes that come as a 400 and yet are about credentials."""
+NOT_FOUND: Final = 404
+DENIED: Final = frozenset({401, 403})
+
+
+def status(error: Exception) -> int:
+    """The HTTP status that aiobotocore's exception stands for; 0: none came."""
+    return int(error.response["ResponseMetadata"]["HTTPStatusCode"]) if isinstance(error, ClientError) else 0
+
+
+def code(refused: Refused) -> str:
+    """S3's own error code, where the body is S3's; else ``""``."""
+    match = CODE.search(refused.body)
+    return match[1].decode() if match else ""
+
+
+def about_credentials(refused: Refused) -> bool:
+    """Whether a fresh signature may help."""
+    return refused.status in DENIED or code(refused) in STALE
+
+
+def read_refused(where: str, bucket: str, refused: Refused) -> Refusal:
+    """What a 4xx to a read means. Only S3 itself, saying NoSuchKey, makes it a 404."""
+    told = code(refused)
+    answer = f"{where}: answered {refused.status} {told or 'without an S3 error code'}"
+    if refused.status == NOT_FOUND and told == "NoSuchKey":
+        return NotFound(f"{where}: no such object")
+    if refused.status == NOT_FOUND and told == "NoSuchBucket":
+        return OriginFailed(f"{where}: bucket {bucket!r} does not exist")
+    if refused.status == NOT_FOUND:
+        return Unavailable(f"{answer}; is its endpoint right?")
+    if refused.status in DENIED:
+        return OriginFailed(f"{answer}; check its credentials and their right to s3:GetObject and s3:ListBucket")
+    return OriginFailed(f"{answer}; check its endpoint, region and addressing")
+
+
+def call_failed(where: str, bucket: str, error: Exception) -> Refusal:
+    """What an exception of an aiobotocore call means; a 404 here is the bucket's."""
+    match error:
+        case ClientError():
+            return _answered(where, bucket, status(error))
+        case ConnectTimeoutError():
+            refusal: Refusal = Unavailable(f"{where}: no connection within connect_s")
+        case ReadTimeoutError() | TimeoutError():
+            refusal = OriginTimeout(f"{where}: no answer within first_byte_s")
+        case NoCredentialsError():
+            refusal = Unavailable(f"{where}: no credentials found; set access_key_id, or give the instance a role")
+        case ParamValidationError():
+            refusal = OriginFailed(f"{where}: a key or the bucket's name is not of S3's form")
+        case _:
+            refusal = Unavailable(f"{where}: out of reach ({type(error).__name__})")
+    return refusal
+
+
+def _answered(where: str, bucket: str, answer: int) -> Refusal:
+    if answer == NOT_FOUND:
+        return OriginFailed(f"{where}: bucket {bucket!r} does not exist")
+    if answer in DENIED:
+        return OriginFailed(f"{where}: answered {answer}; check its credentials and their right to s3:ListBucket")
+    if answer == 429 or answer >= 500:  # noqa: PLR2004 - status codes are their own names
+        return Unavailable(f"{where}: answered {answer}")
+    return OriginFailed(f"{where}: answered {answer}; check its endpoint, region and addressing")
