@@ -76,20 +76,20 @@ def parse_date(text: str, *, now: datetime | None = None) -> datetime | None:
 OPAQUE: Final = "application/octet-stream"
 
 _EXTENSIONS: Final = {
-    "audio/aac": "aac",
-    "audio/aiff": "aiff",
-    "audio/amr": "amr",
-    "audio/basic": "au",
-    "audio/flac": "flac",
-    "audio/mp4": "m4a",
-    "audio/mpeg": "mp3",
-    "audio/ogg": "ogg",
-    "audio/opus": "opus",
-    "audio/wav": "wav",
-    "audio/webm": "weba",
-    "video/mp4": "mp4",
-    "video/ogg": "ogv",
-    "video/webm": "webm",
+    "audio/aac": ".aac",
+    "audio/aiff": ".aiff",
+    "audio/amr": ".amr",
+    "audio/basic": ".au",
+    "audio/flac": ".flac",
+    "audio/mp4": ".m4a",
+    "audio/mpeg": ".mp3",
+    "audio/ogg": ".ogg",
+    "audio/opus": ".opus",
+    "audio/wav": ".wav",
+    "audio/webm": ".weba",
+    "video/mp4": ".mp4",
+    "video/ogg": ".ogv",
+    "video/webm": ".webm",
 }
 _OTHER_NAMES: Final = {
     "application/ogg": "audio/ogg",
@@ -121,8 +121,8 @@ def media_type(stored: str | None) -> str:
 
 
 def extension_for(stored: str | None) -> str:
-    """The file name extension, without its dot, of ``media_type(stored)``; ``bin`` for OPAQUE."""
-    return _EXTENSIONS.get(media_type(stored), "bin")
+    """The file name extension, with its dot, of ``media_type(stored)``; ``.bin`` for OPAQUE."""
+    return _EXTENSIONS.get(media_type(stored), ".bin")
 
 
 # --- Content-Disposition (RFC 6266, RFC 8187) -----------------------------------------------------------------------

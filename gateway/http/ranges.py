@@ -161,8 +161,3 @@ def coalesce(spans: list[Span]) -> tuple[Span, ...]:
 def content_range(span: Span, size: int) -> str:
     """The Content-Range of one span, in a head or in a part of a multipart body (section 14.4)."""
     return f"bytes {span.start}-{span.stop - 1}/{size}"
-
-
-def unsatisfied_range(size: int) -> str:
-    """The Content-Range of a 416."""
-    return f"bytes */{size}"
