@@ -41,7 +41,7 @@ def client_address(peer: str, xff_values: Sequence[str], trusted_networks: Seque
 
 
 def is_trusted(peer: str, trusted_networks: Sequence[IPv4Network | IPv6Network]) -> bool:
-    """Is the other end of the socket a trusted proxy, whose X-Request-Id may be believed?"""
+    """Whether the other end of the socket is a trusted proxy, whose X-Request-Id may be believed."""
     address = _address(peer.partition("%")[0])
     return address is not None and _trusted(address, trusted_networks)
 
@@ -72,9 +72,9 @@ def _parsed(entry: str) -> IPv4Address | IPv6Address | None:
         address = ip_address(text)
     except ValueError:
         return None
-    if entry.startswith("[") and address.version == 4:  # noqa: PLR2004  brackets are for IPv6
-        return None
-    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+    if isinstance(address, IPv6Address):
+        return address.ipv4_mapped or address
+    return None if entry.startswith("[") else address  # brackets are for IPv6
 
 
 def request_id(value: str | None) -> str | None:

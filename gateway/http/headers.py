@@ -19,15 +19,13 @@ _SECOND: Final = timedelta(seconds=1)
 _DAY = "|".join(_WEEKDAYS)
 _MONTH = "|".join(_MONTHS)
 _TIME = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
-_DATES = (
-    re.compile(rf"(?:{_DAY}), (?P<day>[0-9]{{2}}) (?P<month>{_MONTH}) (?P<year>[0-9]{{4}}) {_TIME} GMT"),
-    re.compile(
-        r"(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday), "
-        rf"(?P<day>[0-9]{{2}})-(?P<month>{_MONTH})-(?P<year>[0-9]{{2}}) {_TIME} GMT"
-    ),
-    re.compile(rf"(?:{_DAY}) (?P<month>{_MONTH}) (?P<day>[0-9]{{2}}| [0-9]) {_TIME} (?P<year>[0-9]{{4}})"),
+_LEAP: Final = 60
+_FIXDATE = re.compile(rf"(?:{_DAY}), (?P<day>[0-9]{{2}}) (?P<month>{_MONTH}) (?P<year>[0-9]{{4}}) {_TIME} GMT")
+_RFC_850 = re.compile(
+    r"(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday), "
+    rf"(?P<day>[0-9]{{2}})-(?P<month>{_MONTH})-(?P<year>[0-9]{{2}}) {_TIME} GMT"
 )
-"""IMF-fixdate, and the two obsolete forms a recipient must know: RFC 850's and asctime's. Case counts."""
+_ASCTIME = re.compile(rf"(?:{_DAY}) (?P<month>{_MONTH}) (?P<day>[0-9]{{2}}| [0-9]) {_TIME} (?P<year>[0-9]{{4}})")
 
 
 def http_date(when: datetime) -> str:
@@ -49,24 +47,24 @@ def seconds_as_date(seconds: int) -> str:
 
 
 def parse_date(text: str, *, now: datetime | None = None) -> datetime | None:
-    """An HTTP-date in any of its three formats, else None. The weekday's name is required and not compared.
+    """An HTTP-date in any of its three formats, else None. Case counts; the weekday's name is not compared.
 
-    ``now`` (else the clock) settles the century of RFC 850's two digits: more than 50 years ahead means the past.
+    ``now`` (in UTC, else the clock) settles the century of RFC 850's two digits: more than 50 years ahead means the past.
     """
-    match = next((found for form in _DATES if (found := form.fullmatch(text)) is not None), None)
+    match = _FIXDATE.fullmatch(text) or _RFC_850.fullmatch(text) or _ASCTIME.fullmatch(text)
     if match is None:
         return None
     year, month, day = int(match["year"]), _MONTHS.index(match["month"]) + 1, int(match["day"])
     hour, minute, second = int(match["hour"]), int(match["minute"]), int(match["second"])
-    if len(match["year"]) == 2:  # noqa: PLR2004  two digits is what RFC 850 has
+    if match.re is _RFC_850:
         today = now or datetime.now(UTC)
         year += today.year // 100 * 100
         if (year - 50, month, day, hour, minute, second) > today.timetuple()[:6]:
             year -= 100
-    leap = second == 60  # noqa: PLR2004  a leap second is valid, and datetime has none
+    leap = second == _LEAP  # valid, and datetime has none
     try:
-        when = datetime(year, month, day, hour, minute, 59 if leap else second, tzinfo=UTC)
-        return when + timedelta(seconds=leap)
+        when = datetime(year, month, day, hour, minute, second - leap, tzinfo=UTC)
+        return when + leap * _SECOND
     except (ValueError, OverflowError):
         return None
 
