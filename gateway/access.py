@@ -62,6 +62,9 @@ class LinkMinter(Protocol):
     def __call__(self, entry: Entry, ask: LinkAsk) -> Link | None: ...
 
 
+OpenSource = Callable[[Store, str, Span, str], Awaitable[Source]]
+"""(store, key, span, version) → a body that takes itself up again where its origin breaks. Raises as Store.open."""
+
 SessionOf = Callable[["Draft", UUID, str], UUID]
 """Which playback a stream belongs to: (draft, recording, etag) → session."""
 
@@ -142,6 +145,7 @@ class Access:
     prover: Prover
     catalog: Catalog
     stores: Mapping[str, Store]
+    open_source: OpenSource
     trail: Trail
     session_of: SessionOf
     mint: LinkMinter
@@ -262,7 +266,7 @@ class Access:
         return source
 
     async def _open(self, known: Object, span: Span) -> Source:
-        return await self._store(known).open(known.key, span, known.stat.version)
+        return await self.open_source(self._store(known), known.key, span, known.stat.version)
 
     def _store(self, known: Object) -> Store:
         store = self.stores.get(known.store)

@@ -1,0 +1,190 @@
+"""The composition root: a Config becomes clients, clients become the one path, and every lifetime is owned here."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Self
+
+import structlog
+
+from . import logs
+from .access import Access, LinkMinter
+from .audit import Audit
+from .catalog.cache import CachedCatalog
+from .catalog.listener import Listener
+from .catalog.store import PostgresCatalog
+from .config import Config
+from .edge.handler import Handler
+from .edge.lifecycle import Lifecycle
+from .edge.router import Mounted, Router
+from .edge.server import Server
+from .identity import Identity
+from .model import Entry, Link, LinkAsk
+from .postgres import Pool, connect, open_pool
+from .stores import open_resuming, open_store
+from .surfaces import SURFACES
+from .surfaces.native import play_url
+
+log = structlog.get_logger("gateway.app")
+
+_CANCEL_S = 0.2
+"""Seconds that what is cancelled has to end."""
+
+
+def router(config: Config) -> Router:
+    """The mounts as configured. Raises ConfigError where two of them collide."""
+    return Router(
+        [
+            Mounted(SURFACES[mount.surface], mount.prefix, mount.host, config.public_url(mount))
+            for mount in config.mounts
+        ]
+    )
+
+
+class Gateway:
+    """A running gateway. ``start`` it; ``stop`` it once."""
+
+    def __init__(
+        self, config: Config, server: Server, listener: asyncio.Server, lifecycle: Lifecycle, stack: AsyncExitStack
+    ) -> None:
+        self._config = config
+        self._server = server
+        self._listener = listener
+        self._lifecycle = lifecycle
+        self._stack = stack
+        self._hurry = asyncio.Event()
+
+    @classmethod
+    async def start(cls, config: Config) -> Self:
+        """Listening when it returns. Raises ConfigError; OSError where the port is taken."""
+        sock = _bind(config)
+        config = config.listening_on(sock.getsockname()[1])
+        async with AsyncExitStack() as stack:
+            stack.callback(sock.close)
+            routes = router(config)
+            pool = await open_pool(config.database)
+            stack.push_async_callback(_close_pool, pool)
+            asked = PostgresCatalog(pool, config.database)
+            stack.push_async_callback(asked.close)
+            catalog = CachedCatalog(asked, config.catalog)
+            await stack.enter_async_context(Listener(partial(connect, config.database), catalog))
+            stores = {}
+            for name, settings in config.stores.items():
+                stores[name] = await open_store(name, settings, config.origin)
+                stack.push_async_callback(stores[name].close)
+            identity = await Identity.open(config.identity, catalog)
+            stack.push_async_callback(identity.close)
+            audit = await stack.enter_async_context(Audit(config.audit, pool, flush_s=config.server.flush_s))
+            access = Access(
+                prover=identity,
+                catalog=catalog,
+                stores=stores,
+                open_source=partial(open_resuming, resumes=config.origin.resumes),
+                trail=audit.trail,
+                session_of=_sessions(audit),
+                mint=_minter(config, identity),
+            )
+            lifecycle = Lifecycle(
+                {"postgres": asked.check, "journal": audit.check}
+                | {f"store.{name}": store.check for name, store in stores.items()}
+            )
+            handler = Handler(config, routes, access, lifecycle)
+            server = Server(
+                handler,
+                head_timeout=config.server.header_timeout_s,
+                max_body=config.server.max_body_bytes,
+                keepalive_timeout=config.server.keepalive_s,
+                max_line_size=config.server.max_header_bytes,
+                max_field_size=config.server.max_header_bytes,
+                auto_decompress=False,
+                access_log=None,
+            )
+            listener = await asyncio.get_running_loop().create_server(server, sock=sock, backlog=config.server.backlog)
+            return cls(config, server, listener, lifecycle, stack.pop_all())
+        raise AssertionError  # unreachable: the stack re-raises
+
+    @property
+    def base_url(self) -> str:
+        """Where it answers, on this machine."""
+        return self._config.own_url
+
+    async def stop(self, *, delay_s: float = 0, drain_s: float = 0) -> None:
+        """Fails readiness, waits ``delay_s``, closes the listener, gives requests in flight ``drain_s``, flushes the audit."""
+        self._lifecycle.draining = True
+        await _either(self._hurry.wait(), asyncio.sleep(delay_s))
+        self._listener.close()
+        self._server.pre_shutdown()
+        await _either(self._hurry.wait(), self._lifecycle.drained(drain_s))
+        if self._lifecycle.in_flight:
+            log.warning("cut off at shutdown", requests=self._lifecycle.in_flight, after_s=drain_s)
+        await self._server.shutdown(_CANCEL_S)
+        await self._listener.wait_closed()
+        await self._stack.aclose()
+
+    def hurry(self) -> None:
+        """Cuts the waiting in ``stop`` short."""
+        self._hurry.set()
+
+
+async def serve(config: Config) -> None:
+    """Runs until SIGTERM or SIGINT, then drains; a second signal cuts the draining short. Raises as Gateway.start."""
+    logs.configure(config.log)
+    gateway = await Gateway.start(config)
+    asked = asyncio.Event()
+
+    def heard() -> None:
+        if asked.is_set():
+            gateway.hurry()
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, heard)
+    log.info("serving", url=gateway.base_url, surfaces=sorted({mount.surface for mount in config.mounts}))
+    await asked.wait()
+    log.info("draining", delay_s=config.server.drain_delay_s, drain_s=config.server.drain_s)
+    await gateway.stop(delay_s=config.server.drain_delay_s, drain_s=config.server.drain_s)
+    log.info("stopped")
+
+
+def _bind(config: Config) -> socket.socket:
+    host = config.server.host
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, config.server.port), family=family, backlog=config.server.backlog)
+
+
+async def _either(*waits: Coroutine[object, object, object]) -> None:
+    """Until the first of ``waits`` is over; the others are cancelled."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _close_pool(pool: Pool) -> None:
+    """Gives connections a moment to come back; one that is stuck is cut."""
+    try:
+        async with asyncio.timeout(_CANCEL_S * 10):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
+
+
+def _minter(config: Config, identity: Identity) -> LinkMinter:
+    """Gateway links play on the native surface: where it is not mounted, or no key signs them, there are none."""
+    native = next((mount for mount in config.mounts if mount.surface == "native"), None)
+    base = config.public_url(native) if native else ""
+
+    def mint(entry: Entry, ask: LinkAsk) -> Link | None:
+        if native is None or identity.links is None:
+            return None
+        minted = identity.links.mint(entry.call.tenant, entry.call.id, ask.ttl)
+        return Link(play_url(base, minted.token), minted.expires_at)
+
+    return mint

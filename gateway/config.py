@@ -383,11 +383,20 @@ class Config(BaseSettings):
             raise ValueError("database.pool_min: larger than database.pool_max; make it smaller")
         return self
 
+    @property
+    def own_url(self) -> str:
+        """Where this process itself answers."""
+        return f"http://{_literal(self.server.host)}:{self.server.port}"
+
+    def listening_on(self, port: int) -> Self:
+        """The same, with the port that was really bound."""
+        return self.model_copy(update={"server": self.server.model_copy(update={"port": port})})
+
     def public_url(self, mount: Mount) -> str:
         """The base of what ``mount`` emits, without a slash at its end."""
         if mount.public_url is not None:
             return mount.public_url
-        base = self.server.public_url or f"http://{_literal(self.server.host)}:{self.server.port}"
+        base = self.server.public_url or self.own_url
         if mount.host is not None:
             parts = urlsplit(base)
             port = f":{parts.port}" if parts.port else ""

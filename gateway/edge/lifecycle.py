@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
 
 import orjson
 import structlog
@@ -27,7 +27,8 @@ class Lifecycle:
 
     def __init__(self, checks: Mapping[str, Check]) -> None:
         self._checks = checks
-        self._in_flight = 0
+        self.in_flight = 0
+        """Requests being answered."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._kept: tuple[float, dict[str, str]] | None = None
@@ -35,26 +36,23 @@ class Lifecycle:
         self.draining = False
         """Readiness fails, and every answer closes its connection."""
 
-    @contextmanager
+    @contextlib.contextmanager
     def serving(self) -> Iterator[None]:
         """Counts a request as in flight."""
-        self._in_flight += 1
+        self.in_flight += 1
         self._idle.clear()
         try:
             yield
         finally:
-            self._in_flight -= 1
-            if not self._in_flight:
+            self.in_flight -= 1
+            if not self.in_flight:
                 self._idle.set()
 
-    async def drained(self, within_s: float) -> int:
-        """Waits for requests in flight; how many are left when time is up."""
-        try:
+    async def drained(self, within_s: float) -> None:
+        """Waits for requests in flight, no longer than ``within_s`` seconds."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._idle.wait()
-        except TimeoutError:
-            pass
-        return self._in_flight
 
     async def answer(self, method: str, path: str) -> Reply | None:
         """The answer to a probe; None: the path is none of these."""
