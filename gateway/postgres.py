@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeAlias
 
 import asyncpg
@@ -63,6 +63,29 @@ async def open_pool(database: Database) -> Pool:
         reset=_keep,
         server_settings=_settings(database, statement_s=database.query_s),
     )
+
+
+@asynccontextmanager
+async def borrow(pool: Pool, what: str, *, wait_s: float) -> AsyncIterator[Pooled]:
+    """A connection from the pool, had within ``wait_s`` seconds. Raises Unavailable where Postgres is away, also midway.
+
+    To be used in a task that no client's leaving cancels.
+    """
+    with outages(what):
+        try:
+            connection = await pool.acquire(timeout=wait_s)
+        except (
+            pg.PostgresError
+        ) as error:  # whatever bars the way in: asking again may help, once somebody has seen to it
+            raise Unavailable(f"{what}: {type(error).__name__}: {error}") from error
+        try:
+            yield connection
+        except TimeoutError:
+            # The server hangs, or the line is dead: giving the connection back in order would wait for it once more.
+            connection.terminate()
+            raise
+        finally:
+            await pool.release(connection)
 
 
 async def connect(database: Database) -> Connection:

@@ -10,9 +10,10 @@ from uuid import UUID
 from ..config import Database
 from ..errors import Malformed, NotFound, Unavailable
 from ..model import CallRef, Entry, Key, Listing, Page, State, Tenant
-from ..postgres import Pool, Pooled, outages
+from ..postgres import Pool, Pooled, borrow
 from . import cursor, queries
 from .schema import pending
+from .tasks import Tasks
 
 LIMIT = 200
 """Entries of one page at most."""
@@ -31,8 +32,8 @@ class PostgresCatalog:
 
     def __init__(self, pool: Pool, database: Database) -> None:
         self._pool = pool
-        self._acquire_s = database.connect_s
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._wait_s = database.connect_s
+        self._tasks = Tasks()
 
     async def find(self, tenant: UUID, ref: CallRef) -> Entry:
         """Raises NotFound (another tenant's call is one), Unavailable."""
@@ -82,24 +83,14 @@ class PostgresCatalog:
 
     async def close(self) -> None:
         """Waits for the questions under way: each ends within its timeouts."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.close()
 
     async def _ask(self, question: Callable[[Pooled], Coroutine[Any, Any, T]]) -> T:
-        task = asyncio.create_task(self._run(question))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
+        return await asyncio.shield(self._tasks.start(self._run(question)))
 
     async def _run(self, question: Callable[[Pooled], Awaitable[T]]) -> T:
-        with outages("catalog"):
-            async with self._pool.acquire(timeout=self._acquire_s) as connection:
-                try:
-                    return await question(connection)
-                except TimeoutError:
-                    # The server hangs, or the line is dead: giving the connection back would wait for it once more.
-                    connection.terminate()
-                    raise
+        async with borrow(self._pool, "catalog", wait_s=self._wait_s) as connection:
+            return await question(connection)
 
 
 def _uuid(text: str) -> UUID:

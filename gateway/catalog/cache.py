@@ -1,0 +1,204 @@
+"""The catalog with a memory.
+
+While changes are heard, an answer is served from memory until it changes or its time is up. While they aren't, Postgres is
+asked each time; what is remembered serves only where Postgres can't answer, for ``stale_s`` from when it was last known
+to be true. When changes are heard again everything is forgotten. Unknown ids are never remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from functools import partial
+from typing import Generic, Protocol, TypeVar
+from uuid import UUID
+
+from ..config import Catalog as Settings
+from ..errors import NotFound, Unavailable
+from ..model import CallRef, Catalog, Credentials, Entry, Key, Listing, Page, Tenant
+from .line import Line, Mark
+from .memory import Held, Memory
+from .tasks import Tasks
+
+PATIENCE_S = 1.0
+"""Seconds that Postgres is waited for where an answer is remembered."""
+_AWAY = "Postgres was away a moment ago"
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Asked(Catalog, Credentials, Protocol):
+    """What stands behind the memory. It lets no question be cancelled by a caller that leaves."""
+
+
+class Shelf(Generic[K, V]):
+    """One kind of question. Callers who ask the same at once share one answer."""
+
+    def __init__(
+        self,
+        line: Line,
+        tasks: Tasks,
+        *,
+        ask: Callable[[K], Awaitable[V]],
+        tags: Callable[[K, V], tuple[str, ...]],
+        size: int,
+        ttl_s: float,
+        stale_s: float,
+    ) -> None:
+        self._line = line
+        self._tasks = tasks
+        self._ask = ask
+        self._tags = tags
+        self._ttl_s = ttl_s
+        self._stale_s = stale_s
+        self._memory: Memory[K, V] = Memory(size)
+        self._flights: dict[K, tuple[Mark, asyncio.Task[V]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._memory)
+
+    def drop(self, tag: str) -> None:
+        self._memory.drop(tag)
+
+    def clear(self) -> None:
+        self._memory.clear()
+
+    async def get(self, key: K) -> V:
+        """Raises Unavailable, and what asking raises."""
+        held = self._memory.get(key)
+        if held is not None and self._line.heard and self._line.clock() - held.asked_at < self._ttl_s:
+            return held.value
+        if held is not None and self._line.clock() - self._line.known_at(held.asked_at) > self._stale_s:
+            held = None
+        if not self._line.open():
+            if held is None:
+                raise Unavailable(_AWAY)
+            return held.value
+        task = self._flight(key)
+        await asyncio.wait((task,), timeout=None if held is None else PATIENCE_S)
+        if held is None:
+            return task.result()
+        try:
+            return task.result() if task.done() else held.value
+        except Unavailable:
+            return held.value
+
+    def _flight(self, key: K) -> asyncio.Task[V]:
+        """The question under way, unless something has changed since it was asked: then another."""
+        mark, task = self._flights.get(key, (None, None))
+        if mark is None or task is None or not self._line.unchanged_since(mark):
+            mark = self._line.mark()
+            task = self._tasks.start(self._line.ask(partial(self._fly, key)))
+            self._flights[key] = mark, task
+            task.add_done_callback(partial(self._landed, key))
+        return task
+
+    async def _fly(self, key: K, mark: Mark) -> V:
+        try:
+            value = await self._ask(key)
+        except NotFound:
+            self._memory.pop(key)
+            raise
+        self._keep(key, value, mark)
+        return value
+
+    def _landed(self, key: K, task: asyncio.Task[V]) -> None:
+        if self._flights.get(key, (None, None))[1] is task:
+            del self._flights[key]
+
+    def _keep(self, key: K, value: V, mark: Mark) -> None:
+        tags = self._tags(key, value)
+        held = self._memory.get(key)
+        if self._line.holds(mark, tags) and (held is None or held.asked_at <= mark.at):
+            self._memory.put(key, Held(value, mark.at, tags))
+
+
+class CachedCatalog:
+    """model.Catalog and model.Credentials; what a Listener reports to."""
+
+    def __init__(self, asked: Asked, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._asked = asked
+        self._tasks = Tasks()
+        self.line = Line(clock)
+        ages = {"ttl_s": settings.cache_ttl_s, "stale_s": settings.stale_s}
+        self._calls: Shelf[tuple[UUID, CallRef], Entry] = Shelf(
+            self.line, self._tasks, ask=self._ask_call, tags=_call_tags, size=settings.cache_entries, **ages
+        )
+        self._keys: Shelf[bytes, Key] = Shelf(
+            self.line, self._tasks, ask=self._ask_key, tags=_key_tags, size=settings.key_cache_entries, **ages
+        )
+        self._tenants: Shelf[str, Tenant] = Shelf(
+            self.line, self._tasks, ask=self._ask_tenant, tags=_tenant_tags, size=settings.key_cache_entries, **ages
+        )
+
+    # --- model.Catalog, model.Credentials
+
+    async def find(self, tenant: UUID, ref: CallRef) -> Entry:
+        return await self._calls.get((tenant, ref))
+
+    async def list(self, tenant: UUID, listing: Listing) -> Page:
+        """Never remembered. Raises Malformed, Unavailable."""
+        if not self.line.open():
+            raise Unavailable(_AWAY)
+        task = self._tasks.start(self.line.ask(lambda _mark: self._asked.list(tenant, listing)))
+        return await asyncio.shield(task)
+
+    async def key(self, sha256: bytes) -> Key | None:
+        try:
+            return await self._keys.get(sha256)
+        except NotFound:
+            return None
+
+    async def tenant(self, slug: str) -> Tenant | None:
+        try:
+            return await self._tenants.get(slug)
+        except NotFound:
+            return None
+
+    async def close(self) -> None:
+        """Waits for the questions under way."""
+        await self._tasks.close()
+
+    # --- what a Listener reports
+
+    def restored(self) -> None:
+        self.line.restored()
+        for shelf in (self._calls, self._keys, self._tenants):
+            shelf.clear()
+
+    def lost(self) -> None:
+        self.line.lost()
+
+    def changed(self, tag: str) -> None:
+        self.line.changed(tag)
+        for shelf in (self._calls, self._keys, self._tenants):
+            shelf.drop(tag)
+
+    # --- what the shelves ask
+
+    async def _ask_call(self, asked: tuple[UUID, CallRef]) -> Entry:
+        return await self._asked.find(*asked)
+
+    async def _ask_key(self, sha256: bytes) -> Key:
+        if (key := await self._asked.key(sha256)) is None:
+            raise NotFound
+        return key
+
+    async def _ask_tenant(self, slug: str) -> Tenant:
+        if (tenant := await self._asked.tenant(slug)) is None:
+            raise NotFound
+        return tenant
+
+
+def _call_tags(_asked: tuple[UUID, CallRef], entry: Entry) -> tuple[str, ...]:
+    return (f"call:{entry.call.id}",)
+
+
+def _key_tags(sha256: bytes, key: Key) -> tuple[str, ...]:
+    return (f"key:{sha256.hex()}", f"tenant:{key.tenant}")
+
+
+def _tenant_tags(_slug: str, tenant: Tenant) -> tuple[str, ...]:
+    return (f"tenant:{tenant.id}",)

@@ -1,0 +1,120 @@
+"""What is known of the line to Postgres: whether its changes are heard, and whether asking it is worth while."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ..errors import Unavailable
+
+PAUSE_S = 1.0
+"""Seconds that a failed question speaks for all others: nobody waits out the connect timeout in turn."""
+_CHANGES_KEPT = 4096
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How things stood when a question was asked."""
+
+    at: float
+    epoch: int
+    changes: int
+
+
+class Line:
+    """Not heard at first. ``clock`` is monotonic, in seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.heard = False
+        self._lost_at = -math.inf
+        self._epoch = 0
+        self._changes = 0
+        self._changed: dict[str, int] = {}
+        self._forgotten = 0
+        self._asking = 0
+        self._closed_until: float | None = None
+        self._trial = False
+
+    # --- changes
+
+    def restored(self) -> None:
+        """From now on every change is heard. What was learned before may have changed unheard."""
+        self.heard = True
+        self._epoch += 1
+        self._closed_until = None
+
+    def lost(self) -> None:
+        """From now on changes go unheard."""
+        if self.heard:
+            self.heard = False
+            self._lost_at = self.clock()
+            self._epoch += 1
+
+    def changed(self, tag: str) -> None:
+        """What ``tag`` names has changed: an answer to a question asked before is void."""
+        self._changes += 1
+        if not self._asking:
+            return
+        if len(self._changed) >= _CHANGES_KEPT:
+            self._changed.clear()
+            self._forgotten = self._changes
+        self._changed[tag] = self._changes
+
+    def known_at(self, asked_at: float) -> float:
+        """Until when an answer asked for at ``asked_at``, and not dropped since, is known to have been true."""
+        return self.clock() if self.heard else max(asked_at, self._lost_at)
+
+    # --- questions
+
+    def open(self) -> bool:
+        """May Postgres be asked? After a failure nobody may for a moment; then one goes ahead, and its answer decides."""
+        if self._closed_until is None:
+            return True
+        if self._trial or self.clock() < self._closed_until:
+            return False
+        self._trial = True
+        return True
+
+    def mark(self) -> Mark:
+        return Mark(self.clock(), self._epoch, self._changes)
+
+    async def ask(self, question: Callable[[Mark], Awaitable[T]]) -> T:
+        """Asks, and learns from it whether Postgres answers. To be run in a task that no caller cancels.
+
+        ``question`` may call ``holds`` with its Mark for as long as it runs.
+        """
+        self._asking += 1
+        try:
+            answer = await question(self.mark())
+        except Unavailable:
+            self._closed_until = self.clock() + PAUSE_S
+            raise
+        except BaseException:
+            self._closed_until = None
+            raise
+        else:
+            self._closed_until = None
+            return answer
+        finally:
+            self._trial = False
+            self._asking -= 1
+            if not self._asking:
+                self._changed.clear()
+
+    def unchanged_since(self, mark: Mark) -> bool:
+        """Nothing at all was heard to change, and the line neither lost nor restored."""
+        return (mark.epoch, mark.changes) == (self._epoch, self._changes)
+
+    def holds(self, mark: Mark, tags: Iterable[str]) -> bool:
+        """Whether the answer to a question still running may be kept: it was not overtaken by a change."""
+        if self.heard and mark.epoch != self._epoch:
+            return False
+        if mark.changes < self._forgotten:
+            return False
+        return all(self._changed.get(tag, 0) <= mark.changes for tag in tags)
