@@ -11,6 +11,10 @@ from dataclasses import dataclass
 
 from .window import Unreadable, Window
 
+_ESCAPE, _PARAMETRIC_STEREO = 31, 29
+"""Audio object types of AAC: one that a longer number follows, and one that is heard as two channels."""
+_LAYOUTS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 8}
+"""channelConfiguration → channels"""
 _UNKNOWN = {0, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF}
 
 
@@ -123,12 +127,38 @@ def _named(window: Window, parent: _Box, kind: bytes) -> Iterator[_Box]:
 
 
 def _channels(window: Window, stsd: _Box) -> int | None:
-    """The channel count of the first AudioSampleEntry: 8 bytes of box, 8 of entry, 8 of versions, then the count.
+    """The channels of the first AudioSampleEntry: what its AAC configuration says, else its own count.
 
-    QuickTime's version 2 of the entry keeps a constant there.
+    The count stands after 8 bytes of stsd, 8 of box, 8 of entry and 8 of versions. Writers put 2 there for any AAC, and
+    QuickTime's version 2 of the entry a constant.
     """
     body = window.at(stsd.start, 34)
     if len(body) < 34:
         return None
     version, count = int.from_bytes(body[24:26]), int.from_bytes(body[32:34])
+    inner = _Box(body[12:16], stsd.start + 44 + (16 if version == 1 else 0), stsd.stop)
+    for box in _named(window, inner, b"esds"):
+        count = _aac_channels(window.at(box.start + 4, min(box.stop - box.start, 256))) or count
     return count if version < 2 and count else None
+
+
+def _aac_channels(descriptors: bytes) -> int | None:
+    """The channels in an AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1), down through the ES and decoder descriptors."""
+    at = 0
+    for tag, fixed in ((3, 3), (4, 13), (5, 0)):
+        if descriptors[at : at + 1] != bytes([tag]):
+            return None
+        at += 1
+        while descriptors[at : at + 1] >= b"\x80":
+            at += 1
+        at += 1 + fixed
+    config = int.from_bytes(descriptors[at : at + 8].ljust(8, b"\0"))
+    bits = f"{config:064b}"
+    kind, at = int(bits[:5], 2), 5
+    if kind == _ESCAPE:
+        kind, at = 32 + int(bits[5:11], 2), 11
+    at += 28 if bits[at : at + 4] == "1111" else 4
+    layout = int(bits[at : at + 4], 2)
+    if kind == _PARAMETRIC_STEREO:
+        return 2
+    return _LAYOUTS.get(layout)

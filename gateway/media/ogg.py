@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from .window import Unreadable, Window
 
-EDGE = 128 * 1024
-"""Bytes taken at either end; a page has at most 65,307, so there is a whole one among them."""
+EDGE = 64 * 1024
+"""Bytes taken at either end; a page has at most 65,307, so the last one is among them."""
 _HEADER = 27
 _END_OF_STREAM = 0x04
 _NOTHING_ENDS_HERE = -1

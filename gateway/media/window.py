@@ -46,7 +46,7 @@ class Window:
         self._reads = 0
         self._steps = 0
         self._end = 0
-        self._ahead = PIECE // 2
+        self._ahead = PIECE // 8
 
     @classmethod
     def over(cls, head: bytes, size: int | None = None) -> Window:
