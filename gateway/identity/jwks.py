@@ -38,6 +38,7 @@ class Jwks:
         *,
         refresh_s: float,
         min_interval_s: float,
+        timeout: ClientTimeout = _TIMEOUT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = url
@@ -45,6 +46,7 @@ class Jwks:
         self._session = session
         self._refresh_s = refresh_s
         self._min_interval_s = min_interval_s
+        self._timeout = timeout
         self._clock = clock
         self._keys = KeySet()
         self._fetched = self._asked = -math.inf
@@ -111,7 +113,9 @@ class Jwks:
 
     async def _download(self) -> bytes:
         accept = {"Accept": "application/jwk-set+json, application/json"}
-        async with self._session.get(self._url, headers=accept, timeout=_TIMEOUT, allow_redirects=False) as response:
+        async with self._session.get(
+            self._url, headers=accept, timeout=self._timeout, allow_redirects=False
+        ) as response:
             if response.status != 200:  # noqa: PLR2004  OK is its own name
                 raise ValueError(f"answered {response.status}")
             document = bytearray()
