@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -10,15 +9,19 @@ from asyncpg import Record
 
 from ..model import Call, CallRef, Entry, Key, Listing, Object, Recording, Stat, State, Tenant
 
-_COLUMNS = """
-    c.id, c.tenant_id, c.department_id, c.direction, c.from_number, c.to_number, c.voice_agent,
-    c.started_at, c.ended_at, c.created_at,
+RECORDING = """
     r.id AS recording_id, r.state, r.store, r.key, r.media_type, r.size, r.etag, r.version, r.modified,
     r.duration_ms, r.channels, r.created_at AS recording_created_at, r.started_at AS recording_started_at,
-    r.ready_at, r.expires_at, r.hold, r.failure,
+    r.ready_at, r.expires_at, r.hold, r.failure
+"""
+"""The columns that ``recording`` reads, of recordings r."""
+
+_COLUMNS = f"""
+    c.id, c.tenant_id, c.department_id, c.direction, c.from_number, c.to_number, c.voice_agent,
+    c.started_at, c.ended_at, c.created_at, {RECORDING},
     (SELECT array_agg(ARRAY[a.surface, a.external_id] ORDER BY a.created_at, a.external_id)
         FROM call_aliases a WHERE a.tenant_id = c.tenant_id AND a.call_id = c.id) AS aliases
-"""
+"""  # noqa: S608  constants only
 
 FIND_BY_ID = f"""
     SELECT {_COLUMNS} FROM calls c
@@ -38,7 +41,6 @@ KEY = """
     FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
 """
 KEY_BY_SHA256 = KEY + "WHERE k.sha256 = $1"
-KEYS_OF_TENANT = KEY + "WHERE k.tenant_id = $1 ORDER BY k.created_at, k.id"
 
 TENANT_BY_SLUG = "SELECT id, slug, name FROM tenants WHERE slug = $1"
 
@@ -93,10 +95,10 @@ def entry(row: Record, ref: CallRef | None = None) -> Entry:
         ended_at=row["ended_at"],
         created_at=row["created_at"],
     )
-    return Entry(call, None if row["recording_id"] is None else _recording(row))
+    return Entry(call, None if row["recording_id"] is None else recording(row))
 
 
-def _recording(row: Record) -> Recording:
+def recording(row: Record) -> Recording:
     return Recording(
         id=row["recording_id"],
         state=State(row["state"]),
@@ -132,10 +134,6 @@ def key(row: Record) -> Key:
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
     )
-
-
-def keys(rows: Sequence[Record]) -> list[Key]:
-    return [key(row) for row in rows]
 
 
 def tenant(row: Record) -> Tenant:

@@ -1,0 +1,283 @@
+"""The catalog's writing side: tenants, calls, recordings, keys. Doing the same thing twice does it once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import orjson
+from asyncpg import Record
+from asyncpg.exceptions import CheckViolationError, ForeignKeyViolationError, UniqueViolationError
+from uuid_utils.compat import uuid7
+
+from ..config import Database
+from ..errors import NotFound
+from ..model import Key, Object, Recording, State, Tenant
+from ..postgres import Pool, Pooled, borrow
+from . import queries, statements
+from .store import storable
+
+READY_EVENT = "call.recording_ready"
+
+
+class Conflict(Exception):
+    """What was to be written contradicts what is there. Says what is in the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewCall:
+    """What is told of a call. None: not told, and what is known stays."""
+
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """surface → external id"""
+    id: UUID | None = None
+    direction: str | None = None
+    """inbound · outbound · internal"""
+    from_number: str | None = None
+    to_number: str | None = None
+    voice_agent: bool | None = None
+    department: UUID | None = None
+    started_at: datetime | None = None
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+class Registry:
+    """Every method raises Unavailable while Postgres is away."""
+
+    def __init__(self, pool: Pool, database: Database) -> None:
+        self._pool = pool
+        self._wait_s = database.connect_s
+
+    # --- tenants
+
+    async def create_tenant(
+        self,
+        slug: str,
+        name: str,
+        *,
+        recording_enabled: bool | None = None,
+        transcription_enabled: bool | None = None,
+        retention_days: int | None = None,
+    ) -> Tenant:
+        """By slug; what is given of an existing tenant is brought up to date. Raises Conflict (no fit slug)."""
+        if not statements.SLUG.fullmatch(slug):
+            raise Conflict(f"{slug!r} is no slug; write lower-case letters, digits, - and _, 63 at most")
+        async with self._writing() as connection:
+            row = await connection.fetchrow(
+                statements.UPSERT_TENANT, slug, name, recording_enabled, transcription_enabled, retention_days
+            )
+        return queries.tenant(_one(row))
+
+    async def tenants(self) -> list[Tenant]:
+        """All of them, by slug."""
+        async with self._writing() as connection:
+            return [queries.tenant(row) for row in await connection.fetch(statements.TENANTS)]
+
+    # --- calls
+
+    async def create_call(self, tenant: UUID, call: NewCall) -> UUID:
+        """The call that has this id or one of these aliases, made if there is none; returns its id.
+
+        Raises Conflict: an id or alias is another call's. NotFound: no such tenant or department.
+        """
+        for surface, external_id in call.aliases.items():
+            if not statements.SURFACE.fullmatch(surface) or not external_id or not storable(external_id):
+                raise Conflict(f"{surface}:{external_id[:64]!r} can be nobody's alias")
+        try:
+            return await self._upsert_call(tenant, call)
+        except UniqueViolationError:
+            pass  # perhaps somebody registered this very call at the same time; if so, it is found now
+        try:
+            return await self._upsert_call(tenant, call)
+        except UniqueViolationError:
+            raise Conflict("the call's id, or one of its aliases, is taken") from None
+
+    async def _upsert_call(self, tenant: UUID, call: NewCall) -> UUID:
+        async with self._writing() as connection:
+            rows = await connection.fetch(
+                statements.CALLS_OF_ALIASES, tenant, list(call.aliases), list(call.aliases.values())
+            )
+            found = {row["call_id"] for row in rows} | ({call.id} if call.id else set())
+            if len(found) > 1:
+                raise Conflict("these ids belong to different calls")
+            try:
+                id_: UUID | None = await connection.fetchval(
+                    statements.UPSERT_CALL,
+                    found.pop() if found else uuid4(),
+                    tenant,
+                    call.department,
+                    call.direction,
+                    call.from_number,
+                    call.to_number,
+                    call.voice_agent,
+                    call.started_at,
+                    call.answered_at,
+                    call.ended_at,
+                )
+            except ForeignKeyViolationError:
+                raise NotFound("no such tenant, or no such department of it") from None
+            except CheckViolationError as error:
+                raise Conflict(f"refused by {error.constraint_name}") from None
+            if id_ is None:
+                raise Conflict("the call's id is taken")
+            known = {row["surface"]: row["external_id"] for row in rows}
+            new = {surface: alias for surface, alias in call.aliases.items() if known.get(surface) != alias}
+            await connection.execute(statements.ADD_ALIASES, tenant, list(new), list(new.values()), id_)
+            return id_
+
+    # --- recordings
+
+    async def put_recording(
+        self,
+        tenant: UUID,
+        call: UUID,
+        *,
+        state: State = State.PENDING,
+        place: tuple[str, str] | None = None,
+        started_at: datetime | None = None,
+        retention_days: int | None = None,
+        expires_at: datetime | None = None,
+    ) -> Recording:
+        """The call is being recorded, or its recording is being looked at (``state`` PENDING or PROCESSING).
+
+        ``place`` is (store, key), where known. A ready recording stays ready unless another place is given.
+        Raises NotFound (no such call of this tenant), Conflict (it has expired).
+        """
+        if state not in {State.PENDING, State.PROCESSING}:
+            raise ValueError("mark_ready and mark_failed lead to the other states")
+        store, key = place or (None, None)
+        async with self._writing() as connection:
+            held = await self._held(connection, tenant, call)
+            same = place is None or place == (held["store"], held["key"])
+            if same and held["state"] == State.READY:
+                state = State.READY
+            row = await connection.fetchrow(
+                statements.PUT_RECORDING if same else statements.MOVE_RECORDING,
+                held["id"],
+                tenant,
+                str(state),
+                store,
+                key,
+                started_at,
+                retention_days,
+                expires_at,
+            )
+        return queries.recording(_one(row))
+
+    async def mark_ready(
+        self,
+        tenant: UUID,
+        call: UUID,
+        object_: Object,
+        *,
+        duration_ms: int | None = None,
+        channels: int | None = None,
+        started_at: datetime | None = None,
+        expires_at: datetime | None = None,
+    ) -> Recording:
+        """The recording can be fetched. If it could not before, the event for webhooks is written in the same transaction.
+
+        Unless ``expires_at`` is given, or was before, retention counts from when the recording started (else the call,
+        else now): the recording's own days, else the tenant's, else for ever.
+        Raises NotFound (no such call of this tenant), Conflict (it has expired).
+        """
+        stat = object_.stat
+        async with self._writing() as connection:
+            held = await self._held(connection, tenant, call)
+            row = await connection.fetchrow(
+                statements.READY_RECORDING,
+                held["id"],
+                tenant,
+                object_.store,
+                object_.key,
+                object_.media_type,
+                stat.size,
+                stat.etag,
+                stat.version,
+                stat.modified,
+                duration_ms,
+                channels,
+                started_at,
+                expires_at,
+            )
+            if held["state"] != State.READY:
+                await self._announce(connection, tenant, call)
+        return queries.recording(_one(row))
+
+    async def mark_failed(self, tenant: UUID, call: UUID, failure: str) -> Recording:
+        """There will be no recording; ``failure`` says why, to operators. Raises NotFound, Conflict (it is ready)."""
+        async with self._writing() as connection:
+            held = await self._held(connection, tenant, call)
+            if held["state"] == State.READY:
+                raise Conflict("the recording is ready")
+            row = await connection.fetchrow(statements.FAIL_RECORDING, held["id"], tenant, failure)
+        return queries.recording(_one(row))
+
+    async def _held(self, connection: Pooled, tenant: UUID, call: UUID) -> Record:
+        """The recording's row, made if need be, locked until the transaction ends."""
+        try:
+            await connection.execute(statements.ENSURE_RECORDING, uuid7(), tenant, call)
+        except ForeignKeyViolationError:
+            raise NotFound("no such call of this tenant") from None
+        row = _one(await connection.fetchrow(statements.LOCK_RECORDING, tenant, call))
+        if row["state"] == State.EXPIRED:
+            raise Conflict("the recording has expired")
+        return row
+
+    async def _announce(self, connection: Pooled, tenant: UUID, call: UUID) -> None:
+        row = _one(await connection.fetchrow(queries.FIND_BY_ID, tenant, call))
+        entry = queries.entry(row)
+        payload = {
+            "type": READY_EVENT,
+            "timestamp": datetime.now(UTC),
+            "data": {"call_id": call, "aliases": dict(entry.call.aliases)},
+        }
+        text = orjson.dumps(payload, option=orjson.OPT_UTC_Z).decode()
+        await connection.execute(statements.ADD_EVENT, uuid7(), tenant, READY_EVENT, text)
+
+    # --- keys
+
+    async def create_key(self, key: Key, sha256: bytes) -> None:
+        """``sha256`` is the whole key's. Raises NotFound (no such tenant)."""
+        async with self._writing() as connection:
+            try:
+                await connection.execute(
+                    statements.ADD_KEY,
+                    key.id,
+                    key.tenant,
+                    key.name,
+                    key.hint,
+                    sha256,
+                    sorted(key.scopes),
+                    key.role,
+                    key.created_at,
+                    key.expires_at,
+                )
+            except ForeignKeyViolationError:
+                raise NotFound("no such tenant") from None
+
+    async def list_keys(self, tenant: UUID | None = None) -> list[Key]:
+        """A tenant's, or everybody's; revoked and expired ones too."""
+        async with self._writing() as connection:
+            return [queries.key(row) for row in await connection.fetch(statements.KEYS, tenant)]
+
+    async def revoke_key(self, key: UUID) -> Key | None:
+        """Every replica hears of it at once. A key once revoked stays as it is. None: there is no such key."""
+        async with self._writing() as connection:
+            row = await connection.fetchrow(statements.REVOKE_KEY, key)
+        return None if row is None else queries.key(row)
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[Pooled]:
+        async with borrow(self._pool, "catalog", wait_s=self._wait_s) as connection, connection.transaction():
+            yield connection
+
+
+def _one(row: Record | None) -> Record:
+    if row is None:
+        raise LookupError("a row that was locked or upserted is not there")
+    return row
