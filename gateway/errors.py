@@ -180,3 +180,11 @@ class Changed(Exception):
 
 class Broken(Exception):
     """A body ended before its time (cut, reset, stalled). The rest may be had by a ranged read at the same version."""
+
+
+class Rejected(Exception):
+    """A sink refuses at least one of the records it was given for what stands in it; asking again won't help."""
+
+
+class Conflict(Exception):
+    """What was to be written contradicts what is there. Says what is in the way."""

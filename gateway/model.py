@@ -144,6 +144,24 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class NewCall:
+    """What is told of a call. None: not told, and what is known stays."""
+
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """surface → external id"""
+    id: UUID | None = None
+    direction: str | None = None
+    """inbound · outbound · internal"""
+    from_number: str | None = None
+    to_number: str | None = None
+    voice_agent: bool | None = None
+    department: UUID | None = None
+    started_at: datetime | None = None
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """A call's recording. ``object`` is known once it is ready (or earlier, where the pipeline said so)."""
 
@@ -485,6 +503,11 @@ class Trail(Protocol):
 
 
 class Sink(Protocol):
-    """Where audit records end up. Writing the same record twice leaves one."""
+    """Where audit records end up. Writing the same record twice leaves one; the first outcome of an event counts."""
 
-    async def write(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None: ...
+    async def write(self, intents: Sequence[bytes], outcomes: Sequence[bytes]) -> None:
+        """All of them or none. Each is a JSON object: an Intent's or an Outcome's fields, UUIDs and times as text.
+
+        Raises Unavailable (try again), Rejected (at least one can never be taken as it is).
+        """
+        ...
