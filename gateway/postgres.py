@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TypeAlias
 
 import asyncpg
@@ -52,17 +52,25 @@ def outages(what: str, *, retry_after: int = 5) -> Iterator[None]:
 
 
 async def open_pool(database: Database) -> Pool:
-    """A pool for the service. Nothing is connected yet, so that a gateway starts while Postgres is away."""
-    return await asyncpg.create_pool(
+    """A pool for the service, ``pool_min`` connections warm if Postgres is there: a gateway also starts while it is away.
+
+    A connection once made is kept: one that a firewall forgot ends with the first question it doesn't carry.
+    """
+    pool = await asyncpg.create_pool(
         database.url.get_secret_value(),
-        init_size=0,
-        min_size=database.pool_min,
+        min_size=0,
         max_size=database.pool_max,
+        max_inactive_connection_lifetime=0,
         timeout=database.connect_s,
         command_timeout=database.query_s,
         reset=_keep,
         server_settings=_settings(database, statement_s=database.query_s),
     )
+    async with AsyncExitStack() as borrowed:
+        with suppress(Unavailable):
+            for _ in range(database.pool_min):
+                await borrowed.enter_async_context(borrow(pool, "warming up", wait_s=database.connect_s))
+    return pool
 
 
 @asynccontextmanager

@@ -83,14 +83,14 @@ def entry(row: Record, ref: CallRef | None = None) -> Entry:
     for surface, external_id in row["aliases"] or ():
         aliases.setdefault(surface, external_id)
     call = Call(
-        id=row["id"],
-        tenant=row["tenant_id"],
+        id=uuid(row["id"]),
+        tenant=uuid(row["tenant_id"]),
         aliases=aliases,
         direction=row["direction"],
         from_number=row["from_number"],
         to_number=row["to_number"],
         voice_agent=row["voice_agent"],
-        department=row["department_id"],
+        department=None if row["department_id"] is None else uuid(row["department_id"]),
         started_at=row["started_at"],
         ended_at=row["ended_at"],
         created_at=row["created_at"],
@@ -100,7 +100,7 @@ def entry(row: Record, ref: CallRef | None = None) -> Entry:
 
 def recording(row: Record) -> Recording:
     return Recording(
-        id=row["recording_id"],
+        id=uuid(row["recording_id"]),
         state=State(row["state"]),
         object=_object(row),
         duration_ms=row["duration_ms"],
@@ -123,8 +123,8 @@ def _object(row: Record) -> Object | None:
 
 def key(row: Record) -> Key:
     return Key(
-        id=row["id"],
-        tenant=row["tenant_id"],
+        id=uuid(row["id"]),
+        tenant=uuid(row["tenant_id"]),
         tenant_slug=row["slug"],
         name=row["name"],
         hint=row["hint"],
@@ -137,4 +137,9 @@ def key(row: Record) -> Key:
 
 
 def tenant(row: Record) -> Tenant:
-    return Tenant(id=row["id"], slug=row["slug"], name=row["name"])
+    return Tenant(id=uuid(row["id"]), slug=row["slug"], name=row["name"])
+
+
+def uuid(asyncpgs: UUID) -> UUID:
+    """A plain UUID: asyncpg has a class of its own, which orjson refuses."""
+    return UUID(bytes=asyncpgs.bytes)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -14,35 +13,15 @@ from asyncpg.exceptions import CheckViolationError, ForeignKeyViolationError, Un
 from uuid_utils.compat import uuid7
 
 from ..config import Database
-from ..errors import NotFound
-from ..model import Key, Object, Recording, State, Tenant
+from ..errors import Conflict, NotFound
+from ..model import Key, NewCall, Object, Recording, State, Tenant
 from ..postgres import Pool, Pooled, borrow
 from . import queries, statements
 from .store import storable
 
+__all__ = ["READY_EVENT", "Conflict", "NewCall", "Registry"]
+
 READY_EVENT = "call.recording_ready"
-
-
-class Conflict(Exception):
-    """What was to be written contradicts what is there. Says what is in the way."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewCall:
-    """What is told of a call. None: not told, and what is known stays."""
-
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    """surface → external id"""
-    id: UUID | None = None
-    direction: str | None = None
-    """inbound · outbound · internal"""
-    from_number: str | None = None
-    to_number: str | None = None
-    voice_agent: bool | None = None
-    department: UUID | None = None
-    started_at: datetime | None = None
-    answered_at: datetime | None = None
-    ended_at: datetime | None = None
 
 
 class Registry:
@@ -127,7 +106,7 @@ class Registry:
             known = {row["surface"]: row["external_id"] for row in rows}
             new = {surface: alias for surface, alias in call.aliases.items() if known.get(surface) != alias}
             await connection.execute(statements.ADD_ALIASES, tenant, list(new), list(new.values()), id_)
-            return id_
+            return queries.uuid(id_)
 
     # --- recordings
 

@@ -1,0 +1,45 @@
+"""A catalog without a memory, and somebody to write into it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from parts.catalog import Replica, replica
+
+from gateway.catalog.registry import Registry
+from gateway.catalog.store import PostgresCatalog
+from gateway.config import Database
+from gateway.model import Tenant
+from gateway.postgres import Pool, open_pool
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[Pool]:
+    pool = await open_pool(Database(url=database))
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture
+def catalog(pool: Pool, database: str) -> PostgresCatalog:
+    return PostgresCatalog(pool, Database(url=database))
+
+
+@pytest.fixture
+def registry(pool: Pool, database: str) -> Registry:
+    return Registry(pool, Database(url=database))
+
+
+@pytest.fixture
+async def acme(registry: Registry) -> Tenant:
+    return await registry.create_tenant("acme", "Acme")
+
+
+@pytest.fixture
+async def other(registry: Registry) -> Tenant:
+    return await registry.create_tenant("other", "Another")
+
+
+@pytest.fixture
+async def one(database: str) -> AsyncIterator[Replica]:
+    async with replica(database) as made:
+        yield made
