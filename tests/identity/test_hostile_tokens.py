@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from parts.credentials import MemoryCredentials
 from parts.issuer import AUDIENCE, ISSUER, JwksServer, b64, claims, ec_key, jwk, pem, rsa_key, sign, token
@@ -140,6 +140,7 @@ HOSTILE: dict[str, str] = {
     "exp Infinity": raw(with_claim('"exp": Infinity', exp=None)),
     "not yet valid": token(KEY, nbf=NOW + 600),
     "nbf in words": token(KEY, nbf="0"),
+    "nbf true": token(KEY, nbf=True),
     "nbf null": raw(with_claim('"nbf": null')),
     "issued in the future": token(KEY, iat=NOW + 600),
     "iat in words": token(KEY, iat=str(NOW)),
@@ -202,8 +203,8 @@ async def identity() -> AsyncIterator[Identity]:
         {"kty": "oct", "kid": "oct", "k": b64(b"s" * 32), "alg": "HS256"},
     )
     async with JwksServer(*published) as server:
-        settings = Issuer(issuer=ISSUER, audience=AUDIENCE, algorithms=("RS256", "ES256"), jwks_url=server.url)
-        identity = await Identity.open(Settings(issuers=(settings,)), CREDENTIALS)
+        issuer = Issuer(issuer=ISSUER, audience=AUDIENCE, algorithms=("RS256", "ES256"), jwks_url=server.url)
+        identity = await Identity.open(Settings(issuers=(issuer,)), CREDENTIALS)
         yield identity
         await identity.close()
 
@@ -234,10 +235,12 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
+value = st.text() | st.lists(st.text(), max_size=3) | st.integers(0, 10**320) | anything
 named = st.sampled_from(["iss", "aud", "sub", "exp", "nbf", "iat", "jti", "tenant", "role", "scope", "x"])
 
 
-@given(changed=st.dictionaries(named, anything, min_size=1, max_size=3))
+@settings(max_examples=400)
+@given(changed=st.dictionaries(named, value, min_size=1, max_size=1))
 async def test_whatever_the_claims_are_the_answer_is_a_caller_or_a_refusal(changed: dict[str, Any]):
     shown = raw(json.dumps({**claims(), **changed}).encode())
     with suppress(Unauthenticated):
@@ -248,6 +251,7 @@ async def test_whatever_the_claims_are_the_answer_is_a_caller_or_a_refusal(chang
 
 @given(place=st.integers(0, len(HONEST) - 1), character=st.characters())
 async def test_no_other_character_anywhere_is_let_through(place: int, character: str):
+    await PUBLIC.prove(HONEST)
     altered = HONEST[:place] + character + HONEST[place + 1 :]
     if altered == HONEST:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import socket
 from collections.abc import AsyncIterator
@@ -180,6 +181,7 @@ async def test_keys_that_were_never_had_are_an_outage_and_soon_tried_again(
     assert await jwks.key("old", "RS256") == public("old")
 
 
+HONEST = json.dumps({"keys": [OLD]}).encode()
 BAD_ANSWERS: dict[str, tuple[int, bytes | None]] = {
     "an error": (500, None),
     "no content": (204, b""),
@@ -187,8 +189,8 @@ BAD_ANSWERS: dict[str, tuple[int, bytes | None]] = {
     "no JSON": (200, b"<html>"),
     "no fit key": (200, b'{"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "old"}]}'),
     "empty": (200, b'{"keys": []}'),
-    "too large": (200, b'{"keys": [' + b" " * MAX_BYTES + b"]}"),
-    "far too large": (200, b" " * (64 * MAX_BYTES)),
+    "too large": (200, HONEST.ljust(MAX_BYTES + 1)),
+    "far too large": (200, HONEST.ljust(64 * MAX_BYTES)),
 }
 
 
@@ -205,6 +207,11 @@ async def test_a_bad_answer_is_an_outage_and_displaces_no_key(
     with pytest.raises(Unavailable):
         await once.key("unknown", "RS256")
     assert await once.key("old", "RS256") == public("old")
+
+
+async def test_a_document_of_just_the_bound_is_taken(server: JwksServer, jwks: Jwks):
+    server.body = HONEST.ljust(MAX_BYTES)
+    assert await jwks.key("old", "RS256") == public("old")
 
 
 async def test_a_redirect_is_not_followed(server: JwksServer, session: ClientSession, clock: Clock):
