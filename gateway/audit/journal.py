@@ -117,7 +117,7 @@ class Journal:
     def confirm(self, size: int, records: int) -> None:
         """So many bytes and records, the oldest, have arrived where they were to go."""
         self.used -= size
-        self.records -= records
+        self.records = self.records - records if self.used else 0
         self._confirmed += size
         while len(self._ages) > 1 and self._ages[1][0] <= self._confirmed:
             self._ages.popleft()

@@ -125,21 +125,46 @@ class Chunk:
     damaged: list[Damage] = field(default_factory=list)
 
 
-def read_chunk(fd: int, offset: int, end: int, limit: int) -> Chunk:
-    """Up to ``limit`` records from ``offset``; what stands at or behind ``end`` is left alone. Raises OSError."""
+def read_batch(path: Path, offset: int, end: int | None, limit: int) -> Chunk:
+    """``limit`` records from ``offset``, fewer only before ``end`` (None: the file's own). Blocks; raises OSError.
+
+    What stands at or behind ``end`` is left alone.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        end = os.fstat(fd).st_size if end is None else end
+        batch = Chunk([], offset)
+        while batch.offset < end and len(batch.records) < limit:
+            chunk = _read_chunk(fd, batch.offset, end, limit - len(batch.records))
+            batch = Chunk(batch.records + chunk.records, chunk.offset, batch.damaged + chunk.damaged)
+        return batch
+    finally:
+        os.close(fd)
+
+
+def _read_chunk(fd: int, offset: int, end: int, limit: int) -> Chunk:
     size = CHUNK
     while True:
-        data = os.pread(fd, min(size, end - offset), offset)
-        final = len(data) < size  # the last piece up to `end`, or a file shorter than that
+        wanted = min(size, end - offset)
+        data = os.pread(fd, wanted, offset)
+        final = len(data) < wanted or offset + wanted == end
         found = scan(data, limit=limit, final=final)
         if found.end or final:
             break
-        size *= 2
-    return Chunk(
-        found.records,
-        offset + found.end,
-        [Damage(offset + a, data[a:b], torn=final and b == len(data)) for a, b in found.damaged],
-    )
+        size *= 2  # damage so long that the next frame, if there is one, is not in sight
+    damaged = [Damage(offset + a, data[a:b], torn=final and b == len(data)) for a, b in found.damaged]
+    if len(data) < wanted and found.end == len(data):  # the file is shorter than what was durable in it
+        return Chunk(found.records, end, [*damaged, Damage(offset + len(data), b"", torn=False)])
+    return Chunk(found.records, offset + found.end, damaged)
+
+
+def filled(path: Path) -> int:
+    """About how many bytes of a segment hold anything. Blocks; raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.lseek(fd, 0, os.SEEK_HOLE) if os.fstat(fd).st_size else 0
+    finally:
+        os.close(fd)
 
 
 def numbered(path: Path, number: int) -> Path:

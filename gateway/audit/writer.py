@@ -144,6 +144,9 @@ class Writer:
             if self._segment is not None:
                 self._segment.close()
                 self._segment = None
+            elif self.folder is not None and not self.folder.path.is_dir():
+                self.folder.release()  # somebody took it away
+                self.folder = None
             self._report(Failure(error))
             return False
         self._delay = RETRY_S

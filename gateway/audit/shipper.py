@@ -1,0 +1,135 @@
+"""From this process's journal to the sink, in order; and away with the files that are done with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+import structlog
+
+from .. import config
+from .courier import Courier
+from .frames import Kind
+from .journal import Journal, NotDurable, Segment
+from .quarantine import Quarantine
+from .segments import read_batch
+from .trail import JournalTrail
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+CARRY_SHARE = 4
+"""Files go once they hold so many times the bytes it takes to carry on the events that are open in them."""
+PAUSE_S = 1.0
+"""Seconds until a file that cannot be read is tried again."""
+
+
+class Shipper:
+    """Reads what is durable, has it delivered, confirms it to the journal.
+
+    A file is deleted when all of it was delivered; the events in it that are still open are mentioned anew before. Where
+    this process was in a file is nowhere kept: after a crash what is left is delivered again, which changes nothing.
+    """
+
+    def __init__(
+        self, journal: Journal, trail: JournalTrail, courier: Courier, quarantine: Quarantine, settings: config.Audit
+    ) -> None:
+        self._journal = journal
+        self._trail = trail
+        self._courier = courier
+        self._quarantine = quarantine
+        self._batch = settings.batch
+        self._interval_s = settings.ship_interval_ms / 1000
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="audit-shipper")
+        self._offset = 0
+        """Where delivery stands in the oldest of the journal's segments."""
+        self._done: list[Segment] = []
+        """Delivered as a whole and not deleted yet."""
+        self._finishing = asyncio.Event()
+        self.problem: str | None = None
+        """Why the journal cannot be read; None: it can."""
+
+    async def run(self) -> None:
+        """Ships until it is cancelled; or, after ``finish``, until nothing durable is left to ship."""
+        try:
+            while True:
+                self._advance()
+                if self._behind():
+                    if await self._ship() < self._batch:
+                        await self._pause(self._interval_s)
+                elif self._finishing.is_set():
+                    break
+                else:
+                    self._journal.grown.clear()
+                    await self._journal.grown.wait()
+        finally:
+            self._threads.shutdown(wait=False)
+
+    def finish(self) -> None:
+        """Nothing more will be appended: hurry, and end when all is shipped."""
+        self._finishing.set()
+        self._journal.grown.set()
+
+    def _behind(self) -> bool:
+        return bool(self._journal.segments) and self._offset < self._journal.segments[0].end
+
+    def _advance(self) -> None:
+        """Over files that are delivered, as far as nothing will be added to them."""
+        segments = self._journal.segments
+        while segments and segments[0].sealed and self._offset >= segments[0].end:
+            self._done.append(segments.popleft())
+            self._offset = 0
+
+    async def _ship(self) -> int:
+        """One batch. Returns how many records it had."""
+        segment = self._journal.segments[0]
+        try:
+            chunk = await self._in_thread(read_batch, segment.path, self._offset, segment.end, self._batch)
+            await self._in_thread(self._quarantine.keep_damage, segment.path, chunk.damaged)
+        except OSError as error:
+            if self.problem is None:
+                _log.exception("audit_journal_unreadable", segment=str(segment.path))
+            self.problem = str(error)
+            await self._pause(PAUSE_S)
+            return self._batch
+        self.problem = None
+        records = [record for record in chunk.records if record[0] != Kind.OPEN]
+        await self._courier.deliver(records)
+        self._journal.confirm(chunk.offset - self._offset, len(records))
+        self._offset = chunk.offset
+        self._advance()
+        await self._tidy()
+        return len(records)
+
+    async def _tidy(self) -> None:
+        """Deletes files that are done with, first carrying on what is open in them where that is worth it."""
+        if not self._done:
+            return
+        newest = self._done[-1]
+        if self._trail.carry_size(newest) * CARRY_SHARE > sum(segment.end for segment in self._done):
+            return
+        with suppress(NotDurable):
+            await self._trail.carry(newest)
+            done, self._done = self._done, []
+            await self._in_thread(_delete, done)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._finishing.wait()
+
+    async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Its own thread: whatever else blocks elsewhere, the audit moves on."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
+
+
+def _delete(segments: Sequence[Segment]) -> None:
+    for segment in segments:
+        with suppress(OSError):  # found again, and delivered again, when the folder is adopted
+            segment.path.unlink(missing_ok=True)
