@@ -114,9 +114,15 @@ class Expired(Refusal):
 
 
 class LinkSpent(Refusal):
-    """A link that was altered, or has expired."""
+    """A link that was altered, or was never one."""
 
     reason = "link_spent"
+
+
+class LinkExpired(Refusal):
+    """A link whose time is over. Its wording differs from LinkSpent's by nothing but the status."""
+
+    reason = "link_expired"
 
 
 class NoLink(Refusal):
