@@ -1,0 +1,167 @@
+"""Registered → probed → ready: a recording can be fetched once its object was seen and its header read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from ..http.headers import OPAQUE
+from ..http.headers import media_type as servable
+from ..model import CallRef, Catalog, NewCall, Object, Recording, Stat, State, Store
+from .probe import Unfit, examine, stat_or_none
+
+
+class Registry(Protocol):
+    """The catalog's writing side, as far as recordings need it. Raises NotFound, Conflict, Unavailable."""
+
+    async def create_call(self, tenant: UUID, call: NewCall) -> UUID: ...
+
+    async def put_recording(
+        self,
+        tenant: UUID,
+        call: UUID,
+        *,
+        state: State = State.PENDING,
+        place: tuple[str, str] | None = None,
+        started_at: datetime | None = None,
+        retention_days: int | None = None,
+        expires_at: datetime | None = None,
+    ) -> Recording: ...
+
+    async def mark_ready(
+        self,
+        tenant: UUID,
+        call: UUID,
+        object_: Object,
+        *,
+        duration_ms: int | None = None,
+        channels: int | None = None,
+        started_at: datetime | None = None,
+        expires_at: datetime | None = None,
+    ) -> Recording: ...
+
+    async def mark_failed(self, tenant: UUID, call: UUID, failure: str) -> Recording: ...
+
+
+class Outcome(StrEnum):
+    """What became of a registration."""
+
+    READY = "ready"
+    """The object, or another version of it than before, can be fetched from now on."""
+    UNCHANGED = "unchanged"
+    """It could before; nothing was written."""
+    PENDING = "pending"
+    """There is no such object yet."""
+    FAILED = "failed"
+    """It is no recording. What was ready before stays so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """``reason`` says, for PENDING and FAILED, what is wrong with the object."""
+
+    outcome: Outcome
+    recording: Recording
+    reason: str = ""
+
+
+class UnknownStore(Exception):
+    """No store of that name is configured. Says which ones are."""
+
+
+class Pipeline:
+    """Makes recordings ready. ``stores`` by their configured names."""
+
+    def __init__(self, stores: Mapping[str, Store], registry: Registry, catalog: Catalog) -> None:
+        self._stores = stores
+        self._catalog = catalog
+        self.registry = registry
+
+    async def register(
+        self,
+        tenant: UUID,
+        call: UUID,
+        store: str,
+        key: str,
+        *,
+        started_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        retention_days: int | None = None,
+        media_type: str | None = None,
+        allow_empty: bool = False,
+        fail_missing: bool = False,
+    ) -> Result:
+        """The recording of ``call`` lies in ``store`` under ``key``.
+
+        Doing it again changes nothing, unless the object was replaced: then the new version becomes known.
+        ``media_type`` overrules what the bytes say, and lets pass what cannot be read, then without a duration.
+        ``allow_empty``: an object of no bytes is a recording. ``fail_missing``: no object means FAILED, not PENDING.
+        Retention: ``expires_at``, else ``retention_days``, else the tenant's own, counted as the registry does.
+
+        Raises UnknownStore; ValueError for a media type that is never served; NotFound (no such call), Conflict (it has
+        expired); and where nothing could be decided, so that asking again may help: Unavailable, OriginFailed,
+        OriginTimeout.
+        """
+        where = self._store(store)
+        served = None if media_type is None else _served(media_type)
+        held = (await self._catalog.find(tenant, CallRef(None, str(call)))).recording
+        ready = held if held is not None and held.state is State.READY else None
+        stat = await stat_or_none(where, key)
+        if ready is not None and stat is not None and _is(ready.object, store, key, stat, served):
+            return Result(Outcome.UNCHANGED, ready)
+        recording = ready
+        if recording is None or retention_days is not None:
+            recording = await self.registry.put_recording(
+                tenant,
+                call,
+                state=State.PENDING if stat is None else State.PROCESSING,
+                place=(store, key) if ready is None else None,
+                started_at=started_at,
+                retention_days=retention_days,
+                expires_at=expires_at,
+            )
+        try:
+            stat, media = await examine(where, key, stat, media_type=served, allow_empty=allow_empty)
+        except Unfit as unfit:
+            outcome = Outcome.PENDING if unfit.missing and not fail_missing else Outcome.FAILED
+            if ready is None and outcome is Outcome.FAILED:
+                recording = await self.registry.mark_failed(tenant, call, str(unfit))
+            return Result(outcome, recording, str(unfit))
+        recording = await self.registry.mark_ready(
+            tenant,
+            call,
+            Object(store, key, stat, media.media_type),
+            duration_ms=media.duration_ms,
+            channels=media.channels,
+            started_at=started_at,
+            expires_at=expires_at,
+        )
+        return Result(Outcome.READY, recording)
+
+    def _store(self, name: str) -> Store:
+        if name not in self._stores:
+            raise UnknownStore(
+                f"no store {name!r} is configured; there are: {', '.join(sorted(self._stores)) or 'none'}"
+            )
+        return self._stores[name]
+
+
+def _served(media_type: str) -> str:
+    known = servable(media_type)
+    if known == OPAQUE:
+        raise ValueError(f"{media_type!r} is no media type that is served, as audio/wav or video/mp4 are")
+    return known
+
+
+def _is(known: Object | None, store: str, key: str, stat: Stat, served: str | None) -> bool:
+    """Whether that very version is what is ready, under the type asked for."""
+    return (
+        known is not None
+        and (known.store, known.key) == (store, key)
+        and (known.stat.version, known.stat.size) == (stat.version, stat.size)
+        and served in {None, known.media_type}
+    )
