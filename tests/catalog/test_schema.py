@@ -18,5 +18,3 @@ async def test_five_racing_replicas_apply_each_migration_once(databases: Databas
     assert await pending(connection) == []
     await connection.close()
     await databases.drop(url)
-
-

@@ -8,11 +8,11 @@ import asyncpg
 import pytest
 from parts.catalog import a_ready_call, an_object, by_id
 
-from gateway.catalog.registry import NewCall, Registry
+from gateway.catalog.registry import Registry
 from gateway.catalog.store import PostgresCatalog
 from gateway.config import Database
 from gateway.errors import Malformed, NotFound, Unavailable
-from gateway.model import CallRef, Key, Listing, State, Tenant
+from gateway.model import CallRef, Key, Listing, NewCall, State, Tenant
 from gateway.postgres import Pool, connect, open_pool
 
 
@@ -68,9 +68,7 @@ async def test_ids_are_compared_exactly(
         await catalog.find(acme.id, CallRef(surface, id_))
 
 
-async def test_a_foreign_call_is_not_found(
-    catalog: PostgresCatalog, registry: Registry, acme: Tenant, other: Tenant
-):
+async def test_a_foreign_call_is_not_found(catalog: PostgresCatalog, registry: Registry, acme: Tenant, other: Tenant):
     call = await a_ready_call(registry, acme.id, yotel="yt-1")
     for ref in (by_id(call), CallRef("yotel", "yt-1")):
         with pytest.raises(NotFound):
@@ -118,7 +116,9 @@ async def test_pages_hold_every_recording_once_and_newest_first(
     for _ in range(10):
         page = await catalog.list(acme.id, Listing(limit=3, cursor=cursor))
         seen += [entry.call.id for entry in page.entries]
-        times += [entry.recording.created_at for entry in page.entries if entry.recording and entry.recording.created_at]
+        times += [
+            entry.recording.created_at for entry in page.entries if entry.recording and entry.recording.created_at
+        ]
         cursor = page.cursor
         if cursor is None:
             break
@@ -127,9 +127,7 @@ async def test_pages_hold_every_recording_once_and_newest_first(
     assert times == sorted(times, reverse=True)
 
 
-async def test_a_listing_is_narrowed_by_state_and_time(
-    catalog: PostgresCatalog, registry: Registry, acme: Tenant
-):
+async def test_a_listing_is_narrowed_by_state_and_time(catalog: PostgresCatalog, registry: Registry, acme: Tenant):
     now = datetime.now(UTC)
     ready, pending, failed, over = [await registry.create_call(acme.id, NewCall()) for _ in range(4)]
     await registry.mark_ready(acme.id, ready, an_object())
@@ -161,7 +159,9 @@ async def test_a_listing_is_narrowed_by_state_and_time(
         (Listing(cursor="nonsense"), "cursor"),
     ],
 )
-async def test_a_malformed_listing_says_what_is_wrong(catalog: PostgresCatalog, acme: Tenant, asked: Listing, field: str):
+async def test_a_malformed_listing_says_what_is_wrong(
+    catalog: PostgresCatalog, acme: Tenant, asked: Listing, field: str
+):
     with pytest.raises(Malformed) as caught:
         await catalog.list(acme.id, asked)
     assert caught.value.field == ("query", field)
@@ -220,7 +220,7 @@ async def test_a_schema_that_is_behind_is_unavailable_and_says_so(catalog: Postg
     owner = await asyncpg.connect(database)
     await owner.execute("DELETE FROM schema_migrations WHERE version = '0002'")
     await owner.close()
-    with pytest.raises(Unavailable, match="0002_accesses.sql"):
+    with pytest.raises(Unavailable, match=r"0002_accesses\.sql"):
         await catalog.check()
 
 
@@ -242,7 +242,9 @@ async def test_a_query_that_takes_too_long_is_unavailable_and_stops_on_the_serve
         await owner.execute("LOCK TABLE tenants IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(Unavailable):
             await PostgresCatalog(pool, place).tenant("acme")
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
         async with asyncio.timeout(5):
             while await owner.fetchval(waiting):
                 await owner.fetchval("SELECT pg_sleep(0.02)")

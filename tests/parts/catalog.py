@@ -7,15 +7,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from gateway.catalog.cache import CachedCatalog
 from gateway.catalog.listener import Listener
-from gateway.catalog.registry import NewCall, Registry
+from gateway.catalog.registry import Registry
 from gateway.catalog.store import PostgresCatalog
 from gateway.config import Catalog as Settings
 from gateway.config import Database
-from gateway.model import CallRef, Entry, Key, Listing, Object, Page, Stat, Tenant
+from gateway.model import CallRef, Entry, Key, Listing, NewCall, Object, Page, Stat, Tenant
 from gateway.postgres import Pool, connect, open_pool
 
 
@@ -128,6 +128,13 @@ class Replica:
     cached: CachedCatalog
     ear: Ear
     clock: Clock
+
+    async def settle(self) -> None:
+        """Waits until every change committed so far was heard: they are told in order, and this one comes last."""
+        last = f"test:{uuid4()}"
+        await self.pool.execute("SELECT pg_notify('recording_gateway', $1)", last)
+        await self.ear.hears(last)
+        self.ear.forget()
 
 
 @asynccontextmanager

@@ -8,6 +8,8 @@ import socket
 import subprocess
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 from uuid import uuid4
@@ -77,6 +79,14 @@ class StoppablePostgres:
     def resume(self) -> None:
         for process in self._processes():
             process.send_signal(signal.SIGCONT)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        self.pause()
+        try:
+            yield
+        finally:
+            self.resume()
 
     @property
     def running(self) -> bool:

@@ -1,0 +1,134 @@
+"""Postgres gone, frozen, and back."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import pytest
+from parts.catalog import Replica, a_ready_call, an_object, by_id, replica
+from parts.postgres import Databases, StoppablePostgres
+
+from gateway.config import Catalog as Settings
+from gateway.errors import NotFound, Unavailable
+from gateway.model import CallRef, Listing, Tenant
+
+STALE_S = 600
+
+
+@pytest.fixture
+async def away(stoppable_postgres: StoppablePostgres) -> AsyncIterator[tuple[Replica, Tenant, UUID]]:
+    """A replica that remembers a call and its tenant, on a server that can be taken away."""
+    url = await Databases(stoppable_postgres.url()).create()
+    settings = Settings(stale_s=STALE_S)
+    async with replica(url, settings=settings, connect_s=0.5, query_s=0.5) as one:
+        acme = await one.registry.create_tenant("acme", "Acme")
+        call = await a_ready_call(one.registry, acme.id, yotel="yt-1")
+        await one.settle()
+        await one.cached.find(acme.id, by_id(call))
+        await one.cached.tenant("acme")
+        one.watched.asked.clear()
+        yield one, acme, call
+
+
+async def is_unavailable(one: Replica, tenant: UUID) -> bool:
+    """Of an id that nothing is remembered of."""
+    try:
+        await one.cached.find(tenant, by_id(uuid4()))
+    except Unavailable as refusal:
+        assert refusal.retry_after is not None
+        return True
+    return False
+
+
+@pytest.mark.parametrize("mode", ["immediate", "fast"])
+async def test_while_postgres_is_stopped_what_is_remembered_is_served_for_its_time(
+    away: tuple[Replica, Tenant, UUID], stoppable_postgres: StoppablePostgres, mode: str
+):
+    one, acme, call = away
+    await asyncio.to_thread(stoppable_postgres.stop, mode)
+    await one.ear.hears("lost")
+    for passed in (0, STALE_S - 1, STALE_S):
+        one.clock.now = 1000 + passed
+        assert (await one.cached.find(acme.id, by_id(call))).call.id == call
+        assert await one.cached.tenant("acme") == acme
+        assert await is_unavailable(one, acme.id)
+        with pytest.raises(Unavailable):
+            await one.cached.list(acme.id, Listing())
+        # Remembered under one name is not remembered under all.
+        with pytest.raises(Unavailable):
+            await one.cached.find(acme.id, CallRef("yotel", "yt-1"))
+    one.clock.now = 1000 + STALE_S + 1
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await one.cached.find(acme.id, by_id(call))
+        with pytest.raises(Unavailable):
+            await one.cached.tenant("acme")
+
+
+async def test_when_postgres_is_back_so_is_everything(
+    away: tuple[Replica, Tenant, UUID], stoppable_postgres: StoppablePostgres
+):
+    one, acme, call = away
+    await asyncio.to_thread(stoppable_postgres.stop)
+    await one.ear.hears("lost")
+    assert await is_unavailable(one, acme.id)
+    await asyncio.to_thread(stoppable_postgres.start)
+    await one.ear.hears("restored", within=10)
+    one.watched.asked.clear()
+    with pytest.raises(NotFound):
+        await one.cached.find(acme.id, by_id(uuid4()))
+    for _ in range(3):
+        await one.cached.find(acme.id, by_id(call))
+    assert one.watched.asked["find"] == 2
+    one.ear.forget()
+    await one.registry.mark_ready(acme.id, call, an_object(version="v2"))
+    await one.ear.hears(f"call:{call}", within=1)
+    entry = await one.cached.find(acme.id, by_id(call))
+    assert entry.recording is not None
+    assert entry.recording.object == an_object(version="v2")
+
+
+async def test_after_a_failure_one_goes_ahead_and_the_others_are_told_at_once(
+    away: tuple[Replica, Tenant, UUID], stoppable_postgres: StoppablePostgres
+):
+    one, acme, call = away
+    await asyncio.to_thread(stoppable_postgres.stop)
+    await one.ear.hears("lost")
+    assert await is_unavailable(one, acme.id)
+    for second in range(1, 4):
+        one.watched.asked.clear()
+        one.clock.now = 1000 + second
+        answers = await asyncio.gather(*(is_unavailable(one, acme.id) for _ in range(100)))
+        assert all(answers)
+        assert one.watched.asked["find"] == 1
+        assert (await one.cached.find(acme.id, by_id(call))).call.id == call
+        assert one.watched.asked["find"] == 1
+
+
+async def test_a_frozen_postgres_is_noticed_and_holds_nobody_up_for_long(
+    away: tuple[Replica, Tenant, UUID], stoppable_postgres: StoppablePostgres
+):
+    one, acme, call = away
+    with stoppable_postgres.frozen():
+        began = time.monotonic()
+        # Its connections stay open: only the probe that isn't answered tells.
+        await one.ear.hears("lost", within=2)
+        for _ in range(5):
+            assert (await one.cached.find(acme.id, by_id(call))).call.id == call
+        assert all(await asyncio.gather(*(is_unavailable(one, acme.id) for _ in range(50))))
+        assert time.monotonic() - began < 8
+    await one.ear.hears("restored", within=10)
+    await one.cached.find(acme.id, by_id(call))
+    assert await one.cached.tenant("acme") == acme
+
+
+async def test_a_gateway_that_starts_while_postgres_is_away_recovers_by_itself(stoppable_postgres: StoppablePostgres):
+    url = await Databases(stoppable_postgres.url()).create()
+    stoppable_postgres.stop()
+    async with replica(url, listens=False, connect_s=0.5) as one:
+        with pytest.raises(Unavailable):
+            await one.cached.tenant("acme")
+        await asyncio.to_thread(stoppable_postgres.start)
+        one.clock.now += 1
+        assert await one.cached.tenant("acme") is None
