@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+from parts.gcs import GcsEmulator
 from parts.postgres import Databases, StoppablePostgres
+from parts.s3 import SeaweedS3
 
 # --- Postgres -------------------------------------------------------------------------------------------------------
 
@@ -16,6 +18,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="URL",
         default=os.environ.get("TEST_POSTGRES_URL"),
         help="superuser's URL of a server to make the tests' databases on; without it one is started from a wheel",
+    )
+    parser.addoption(
+        "--faults",
+        metavar="N",
+        type=int,
+        default=60,
+        help="bodies broken at random offsets, for each store that is reached by HTTP; 1000 for the long run",
     )
 
 
@@ -50,10 +59,44 @@ async def database(databases: Databases) -> AsyncIterator[str]:
     await databases.drop(url)
 
 
-@pytest.fixture
-def stoppable_postgres() -> Iterator[StoppablePostgres]:
-    """A running server for this test alone, to be stopped and frozen at will."""
+@pytest.fixture(scope="session")
+def _stoppable_postgres() -> Iterator[StoppablePostgres]:
     server = StoppablePostgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def stoppable_postgres(_stoppable_postgres: StoppablePostgres) -> Iterator[StoppablePostgres]:
+    """A server on TCP, apart from the one that other tests use: running at first, to be stopped and frozen at will."""
+    if not _stoppable_postgres.running:
+        _stoppable_postgres.start()
+    yield _stoppable_postgres
+    if _stoppable_postgres.running:
+        _stoppable_postgres.resume()
+
+
+# --- stores ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[SeaweedS3]:
+    """A real S3 with one bucket, which lives as long as the session. A test picks keys of its own."""
+    server = SeaweedS3()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[GcsEmulator]:
+    """The GCS emulator with one bucket, which lives as long as the session."""
+    server = GcsEmulator()
     try:
         server.start()
         yield server

@@ -12,7 +12,8 @@ import stat
 from pathlib import Path
 from typing import Final
 
-_WALK: Final = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
+_ROOT: Final = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
+_WALK: Final = _ROOT | os.O_NOFOLLOW
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -31,10 +32,7 @@ def open_beneath(root: Path, key: str) -> tuple[int, os.stat_result]:
     file stands where a folder is named), RootMissing, Escape, OSError.
     """
     parts = _parts(key)
-    try:
-        folder = os.open(root, os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY))
-    except OSError as error:
-        raise RootMissing(error.errno, error.strerror) from error
+    folder = _open_root(root)
     try:
         for part in parts[:-1]:
             inner = _enter(folder, part)
@@ -43,6 +41,18 @@ def open_beneath(root: Path, key: str) -> tuple[int, os.stat_result]:
         return _read(folder, parts[-1])
     finally:
         os.close(folder)
+
+
+def look_at(root: Path) -> None:
+    """Raises RootMissing."""
+    os.close(_open_root(root))
+
+
+def _open_root(root: Path) -> int:
+    try:
+        return os.open(root, _ROOT)
+    except OSError as error:
+        raise RootMissing(error.errno, error.strerror) from error
 
 
 def _parts(key: str) -> list[bytes]:

@@ -16,7 +16,7 @@ import structlog
 from ..config import DiskStore, Origin
 from ..errors import Broken, Changed, NotFound, OriginFailed, OriginTimeout, Refusal, Unavailable
 from ..model import PIECE, Link, Source, Span, Stat
-from .beneath import Escape, RootMissing, open_beneath
+from .beneath import Escape, RootMissing, look_at, open_beneath
 
 THREADS: Final = 16
 """At once in blocking file calls; more wait. A disk that hangs holds no more than these."""
@@ -66,7 +66,7 @@ class Disk:
 
     async def check(self) -> None:
         try:
-            await self._ask("", self._pool.submit(os.listdir, self._root))
+            await self._ask("", self._pool.submit(look_at, self._root))
         except Refusal as refusal:
             raise Unavailable(refusal.detail) from None
 

@@ -11,12 +11,21 @@ import io
 import math
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import parse_qs, quote, urlsplit
 
-from aiohttp import ClientConnectorError, ClientError, ClientResponseError, ClientSession, DummyCookieJar, TCPConnector
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientResponse,
+    ClientResponseError,
+    ClientSession,
+    DummyCookieJar,
+    TCPConnector,
+)
 from gcloud.aio.auth import Token
 from gcloud.aio.storage import Storage
+from yarl import URL
 
 from ..config import GcsStore, Origin
 from ..errors import Changed, NotFound, OriginFailed, OriginTimeout, Refusal, Unavailable
@@ -53,7 +62,10 @@ class Gcs:
             scopes=[SCOPE],
         )
         self._storage = Storage(
-            token=self._token, session=self._session, api_root=self._base, api_is_dev=self._emulated
+            token=self._token,
+            session=cast("ClientSession", _AsWritten(self._session)),
+            api_root=self._base,
+            api_is_dev=self._emulated,
         )
         self._reader = Reader(name, origin)
 
@@ -206,6 +218,19 @@ class Gcs:
                 return OriginFailed(f"{where}: answered metadata that is not JSON")
             case _:
                 return Unavailable(f"{where}: connection failed ({type(error).__name__})")
+
+
+class _AsWritten:
+    """The part of a ClientSession that Storage reads with, sending URLs as they are written.
+
+    Google wants ``!'()*:;=`` and the like encoded in an object's name; aiohttp, given a str, would decode them again.
+    """
+
+    def __init__(self, session: ClientSession) -> None:
+        self._session = session
+
+    async def get(self, url: str, **how: Any) -> ClientResponse:  # passed on unread
+        return await self._session.get(URL(url, encoded=True), **how)
 
 
 def _possible(key: str) -> bool:

@@ -119,14 +119,18 @@ class S3:
         self._refuse_impossible(key)
         try:
             return await self._read(key, span, version)
-        except Refused as refused:
-            if not about_credentials(refused):
-                raise read_refused(self._where, self._bucket, refused) from None
-        self._urls.pop(key, None)
-        try:
-            return await self._read(key, span, version)
-        except Refused as refused:
-            raise read_refused(self._where, self._bucket, refused) from None
+        except Refused as error:
+            refused = error
+        if about_credentials(refused):
+            self._urls.pop(key, None)
+            try:
+                return await self._read(key, span, version)
+            except Refused as error:
+                refused = error
+        refusal = read_refused(self._where, self._bucket, refused)
+        if isinstance(refusal, NotFound):
+            await self._bucket_stands()  # asked with If-Match, some servers say NoSuchKey of a missing bucket, too
+        raise refusal
 
     async def sign(self, key: str, ttl: timedelta, *, media_type: str, disposition: str | None) -> Link | None:
         """As Store.sign; ``expires_at`` tells of credentials that end sooner, where it is known that they do."""
