@@ -51,7 +51,7 @@ _AGENT_KEPT = 300
 
 
 class Prover(Protocol):
-    """A credential → who asks. Raises Unauthenticated, LinkSpent, NotFound, Unavailable."""
+    """A credential → who asks. Raises Unauthenticated, LinkSpent, LinkExpired, NotFound, Unavailable."""
 
     async def prove(self, presented: Presented) -> Caller: ...
 

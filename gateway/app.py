@@ -9,12 +9,13 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Self
+from uuid import UUID
 
 import structlog
 
 from . import logs
-from .access import Access, LinkMinter
-from .audit import Audit
+from .access import Access, Draft, LinkMinter
+from .audit import Audit, Sessions
 from .catalog.cache import CachedCatalog
 from .catalog.listener import Listener
 from .catalog.store import PostgresCatalog
@@ -86,7 +87,7 @@ class Gateway:
                 stores=stores,
                 open_source=partial(open_resuming, resumes=config.origin.resumes),
                 trail=audit.trail,
-                session_of=_sessions(audit),
+                session_of=partial(_session_of, audit.sessions),
                 mint=_minter(config, identity),
             )
             lifecycle = Lifecycle(
@@ -174,6 +175,13 @@ async def _close_pool(pool: Pool) -> None:
             await pool.close()
     except TimeoutError:
         pool.terminate()
+
+
+def _session_of(sessions: Sessions, draft: Draft, recording: UUID, etag: str) -> UUID:
+    caller, head = draft.caller, draft.head
+    who = (caller.tenant, caller.subject, caller.credential) if caller else (None, None, None)
+    key = (*who, head.address, head.headers.get("User-Agent"), recording, etag)
+    return sessions.of(key, draft.occurred_at.timestamp())
 
 
 def _minter(config: Config, identity: Identity) -> LinkMinter:

@@ -52,6 +52,8 @@ class Told:
     sent: int = 0
     result: Result = Result.COMPLETE
     reason: str | None = None
+    quiet: bool = False
+    """Not worth a line: a probe that found all well."""
 
 
 class Handler:
@@ -84,13 +86,14 @@ class Handler:
         finally:
             if isinstance(request.protocol, Connection):
                 request.protocol.answered()
-            if self._log:
+            if self._log and not told.quiet:
                 _tell(request.method, told, time.perf_counter() - begun)
 
     async def _answer(self, request: web.BaseRequest, peer: str, told: Told) -> web.StreamResponse:
         host, path, query = _target(request)
         if host is not None and (health := await self._lifecycle.answer(request.method, path)) is not None:
-            told.route, told.status = path, health.status
+            told.quiet = health.status == HTTPStatus.OK
+            told.route = path
             return await self._send(request, health, told, vary=None)
         match = self._router.match(host or "", path)
         surface = match.mounted.surface if match.mounted else self._router.fallback

@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 
 from pydantic import SecretStr
 
-from ..errors import LinkSpent
+from ..errors import LinkExpired, LinkSpent
 from ..model import Caller
 
 SCOPES = frozenset({"recordings:download"})
@@ -77,13 +77,13 @@ class Links:
         return MintedLink(token, link, datetime.fromtimestamp(expiry, UTC))
 
     def read(self, token: str) -> Grant:
-        """Raises LinkSpent: altered, of a version or with a flag not known here, or expired."""
+        """Raises LinkSpent (altered, of a version or with a flag not known here), LinkExpired."""
         payload = self._verified(token)
         version, flags, link, tenant, call, expiry = _PAYLOAD.unpack(payload)
         if version != _VERSION or flags & ~_KNOWN_FLAGS:
             raise LinkSpent("link: made by another version of the gateway")
         if expiry <= self._now():
-            raise LinkSpent(f"link {UUID(bytes=link)}: expired")
+            raise LinkExpired(f"link {UUID(bytes=link)}")
         return Grant(
             id=UUID(bytes=link),
             tenant=UUID(bytes=tenant),
@@ -93,7 +93,7 @@ class Links:
         )
 
     def prove(self, token: str) -> Caller:
-        """Whoever holds the link, and the one call it is good for. Raises LinkSpent."""
+        """Whoever holds the link, and the one call it is good for. Raises LinkSpent, LinkExpired."""
         grant = self.read(token)
         return Caller(
             tenant=grant.tenant,

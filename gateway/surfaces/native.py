@@ -45,6 +45,7 @@ WORDS: dict[type[Refusal], Wording] = {
     errors.Failed: (409, "recording_unavailable", "The recording failed and will not become available."),
     errors.Expired: (410, "recording_expired", "The recording is past its retention."),
     errors.LinkSpent: (403, "link_invalid", "The link is not valid. Ask for a new one."),
+    errors.LinkExpired: (410, "link_invalid", "The link is not valid. Ask for a new one."),
     errors.NoLink: (
         501,
         "link_unsupported",
@@ -60,7 +61,7 @@ WORDS: dict[type[Refusal], Wording] = {
 }
 
 
-def _problem(status: int, code: str, message: str, refusal: Refusal, head: Head) -> dict[str, Any]:
+def _problem(status: int, code: str, message: str, refusal: Refusal, _head: Head) -> dict[str, Any]:
     problem: dict[str, Any] = {
         "type": PROBLEMS + code,
         "title": code.replace("_", " ").capitalize(),
@@ -75,8 +76,6 @@ def _problem(status: int, code: str, message: str, refusal: Refusal, head: Head)
             problem["needed"] = needed
         case _:
             pass
-    if head.request_id:
-        problem["request_id"] = head.request_id
     return problem
 
 

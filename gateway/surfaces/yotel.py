@@ -38,6 +38,7 @@ WORDS: dict[type[Refusal], Wording] = {
     errors.Failed: (409, "recording_failed", "The recording failed and will not become available."),
     errors.Expired: _NOT_FOUND,
     errors.LinkSpent: _NOT_FOUND,
+    errors.LinkExpired: _NOT_FOUND,
     errors.NoLink: (501, "link_unsupported", "This recording has no signed URL. Use the audio streaming endpoint."),
     errors.PreconditionFailed: (412, "precondition_failed", "The recording is not the version asked for."),
     errors.Unsatisfiable: (416, "range_not_satisfiable", "The range lies outside of the recording."),

@@ -1,0 +1,221 @@
+"""A whole gateway as a process of its own, on real parts: how tests fill it, start it, stop it and kill it."""
+
+import asyncio
+import hashlib
+import json
+import os
+import queue
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+from pydantic import TypeAdapter
+
+from gateway.catalog.registry import NewCall, Registry
+from gateway.config import ENV_PREFIX, AnyStore, Database, Origin
+from gateway.identity.keys import mint
+from gateway.model import Key, Object
+from gateway.postgres import open_pool
+from gateway.stores import open_store
+
+START_S = 30.0
+SERVE = "import asyncio; from gateway.app import serve; from gateway.config import load; asyncio.run(serve(load()))"
+FULL = ("calls:read", "recordings:download", "recordings:write", "audit:read")
+_STORE: TypeAdapter[Any] = TypeAdapter(AnyStore)
+
+
+@dataclass(frozen=True)
+class Filed:
+    """A call that was registered: how surfaces name it, and what its object holds."""
+
+    id: UUID
+    alias: str
+    data: bytes
+    etag: str
+    modified: datetime
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def native(self) -> str:
+        return f"/v1/recordings/{self.id}/audio"
+
+    @property
+    def yotel(self) -> str:
+        return f"/yotel/api/v1/calls/{self.alias}/recording/audio"
+
+
+def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A store's settings as the environment gives them, secrets and all."""
+    shown = _STORE.validate_python(dict(settings)).model_dump(mode="json")
+    return {k: v for k, v in (shown | dict(settings)).items() if v is not None}
+
+
+@dataclass
+class House:
+    """One gateway's configuration and, once started, its process. ``stores``: name → settings as in the file."""
+
+    database_url: str
+    stores: Mapping[str, dict[str, Any]]
+    sections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="rg-house-")))
+    base_url: str = ""
+    process: subprocess.Popen[str] | None = None
+    logs: list[dict[str, Any]] = field(default_factory=list)
+
+    def environment(self) -> dict[str, str]:
+        """What tells the process its configuration."""
+        sections: dict[str, Any] = {
+            "server": {"port": 0, "drain_delay_s": 0, "drain_s": 20},
+            "database": {"url": self.database_url},
+            "stores": self.stores,
+            "audit": {"journal_dir": str(self.folder / "journal")},
+            "identity": {"link_keys": ["l" * 48]},
+        }
+        for name, table in self.sections.items():
+            sections[name] = sections.get(name, {}) | table
+        named = {ENV_PREFIX + name.upper(): json.dumps(table) for name, table in sections.items()}
+        return {**os.environ, **named, "PYTHONUNBUFFERED": "1"}
+
+    def start(self) -> None:
+        """Returns once it listens. Its log lines are kept in ``logs``."""
+        (self.folder / "journal").mkdir(exist_ok=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVE],
+            env=self.environment(),
+            cwd=self.folder,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        serving: queue.Queue[str | None] = queue.Queue()
+        threading.Thread(target=self._listen, args=(self.process, serving), daemon=True).start()
+        url = serving.get(timeout=START_S)
+        if url is None:
+            raise RuntimeError(f"the gateway did not start: {self.logs}")
+        self.base_url = url
+
+    def _listen(self, process: "subprocess.Popen[str]", serving: "queue.Queue[str | None]") -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            try:
+                told = json.loads(line)
+            except json.JSONDecodeError:
+                told = {"event": line.rstrip()}
+            self.logs.append(told)
+            if told.get("event") == "serving":
+                serving.put(told["url"])
+        serving.put(None)
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit status."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> tuple[int, bytes]:
+        """One blocking request; for what needs no more."""
+        request = urllib.request.Request(self.base_url + path, headers=dict(headers or {}), method=method)  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+
+class Office:
+    """Fills the catalog: tenants, keys, calls whose objects lie in a store."""
+
+    def __init__(self, database_url: str, stores: Mapping[str, dict[str, Any]]) -> None:
+        self.database = Database.model_validate({"url": database_url})
+        self._stores = {name: _STORE.validate_python(settings) for name, settings in stores.items()}
+
+    async def tenant(self, slug: str = "acme") -> UUID:
+        async with _registry(self.database) as registry:
+            return (await registry.create_tenant(slug, slug.title())).id
+
+    async def key(self, tenant: UUID, *scopes: str) -> dict[str, str]:
+        """The request fields of a new key."""
+        minted = mint("yt_live")
+        async with _registry(self.database) as registry:
+            key = Key(
+                id=uuid4(),
+                tenant=tenant,
+                tenant_slug="",
+                name="test",
+                hint=minted.hint,
+                scopes=frozenset(scopes or FULL),
+                role=None,
+                created_at=datetime.now(UTC),
+            )
+            await registry.create_key(key, minted.sha256)
+        return {"Authorization": f"Bearer {minted.secret}"}
+
+    async def file(
+        self, tenant: UUID, store: str, key: str, data: bytes, *, voice_agent: bool = False, channels: int = 1
+    ) -> Filed:
+        """Registers ``key``, which must lie in ``store`` already, as a ready recording of a new call."""
+        opened = await open_store(store, self._stores[store], Origin())
+        try:
+            stat = await opened.stat(key)
+        finally:
+            await opened.close()
+        alias = f"call_{uuid4().hex[:12]}"
+        async with _registry(self.database) as registry:
+            call = await registry.create_call(tenant, NewCall(aliases={"yotel": alias}, voice_agent=voice_agent))
+            place = Object(store, key, stat, "audio/wav")
+            await registry.mark_ready(tenant, call, place, duration_ms=1000, channels=channels)
+        return Filed(call, alias, data, stat.etag, stat.modified)
+
+    async def rows(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        """What Postgres holds, as its owner sees it."""
+        connection = await asyncpg.connect(self.database.url.get_secret_value())
+        try:
+            return await connection.fetch(query, *arguments)
+        finally:
+            await connection.close()
+
+
+class _registry:  # noqa: N801 - used as a function
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def __aenter__(self) -> Registry:
+        self._pool = await open_pool(self._database)
+        return Registry(self._pool, self._database)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pool.close()
+
+
+def some_bytes(size: int, seed: int = 1) -> bytes:
+    """Bytes without a pattern that a shift would hide."""
+    return random.Random(seed).randbytes(size)  # noqa: S311
+
+
+async def gone(process: "asyncio.subprocess.Process") -> int:
+    """Waits for a player's end."""
+    async with asyncio.timeout(60):
+        return await process.wait()
