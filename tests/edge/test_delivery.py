@@ -64,7 +64,7 @@ async def ask(port, *, receive_buffer=None):
     raw = socket.socket()
     if receive_buffer is not None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    raw.setblocking(False)  # noqa: FBT003
+    raw.setblocking(False)
     await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", port))
     reader, writer = await asyncio.open_connection(sock=raw, limit=2**16)
     writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")

@@ -212,7 +212,7 @@ class _registry:  # noqa: N801 - used as a function
 
 def some_bytes(size: int, seed: int = 1) -> bytes:
     """Bytes without a pattern that a shift would hide."""
-    return random.Random(seed).randbytes(size)  # noqa: S311
+    return random.Random(seed).randbytes(size)
 
 
 async def gone(process: "asyncio.subprocess.Process") -> int:
