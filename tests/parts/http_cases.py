@@ -72,8 +72,12 @@ def _lines(r: Random, name: str, text: str, *, twice: float) -> list[tuple[str, 
 def _range(r: Random, size: int) -> str:
     unit = r.choice(_OTHER_UNITS) if r.random() < 0.05 else r.choice(_UNITS) if r.random() < 0.2 else "bytes="
     many = 1 if r.random() < 0.5 else r.choice((0, 2, 2, 2, 3, 3, 4, 5, 7, 8, 9, 10))
-    small = r.random() < 0.7
-    return unit + r.choice(_COMMAS).join(_spec(r, size, small=small and many > 1) for _ in range(many))
+    if r.random() < 0.05:
+        specs = [r.choice(("-0", f"{size}-", f"{size + 1}-{size + 1}")) for _ in range(many)]
+    else:
+        small = many > 1 and r.random() < 0.7
+        specs = [_spec(r, size, small=small) for _ in range(many)]
+    return unit + r.choice(_COMMAS).join(specs)
 
 
 def _spec(r: Random, size: int, *, small: bool) -> str:
