@@ -114,6 +114,7 @@ class Draft:
             peer=self.head.peer,
             user_agent=agent[:_AGENT_KEPT] if agent else None,
             request_id=self.head.request_id,
+            trace_id=self.head.trace_id,
             call=entry.call.id if entry else None,
             recording=entry.recording.id if entry and entry.recording else None,
             etag=self.etag,

@@ -80,7 +80,7 @@ class Server(Section):
         " Unset: http://host:port",
     )
     trusted_proxies: tuple[Network, ...] = Field(
-        (), description="networks whose X-Forwarded-For, -Proto and X-Request-Id are believed; none unless you say so"
+        (), description="networks whose X-Forwarded-For, X-Request-Id and traceparent are believed; none unless you say so"
     )
     backlog: Count = Field(1024, description="connections the kernel queues before accept")
     header_timeout_s: Seconds = Field(10, description="seconds a client has to send a whole request head")

@@ -56,6 +56,7 @@ class Head:
     peer: str = ""
     """The address at the other end of the socket."""
     request_id: str = ""
+    trace_id: str | None = None
     body: bytes = b""
 
 

@@ -18,7 +18,7 @@ from ..access import Access, Answer, Draft
 from ..config import Config
 from ..errors import BadRequest, Internal, MethodNotAllowed, Refusal, TooLarge, UnknownRoute
 from ..http.cors import preflight_headers, response_headers
-from ..http.forwarded import client_address, is_trusted, request_id
+from ..http.forwarded import client_address, is_trusted, request_id, trace_id
 from ..model import Head, Method, Reply, Result, Surface, Verb
 from .delivery import Delivery, deliver
 from .lifecycle import Lifecycle
@@ -36,6 +36,7 @@ _CLOSING = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARG
 _HOST = istr("Host")
 _FORWARDED_FOR = istr("X-Forwarded-For")
 _REQUEST_ID = istr("X-Request-Id")
+_TRACEPARENT = istr("traceparent")
 _ORIGIN = istr("Origin")
 _CODING = istr("Transfer-Encoding")
 
@@ -46,6 +47,7 @@ class Told:
 
     request_id: str
     address: str
+    trace_id: str | None
     surface: str = "-"
     route: str = "-"
     status: int = 0
@@ -71,11 +73,12 @@ class Handler:
         """Raises ConnectionError where the client has left, or its connection had to be aborted."""
         begun = time.perf_counter()
         peer, proxies = request.remote or "", self._settings.trusted_proxies
-        address, named = peer, None
+        address, named, trace = peer, None, None
         if proxies and is_trusted(peer, proxies):
             address = client_address(peer, request.headers.getall(_FORWARDED_FOR, []), proxies)
             named = request_id(request.headers.get(_REQUEST_ID))
-        told = Told(named or uuid7().hex, address)
+            trace = trace_id(request.headers.get(_TRACEPARENT))
+        told = Told(named or uuid7().hex, address, trace)
         try:
             with self._lifecycle.serving():
                 return await self._answer(request, peer, told)
@@ -106,6 +109,7 @@ class Handler:
             told.address,
             peer,
             told.request_id,
+            told.trace_id,
         )
         if host is None or (request.version < HttpVersion11 and _CODING in request.headers):
             return await self._send(request, surface.refuse(BadRequest("framing"), head), told, surface.vary)

@@ -15,6 +15,7 @@ _LONGEST = 64
 _BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]{2,45})\](?::[0-9]{1,5})?")
 _WITH_PORT = re.compile(r"([0-9.]{7,15}):[0-9]{1,5}")
 _PLAIN = re.compile(r"[0-9A-Fa-f:.]{2,45}")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 
 
@@ -80,3 +81,9 @@ def _parsed(entry: str) -> IPv4Address | IPv6Address | None:
 def request_id(value: str | None) -> str | None:
     """A request id fit for logs and headers, else None. Whether its sender is trusted is the caller's to ask."""
     return value if value is not None and _REQUEST_ID.fullmatch(value) else None
+
+
+def trace_id(traceparent: str | None) -> str | None:
+    """The trace id of a W3C Trace Context field, else None. Whether its sender is trusted is the caller's to ask."""
+    match = None if traceparent is None else _TRACEPARENT.fullmatch(traceparent)
+    return match[1] if match else None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.forwarded import client_address, is_trusted, request_id
+from gateway.http.forwarded import client_address, is_trusted, request_id, trace_id
 
 TRUSTED = tuple(map(ip_network, ("10.0.0.0/8", "fd00::/8", "192.0.2.7/32")))
 
@@ -107,3 +107,19 @@ def test_request_id_of_harmless_characters_is_taken(value):
 )
 def test_request_id_of_anything_else_is_not(value):
     assert request_id(value) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "trace"),
+    [
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "4bf92f3577b34da6a3ce929d0e0e4736"),
+        ("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-later", "4bf92f3577b34da6a3ce929d0e0e4736"),
+        ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", None),
+        ("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", None),
+        ("4bf92f3577b34da6a3ce929d0e0e4736", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_trace_is_told_by_its_context_field(field, trace):
+    assert trace_id(field) == trace
