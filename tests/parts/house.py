@@ -75,6 +75,7 @@ class House:
     base_url: str = ""
     process: subprocess.Popen[str] | None = None
     logs: list[dict[str, Any]] = field(default_factory=list)
+    _listener: threading.Thread | None = field(default=None, repr=False)
 
     def environment(self) -> dict[str, str]:
         """What tells the process its configuration."""
@@ -101,7 +102,8 @@ class House:
             text=True,
         )
         serving: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._listen, args=(self.process, serving), daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(self.process, serving), daemon=True)
+        self._listener.start()
         url = serving.get(timeout=START_S)
         if url is None:
             raise RuntimeError(f"the gateway did not start: {self.logs}")
@@ -109,14 +111,15 @@ class House:
 
     def _listen(self, process: "subprocess.Popen[str]", serving: "queue.Queue[str | None]") -> None:
         assert process.stderr is not None
-        for line in process.stderr:
-            try:
-                told = json.loads(line)
-            except json.JSONDecodeError:
-                told = {"event": line.rstrip()}
-            self.logs.append(told)
-            if told.get("event") == "serving":
-                serving.put(told["url"])
+        with process.stderr:
+            for line in process.stderr:
+                try:
+                    told = json.loads(line)
+                except json.JSONDecodeError:
+                    told = {"event": line.rstrip()}
+                self.logs.append(told)
+                if told.get("event") == "serving":
+                    serving.put(told["url"])
         serving.put(None)
 
     def signal(self, number: int) -> None:
@@ -124,16 +127,19 @@ class House:
         self.process.send_signal(number)
 
     def stop(self) -> int:
-        """SIGTERM, and the exit status."""
-        assert self.process is not None
+        """SIGTERM, and the exit status; ``logs`` are whole then."""
+        assert self.process is not None and self._listener is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        status = self.process.wait(60)
+        self._listener.join(10)
+        return status
 
     def kill(self) -> None:
-        assert self.process is not None
+        assert self.process is not None and self._listener is not None
         self.process.kill()
         self.process.wait(10)
+        self._listener.join(10)
 
     def get(self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> tuple[int, bytes]:
         """One blocking request; for what needs no more."""

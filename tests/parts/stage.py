@@ -1,0 +1,108 @@
+"""Where end-to-end tests play: a database, stores to put objects in, a tenant with keys, and gateways on all of it."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from .gcs import GcsEmulator
+from .house import Filed, House, Office, plain
+from .s3 import SeaweedS3
+
+ORIGIN = "https://app.example.com"
+"""The one web origin that is allowed."""
+PROXY = "127.0.0.2"
+"""Whoever connects from here is a trusted proxy."""
+LINK_KEY = "link-key-of-the-stage-" + "k" * 32
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A store as tests see it: how a gateway is told of it, and how an object gets there."""
+
+    settings: dict[str, Any]
+    put: Callable[[str, bytes], None]
+
+
+def shelves(s3: SeaweedS3, gcs: GcsEmulator, root: Path) -> dict[str, Shelf]:
+    """A store of each kind, by its kind's name."""
+
+    def write(key: str, data: bytes) -> None:
+        (root / key).parent.mkdir(parents=True, exist_ok=True)
+        (root / key).write_bytes(data)
+
+    bare = s3.settings().model_dump(mode="json", exclude_none=True)
+    secrets = {"access_key_id": s3.access_key_id, "secret_access_key": s3.secret_access_key}
+    return {
+        "s3": Shelf(plain(bare | secrets), s3.put),
+        "gcs": Shelf(plain(gcs.settings().model_dump(mode="json", exclude_none=True)), gcs.put),
+        "disk": Shelf({"kind": "disk", "root": str(root)}, write),
+    }
+
+
+@dataclass
+class Stage:
+    """``house`` runs; ``full`` are the request fields of a key with every scope. ``secrets`` may stand in no log."""
+
+    database_url: str
+    shelves: Mapping[str, Shelf]
+    folder: Path
+    sections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tenant: UUID = field(init=False)
+    full: dict[str, str] = field(init=False)
+    secrets: set[str] = field(default_factory=lambda: {LINK_KEY})
+    houses: list[House] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.stores = {name: shelf.settings for name, shelf in self.shelves.items()}
+        self.office = Office(self.database_url, self.stores)
+        self.secrets |= {s["secret_access_key"] for s in self.stores.values() if "secret_access_key" in s}
+
+    @property
+    def house(self) -> House:
+        """The first one opened."""
+        return self.houses[0]
+
+    async def open(self, tenant: str = "acme", **sections: dict[str, Any]) -> House:
+        """Makes the tenant and its key, and starts ``house``."""
+        self.tenant = await self.office.tenant(tenant)
+        self.full = await self.key()
+        return self.another(**sections)
+
+    def another(self, stores: Mapping[str, dict[str, Any]] | None = None, **sections: dict[str, Any]) -> House:
+        """Starts one more gateway on the same database; ``sections`` change the stage's configuration, ``stores`` replaces."""
+        merged = {
+            "server": {"trusted_proxies": [f"{PROXY}/32"]},
+            "cors": {"origins": [ORIGIN]},
+            "identity": {"link_keys": [LINK_KEY]},
+        }
+        for name, table in [*self.sections.items(), *sections.items()]:
+            merged[name] = merged.get(name, {}) | table
+        folder = self.folder / uuid4().hex
+        folder.mkdir()
+        house = House(self.database_url, self.stores if stores is None else stores, merged, folder)
+        self.houses.append(house)
+        house.start()
+        return house
+
+    async def key(self, *scopes: str, tenant: UUID | None = None) -> dict[str, str]:
+        """The request fields of a new key, the stage's tenant's unless another is named."""
+        fields = await self.office.key(tenant or self.tenant, *scopes)
+        self.secrets.add(fields["Authorization"].removeprefix("Bearer "))
+        return fields
+
+    async def file(self, store: str, data: bytes, *, key: str = "", **options: Any) -> Filed:
+        """Puts ``data`` into ``store`` and registers it; ``options`` as Office.file takes them."""
+        key = key or f"calls/{uuid4().hex}.wav"
+        self.shelves[store].put(key, data)
+        return await self.office.file(options.pop("tenant", self.tenant), store, key, data, **options)
+
+    def close(self) -> None:
+        """Ends every gateway, and looks whether one of them told a secret."""
+        for house in self.houses:
+            house.stop()
+        told = "\n".join(json.dumps(line, ensure_ascii=False) for house in self.houses for line in house.logs)
+        for secret in self.secrets:
+            assert secret not in told, "a secret stands in a log"
