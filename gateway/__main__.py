@@ -1,1 +1,5 @@
-"""`python -m gateway`."""
+"""``python -m gateway``."""
+
+from .cli import main
+
+main(prog_name="recording-gateway")

@@ -1,0 +1,104 @@
+"""What every command shares: how the configuration is found, how a failure ends, where output goes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from ..config import Config, ConfigError, load
+
+T = TypeVar("T")
+
+
+class Exit(IntEnum):
+    """How a command ends; the larger numbers are those of sysexits(3)."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    UNAVAILABLE = 69
+    CONFIG = 78
+    INTERRUPTED = 130
+
+
+class Stop(click.ClickException):
+    """Ends a command with a message on stderr and exit code 1; no traceback."""
+
+    exit_code = int(Exit.FAILED)
+
+
+class OutOfReach(Stop):
+    """Postgres or a store is away."""
+
+    exit_code = int(Exit.UNAVAILABLE)
+
+
+class Refused(Stop):
+    """The configuration is not taken."""
+
+    exit_code = int(Exit.CONFIG)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turns a refused configuration into Stop, every problem on a line of its own."""
+    try:
+        yield
+    except ConfigError as error:
+        problems = "".join(f"\n  {problem}" for problem in error.problems)
+        raise Refused(f"the configuration is refused:{problems}") from error
+
+
+class Chosen:
+    """The configuration the command line points at; read when a command needs it, so that --help needs none."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+
+    def load(self) -> Config:
+        """Reads and checks it, or stops with every problem on a line of its own."""
+        with refusals():
+            return load(self.path)
+
+
+chosen = click.make_pass_decorator(Chosen)
+
+
+def stderr() -> Console:
+    """For people: progress and notes. Stdout holds only what a script may want."""
+    return Console(stderr=True, highlight=False)
+
+
+def stdout() -> Console:
+    """For tables; wide enough to cut nothing where nobody watches."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=240)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs one command's coroutine. Ctrl-C ends it with 130 and no traceback."""
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        raise SystemExit(int(Exit.INTERRUPTED)) from None
+
+
+EXIT_CODES = """\b
+Exit codes:
+  0   done
+  1   failed, or some of many failed
+  2   wrong usage
+  69  Postgres, a store or the journal is out of reach
+  78  the configuration is refused"""
+
+
+def examples(*lines: str) -> str:
+    """An epilog that click leaves as it is written."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)

@@ -1,0 +1,61 @@
+"""``migrate``: the schema."""
+
+from __future__ import annotations
+
+import click
+
+from ..catalog.schema import MigrationFailed, pending
+from ..catalog.schema import migrate as bring_up_to_date
+from ..config import Database
+from ..errors import Unavailable
+from ..postgres import connect, outages
+from .common import Chosen, Exit, OutOfReach, Stop, chosen, examples, run
+
+
+@click.command(
+    epilog=examples(
+        "recording-gateway --config gateway.toml migrate",
+        "recording-gateway --config gateway.toml migrate --check || echo 'not yet'",
+    )
+)
+@click.option("--check", is_flag=True, help="Change nothing; exit 1 where a migration is pending.")
+@chosen
+def migrate(choice: Chosen, *, check: bool) -> None:
+    """Bring the schema up to date, as database.migrate_url (else url).
+
+    May run on any number of machines at once; one does the work.
+    """
+    database = choice.load().database
+    if not check:
+        run(_migrate(database))
+        return
+    waiting = run(_pending(database))
+    for name in waiting:
+        click.echo(f"pending: {name}")
+    raise SystemExit(int(Exit.FAILED if waiting else Exit.OK))
+
+
+async def _pending(database: Database) -> list[str]:
+    """Asked as the login itself: a new database does not have the role yet."""
+    try:
+        with outages("schema"):
+            connection = await connect(database.model_copy(update={"role": None}))
+            try:
+                return await pending(connection)
+            finally:
+                await connection.close()
+    except Unavailable as error:
+        raise OutOfReach(f"Postgres is out of reach: {error.detail}\n  see database.url and migrate_url") from error
+
+
+async def _migrate(database: Database) -> None:
+    owner = database.model_copy(update={"url": database.migrate_url or database.url, "role": None})
+    # A connection first: dbmate words an outage in its own way, and this in one we know.
+    await _pending(owner)
+    try:
+        applied = await bring_up_to_date(database)
+    except MigrationFailed as error:
+        raise Stop(f"migration failed: {error}") from error
+    for name in applied:
+        click.echo(f"applied: {name}")
+    click.echo("schema: up to date", err=True)

@@ -1,0 +1,29 @@
+"""Option values that click doesn't know: lengths of time, and points in it."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import click
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_LENGTH = re.compile(r"([1-9][0-9]{0,5})([smhdw])", re.ASCII)
+
+
+def length(text: str) -> timedelta:
+    """``90d``, ``12h``: a number and a unit."""
+    if (match := _LENGTH.fullmatch(text)) is None:
+        raise click.BadParameter(f"{text!r} is no length of time; write 90d, 12h or 30m: a number and s, m, h, d or w")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def when(text: str) -> datetime:
+    """An ISO 8601 time (UTC where it has no zone), or a length of time before now."""
+    if _LENGTH.fullmatch(text) is not None:
+        return datetime.now(UTC) - length(text)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no time; write 2026-05-25T10:00:00Z, or 2h for two hours ago") from None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

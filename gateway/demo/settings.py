@@ -1,0 +1,55 @@
+"""The demo's configuration: a file like any other, so that the other commands work on the running demo too."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from ..config import ENV_FILE, ENV_PREFIX, Config, load
+from . import cast
+from .seaweed import S3
+from .state import State, write_private
+
+FILE = "gateway.toml"
+
+
+def write(state: State, *, port: int, database_url: str, s3: S3 | None) -> Config:
+    """Writes ``gateway.toml`` into the state folder, for its owner's eyes only, and reads it back."""
+    stores: dict[str, Any] = {cast.DISK_STORE: {"kind": "disk", "root": str(disk_root(state))}}
+    if s3 is not None:
+        stores[cast.S3_STORE] = {
+            "kind": "s3",
+            "bucket": s3.bucket,
+            "endpoint": s3.endpoint,
+            "access_key_id": s3.access_key_id,
+            "secret_access_key": s3.secret_access_key,
+        }
+    settings = {
+        "server": {"port": port, "drain_delay_s": 0, "drain_s": 5},
+        "database": {"url": database_url},
+        "stores": stores,
+        "audit": {"journal_dir": str(state.folder / "journal")},
+        "identity": {"link_keys": [state.secret("link_key")]},
+        "log": {"format": "console"},
+    }
+    path = state.folder / FILE
+    write_private(path, tomlkit.dumps(settings).encode())
+    return load(path)
+
+
+def disk_root(state: State) -> Path:
+    """The disk store's folder."""
+    root = state.folder / "recordings"
+    root.mkdir(exist_ok=True)
+    return root
+
+
+def forget_environment() -> list[str]:
+    """Drops what this process's environment says of another gateway: the demo touches nobody's database but its own."""
+    names = [name for name in os.environ if name.startswith(ENV_PREFIX) or name == ENV_FILE]
+    for name in names:
+        del os.environ[name]
+    return names
