@@ -43,7 +43,8 @@ async def run(
     """Registers every line, at most ``concurrency`` at once, and yields each as it is done, in no order.
 
     What is ready and unchanged at its store is passed over, so a manifest may be run again and again.
-    Lines are taken as they are needed; closing the iterator cancels what is under way.
+    Lines are taken as they are needed. Closing the iterator waits for what is under way: a connection whose user is
+    cancelled in the middle of a transaction is lost to its pool.
     """
     source = iter(lines)
     running: set[asyncio.Task[Done]] = set()
@@ -57,8 +58,6 @@ async def run(
             for task in finished:
                 yield task.result()
     finally:
-        for task in running:
-            task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
 
