@@ -72,8 +72,7 @@ async def test_memory_is_bounded(database: str):
     async with replica(database, settings=Settings(cache_entries=2)) as one:
         acme = await one.registry.create_tenant("acme", "Acme")
         calls = [await a_ready_call(one.registry, acme.id) for _ in range(3)]
-        for call in calls:
-            await one.settle()
+        await one.settle()
         # The last is asked for last: 0 has gone when 2 came, and comes back in place of 1.
         for call, asked in ((0, 1), (1, 2), (2, 3), (2, 3), (1, 3), (0, 4), (1, 4), (2, 5)):
             await one.cached.find(acme.id, by_id(calls[call]))

@@ -1,20 +1,131 @@
+"""Migrations: how they are applied. What the schema then refuses is in test_rules.py."""
+
 import asyncio
+from pathlib import Path
 
 import asyncpg
-from parts.postgres import Databases
+import pytest
+from parts.postgres import Databases, StoppablePostgres
 
-from gateway.catalog.schema import MIGRATIONS, migrate, pending
+from gateway.catalog.schema import MIGRATIONS, MigrationFailed, migrate, pending
 from gateway.config import Database
 
 FILES = [path.name for path in sorted(MIGRATIONS.glob("*.sql"))]
+PASSWORD = "p@ss/w:rd %25#?é"
 
 
 async def test_five_racing_replicas_apply_each_migration_once(databases: Databases):
     url = databases.url(await databases.empty())
-    connection = await asyncpg.connect(url)
-    assert await pending(connection) == FILES
     applied = await asyncio.gather(*(migrate(Database(url=url)) for _ in range(5)))
     assert sorted(name for names in applied for name in names) == FILES
+    assert await migrate(Database(url=url)) == []
+    await databases.drop(url)
+
+
+async def test_what_is_pending_is_known_at_every_step(databases: Databases):
+    url = databases.url(await databases.empty())
+    connection = await asyncpg.connect(url)
+    assert await pending(connection) == FILES
+    await migrate(Database(url=url))
     assert await pending(connection) == []
+    await connection.execute("DELETE FROM schema_migrations WHERE version > '0001'")
+    assert await pending(connection) == FILES[1:]
+    await connection.close()
+    await databases.drop(url)
+
+
+async def test_migrations_run_over_tcp_with_a_password_that_no_other_process_sees():
+    server = StoppablePostgres(password=PASSWORD)
+    try:
+        server.start()
+        url = server.url("gateway")
+        owner = await asyncpg.connect(server.url())
+        await owner.execute("CREATE DATABASE gateway")
+        await owner.close()
+        seen: list[str] = []
+
+        async def watch() -> None:
+            while True:
+                seen.extend(command for command in _commands() if "dbmate" in command)
+                await asyncio.sleep(0.002)
+
+        watching = asyncio.create_task(watch())
+        assert await migrate(Database(url=url)) == FILES
+        watching.cancel()
+        assert seen
+        assert not any("postgresql://" in command or PASSWORD in command for command in seen)
+        wrong = url.replace(":p%40ss", ":wrong")
+        with pytest.raises(MigrationFailed) as caught:
+            await migrate(Database(url=wrong))
+        assert "authentication failed" in str(caught.value)
+        assert "wrong" not in str(caught.value)
+    finally:
+        server.close()
+
+
+def _commands() -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:
+            continue
+    return found
+
+
+async def test_a_setting_of_dbmates_own_in_the_environment_changes_nothing(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("DBMATE_MIGRATIONS_TABLE", "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text("DATABASE_URL=postgresql://nobody@127.0.0.1:1/none\n")
+    url = databases.url(await databases.empty())
+    assert await migrate(Database(url=url)) == FILES
+    assert [path.name for path in tmp_path.iterdir()] == [".env"]
+    await databases.drop(url)
+
+
+async def test_migrations_run_as_their_own_login(databases: Databases):
+    """An owner that is no superuser migrates; a login that owns nothing serves."""
+    name = await databases.empty()
+    url = databases.url(name)
+    admin = await asyncpg.connect(url)
+    try:
+        await admin.execute("CREATE ROLE gateway_owner LOGIN CREATEROLE")
+        await admin.execute("CREATE ROLE gateway_login LOGIN")
+        await admin.execute(f"ALTER DATABASE {name} OWNER TO gateway_owner")
+        # Elsewhere on this server a superuser has made the role; whoever is to migrate here must be let in on it.
+        await admin.execute("GRANT recording_gateway TO gateway_owner WITH ADMIN OPTION")
+        place = Database(url=_as(url, "gateway_login"), migrate_url=_as(url, "gateway_owner"))
+        assert await migrate(place) == FILES
+        await admin.execute("GRANT recording_gateway TO gateway_login")
+        login = await asyncpg.connect(place.url.get_secret_value(), server_settings={"role": "recording_gateway"})
+        assert await pending(login) == []
+        assert await login.fetchval("SELECT ensure_access_partitions(6)") > 0
+        await login.close()
+    finally:
+        await admin.close()
+        await databases.drop(url)
+        admin = await asyncpg.connect(databases.base_url)
+        await admin.execute("DROP ROLE gateway_owner, gateway_login")
+        await admin.close()
+
+
+def _as(url: str, login: str) -> str:
+    head, _, rest = url.partition("://")
+    return f"{head}://{login}@{rest.partition('@')[2]}"
+
+
+async def test_the_way_back_leads_to_an_empty_database(databases: Databases):
+    url = databases.url(await databases.empty())
+    await migrate(Database(url=url))
+    connection = await asyncpg.connect(url)
+    for path in sorted(MIGRATIONS.glob("*.sql"), reverse=True):
+        await connection.execute(path.read_text().partition("-- migrate:down")[2])
+    left = await connection.fetch(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+        " UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+    )
+    assert {row["relname"] for row in left} == {"schema_migrations", "schema_migrations_pkey"}
     await connection.close()
     await databases.drop(url)

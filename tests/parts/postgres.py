@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 from uuid import uuid4
@@ -73,12 +73,10 @@ class StoppablePostgres:
 
     def pause(self) -> None:
         """Freezes every process of the server: connections stay open and nothing answers."""
-        for process in self._processes():
-            process.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        for process in self._processes():
-            process.send_signal(signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -113,9 +111,11 @@ class StoppablePostgres:
         secret.chmod(0o644)
         self._run("initdb", "--auth=scram-sha-256", f"--pwfile={secret}", *words)
 
-    def _processes(self) -> list[psutil.Process]:
+    def _signal(self, number: int) -> None:
         postmaster = psutil.Process(int((self.data / "postmaster.pid").read_text().split("\n", 1)[0]))
-        return [postmaster, *postmaster.children(recursive=True)]
+        for process in (postmaster, *postmaster.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):  # a worker that has ended meanwhile
+                process.send_signal(number)
 
     def _run(self, command: str, *words: str | Path) -> None:
         # No pipes: what pg_ctl starts inherits them, and reading to their end would wait for the server's.

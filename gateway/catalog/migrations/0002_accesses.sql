@@ -80,8 +80,8 @@ BEGIN
             first := date_trunc('month', at AT TIME ZONE 'UTC') + make_interval(months => month);
             part := parent || to_char(first, '_YYYY_MM');
             CONTINUE WHEN to_regclass('public.' || part) IS NOT NULL;
-            -- The lock is held to the transaction's end; whoever waited for it looks again.
-            PERFORM pg_advisory_xact_lock(hashtext('public.' || parent), 20);
+            -- The lock that attaching takes anyway; whoever had to wait for it looks again.
+            EXECUTE format('LOCK TABLE public.%I IN SHARE UPDATE EXCLUSIVE MODE', parent);
             CONTINUE WHEN to_regclass('public.' || part) IS NOT NULL;
             EXECUTE format('CREATE TABLE public.%I (LIKE public.%I INCLUDING ALL)', part, parent);
             EXECUTE format(
