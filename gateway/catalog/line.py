@@ -22,7 +22,7 @@ class Mark:
     """How things stood when a question was asked."""
 
     at: float
-    epoch: int
+    restored: int
     changes: int
 
 
@@ -33,7 +33,7 @@ class Line:
         self.clock = clock
         self.heard = False
         self._lost_at = -math.inf
-        self._epoch = 0
+        self._restored = 0
         self._changes = 0
         self._changed: dict[str, int] = {}
         self._forgotten = 0
@@ -46,7 +46,7 @@ class Line:
     def restored(self) -> None:
         """From now on every change is heard. What was learned before may have changed unheard."""
         self.heard = True
-        self._epoch += 1
+        self._restored += 1
         self._closed_until = None
 
     def lost(self) -> None:
@@ -54,7 +54,7 @@ class Line:
         if self.heard:
             self.heard = False
             self._lost_at = self.clock()
-            self._epoch += 1
+            self._changes += 1
 
     def changed(self, tag: str) -> None:
         """What ``tag`` names has changed: an answer to a question asked before is void."""
@@ -82,7 +82,7 @@ class Line:
         return True
 
     def mark(self) -> Mark:
-        return Mark(self.clock(), self._epoch, self._changes)
+        return Mark(self.clock(), self._restored, self._changes)
 
     async def ask(self, question: Callable[[Mark], Awaitable[T]]) -> T:
         """Asks, and learns from it whether Postgres answers. To be run in a task that no caller cancels.
@@ -109,12 +109,10 @@ class Line:
 
     def unchanged_since(self, mark: Mark) -> bool:
         """Nothing at all was heard to change, and the line neither lost nor restored."""
-        return (mark.epoch, mark.changes) == (self._epoch, self._changes)
+        return (mark.restored, mark.changes) == (self._restored, self._changes)
 
     def holds(self, mark: Mark, tags: Iterable[str]) -> bool:
-        """Whether the answer to a question still running may be kept: it was not overtaken by a change."""
-        if self.heard and mark.epoch != self._epoch:
-            return False
-        if mark.changes < self._forgotten:
+        """Whether the answer to a question still running may be kept: it was not overtaken by a change, heard or not."""
+        if mark.restored != self._restored or mark.changes < self._forgotten:
             return False
         return all(self._changed.get(tag, 0) <= mark.changes for tag in tags)
