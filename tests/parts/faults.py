@@ -61,6 +61,8 @@ class FaultProxy:
         """Answers to GETs with a body and a 2xx, ever."""
         self.sent = 0
         """Bytes of those answers' bodies that were passed on, ever."""
+        self.heads: list[bytes] = []
+        """Request heads, oldest first."""
         self.struck: list[Fault] = []
         """Faults that came to pass, oldest first."""
 
@@ -71,6 +73,10 @@ class FaultProxy:
     def plan(self, *faults: Fault | None) -> None:
         """Adds to what is to come, one answer each."""
         self._plan.extend(faults)
+
+    def forget(self) -> None:
+        """What was planned and did not come to pass will not."""
+        self._plan.clear()
 
     def always(self, fault: Fault | None) -> None:
         """What happens to every answer beyond the plan."""
@@ -170,6 +176,7 @@ class _Connection:
     async def _requests(self) -> None:
         async for head, body in _messages(self._reader, lambda head: _length(head) or 0):
             self._methods.append(head.split(b" ", 1)[0].decode())
+            self._proxy.heads.append(head)
             self._far_writer.write(head)
             async for piece in body:
                 self._far_writer.write(piece)
