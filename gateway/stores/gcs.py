@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import parse_qs, quote, urlsplit
@@ -31,14 +31,18 @@ from ..config import GcsStore, Origin
 from ..errors import Changed, NotFound, OriginFailed, OriginTimeout, Refusal, Unavailable
 from ..model import Link, Source, Span, Stat
 from . import gcs_key
-from .origin import UNCODED, Pin, Reader, Refused
+from .gcs_token import Bearer
+from .origin import UNCODED, Pin, Reader, Refused, jittered
 
 GOOGLE: Final = "https://storage.googleapis.com"
-SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_only"
 LONGEST_LINK: Final = timedelta(days=7)
 """V4 signatures know no longer one."""
 LONGEST_KEY: Final = 1024
 """Bytes of UTF-8."""
+CONNECTIONS: Final = 50
+"""For metadata; bodies have their own."""
+UNAUTHORIZED: Final = 401
+NOT_FOUND: Final = 404
 
 T = TypeVar("T")
 
@@ -47,44 +51,38 @@ class Gcs:
     """A Store. A version is an object's generation."""
 
     def __init__(self, name: str, settings: GcsStore, origin: Origin, *, google: str = GOOGLE) -> None:
-        """Made inside the loop that uses it; asks nobody yet. Raises ConfigError: the key file is none."""
-        self._name = name
+        """Made inside the loop that uses it; asks nobody yet. Raises ConfigError: its credentials are none."""
+        self._where = f"store {name}"
         self._bucket = settings.bucket
         self._origin = origin
-        self._emulated = settings.endpoint is not None
         self._base = settings.endpoint or google
-        file = None if self._emulated else settings.service_account_file
-        self._blob = gcs_key.signer(name, file) if file is not None else None
-        self._session = ClientSession(connector=TCPConnector(limit=50), cookie_jar=DummyCookieJar())
-        self._token = Token(
-            service_file=io.StringIO("{}") if self._emulated else (None if file is None else str(file)),
-            session=self._session,
-            scopes=[SCOPE],
-        )
+        emulated = settings.endpoint is not None
+        file = None if emulated else settings.service_account_file
+        self._blob = None if file is None else gcs_key.signer(name, file)
+        self._bearer = None if emulated else Bearer(name, file, origin.first_byte_s)
+        self._session = ClientSession(connector=TCPConnector(limit=CONNECTIONS), cookie_jar=DummyCookieJar())
         self._storage = Storage(
-            token=self._token,
+            token=_no_token() if self._bearer is None else self._bearer.token,
             session=cast("ClientSession", _AsWritten(self._session)),
             api_root=self._base,
-            api_is_dev=self._emulated,
+            api_is_dev=emulated,
         )
         self._reader = Reader(name, origin)
 
     async def stat(self, key: str) -> Stat:
         if not _possible(key):
-            raise NotFound(f"store {self._name}: no object can have this key")
-        await self._bearer()
+            raise NotFound(f"{self._where}: no object can have this key")
+        patience = math.ceil(self._origin.first_byte_s)
         try:
-            told = await self._within(self._storage.download_metadata(self._bucket, key, timeout=self._patience))
-        except ClientResponseError as error:
-            if error.status == 404:  # noqa: PLR2004 - a status code is its own name
-                await self._list()
-                raise NotFound(f"store {self._name}: no such object") from None
-            raise self._refusal(error) from None
-        except (ClientError, OSError, ValueError) as error:
-            raise self._refusal(error) from None
+            told = await self._ask(lambda: self._storage.download_metadata(self._bucket, key, timeout=patience))
+        except OriginFailed as failed:
+            if not isinstance(failed, _Missing):
+                raise
+            await self._list()
+            raise NotFound(f"{self._where}: no such object") from None
         if str(told.get("contentEncoding", "")).lower() not in UNCODED:
             raise OriginFailed(
-                f"store {self._name}: an object is stored with Content-Encoding {told['contentEncoding']!r}, which has"
+                f"{self._where}: an object is stored with Content-Encoding {told['contentEncoding']!r}, which has"
                 " no byte ranges of its audio; store it without"
             )
         try:
@@ -97,28 +95,29 @@ class Gcs:
                 media_type=told.get("contentType"),
             )
         except (KeyError, TypeError, ValueError):
-            raise OriginFailed(f"store {self._name}: answered metadata without size, generation or time") from None
+            raise OriginFailed(f"{self._where}: answered metadata without size, generation or time") from None
 
     async def open(self, key: str, span: Span, version: str) -> Source:
         if not _possible(key):
-            raise NotFound(f"store {self._name}: no object can have this key")
+            raise NotFound(f"{self._where}: no object can have this key")
         url = (
             f"{self._base}/storage/v1/b/{quote(self._bucket, safe='')}/o/{quote(key, safe='')}"
             f"?alt=media&generation={quote(version, safe='')}"
         )
-        pin = Pin("X-Goog-Generation", version, required=not self._emulated)
+        pin = Pin("X-Goog-Generation", version, required=self._bearer is not None)
+        header = await self._header()
         try:
-            return await self._reader.get(url, await self._bearer(), span, pin)
+            return await self._reader.get(url, header, span, pin)
         except Refused as error:
             refused = error
-        if refused.status == 401 and not self._emulated:  # noqa: PLR2004
-            self._token.access_token = None  # taken back before its time; the next one is fetched anew
+        if refused.status == UNAUTHORIZED and self._bearer is not None:
+            self._bearer.drop(header)
             try:
-                return await self._reader.get(url, await self._bearer(), span, pin)
+                return await self._reader.get(url, await self._header(), span, pin)
             except Refused as error:
                 refused = error
-        if refused.status == 404:  # noqa: PLR2004
-            raise await self._missing(key, version)
+        if refused.status == NOT_FOUND:
+            raise await self._gone(key, version)
         raise self._answered(refused.status)
 
     async def sign(self, key: str, ttl: timedelta, *, media_type: str, disposition: str | None) -> Link | None:
@@ -129,9 +128,9 @@ class Gcs:
             params["response-content-disposition"] = disposition
         seconds = int(min(ttl, LONGEST_LINK).total_seconds())
         if seconds < 1:
-            raise Unavailable(f"store {self._name}: a link cannot live less than a second")
+            raise Unavailable(f"{self._where}: a link cannot live less than a second")
         blob = self._blob(self._storage.get_bucket(self._bucket), key, {"size": 0})
-        url = await blob.get_signed_url(seconds, query_params=params, token=self._token)
+        url = await blob.get_signed_url(seconds, query_params=params)
         told = parse_qs(urlsplit(url).query)
         signed_at = datetime.strptime(told["X-Goog-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
         return Link(url, signed_at + timedelta(seconds=int(told["X-Goog-Expires"][0])))
@@ -144,80 +143,78 @@ class Gcs:
 
     async def close(self) -> None:
         await self._reader.close()
-        renewal = self._token.acquiring
-        if renewal is not None and not renewal.done():
-            renewal.cancel()
-            await asyncio.wait([renewal])
+        if self._bearer is not None:
+            await self._bearer.close()
         await self._session.close()
 
-    @property
-    def _patience(self) -> int:
-        return math.ceil(self._origin.first_byte_s)
+    async def _header(self) -> dict[str, str]:
+        return {} if self._bearer is None else await self._bearer.header()
 
-    async def _bearer(self) -> dict[str, str]:
-        """The header that authorises; renewed ahead of its expiry beside the requests that notice."""
-        if self._emulated:
-            return {}
-        try:
-            # Shielded: the fetch is shared, and one caller's end must not cancel the others'.
-            token = await self._within(asyncio.shield(self._token.get()))
-        except ClientResponseError as error:
-            if error.status in {400, 401, 403}:
-                raise OriginFailed(
-                    f"store {self._name}: Google gives no token ({error.status}); check the service account"
-                ) from None
-            raise Unavailable(f"store {self._name}: no token to be had ({error.status})") from None
-        except (ClientError, OSError, KeyError, ValueError) as error:
-            raise Unavailable(f"store {self._name}: no token to be had ({type(error).__name__})") from None
-        return {"Authorization": f"Bearer {token}"}
-
-    async def _missing(self, key: str, version: str) -> Exception:
+    async def _gone(self, key: str, version: str) -> Exception:
         """What a 404 for one generation means: another one is there now, or none is."""
         try:
             stat = await self.stat(key)
         except Refusal as refusal:
             return refusal
         if stat.version != version:
-            return Changed(f"store {self._name}: generation {version} is no longer there")
-        return Unavailable(f"store {self._name}: answered 404 for a generation that it says is there")
+            return Changed(f"{self._where}: generation {version} is no longer there")
+        return Unavailable(f"{self._where}: answered 404 for a generation that it says is there")
 
     async def _list(self) -> None:
-        """The least that needs the bucket and the right to it. Raises OriginFailed, OriginTimeout, Unavailable."""
-        await self._bearer()
+        """The least that needs the bucket and the right to it."""
+        patience = math.ceil(self._origin.first_byte_s)
+        await self._ask(lambda: self._storage.list_objects(self._bucket, params={"maxResults": "1"}, timeout=patience))
+
+    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
+        """What ``call`` answers, asked twice where that may help. Raises a Refusal."""
         try:
-            await self._within(
-                self._storage.list_objects(self._bucket, params={"maxResults": "1"}, timeout=self._patience)
-            )
-        except (ClientError, OSError, ValueError) as error:
-            raise self._refusal(error) from None
+            return await self._ask_once(call)
+        except _Stale as stale:
+            if self._bearer is not None:
+                self._bearer.drop(stale.header)
+        except Unavailable:
+            await asyncio.sleep(jittered(1))
+        return await self._ask_once(call)
 
-    async def _within(self, asking: Awaitable[T]) -> T:
-        async with asyncio.timeout(self._origin.first_byte_s):
-            return await asking
+    async def _ask_once(self, call: Callable[[], Awaitable[T]]) -> T:
+        header = await self._header()  # renewed here, where a cancelled caller cancels nobody else
+        try:
+            async with asyncio.timeout(self._origin.first_byte_s):
+                return await call()
+        except ClientResponseError as error:
+            refusal = self._answered(error.status, header)
+        except ClientConnectorError as error:
+            refusal = Unavailable(f"{self._where}: cannot connect to {error.host}:{error.port}")
+        except TimeoutError:
+            refusal = OriginTimeout(f"{self._where}: no answer within first_byte_s ({self._origin.first_byte_s:g} s)")
+        except (ClientError, OSError) as error:
+            refusal = Unavailable(f"{self._where}: connection failed ({type(error).__name__})")
+        except ValueError:
+            refusal = OriginFailed(f"{self._where}: answered metadata that is not JSON; check its endpoint")
+        raise refusal from None
 
-    def _answered(self, status: int) -> Refusal:
-        where = f"store {self._name}"
-        if status == 404:  # noqa: PLR2004
-            return OriginFailed(f"{where}: bucket {self._bucket!r} does not exist")
-        if status in {401, 403}:
-            return OriginFailed(f"{where}: answered {status}; give its account the role Storage Object Viewer")
+    def _answered(self, status: int, header: dict[str, str] | None = None) -> Refusal:
+        if status == NOT_FOUND:
+            return _Missing(f"{self._where}: bucket {self._bucket!r} does not exist")
+        if status == UNAUTHORIZED:
+            return _Stale(f"{self._where}: answered 401; check its service account", header or {})
+        if status == 403:  # noqa: PLR2004 - a status code is its own name
+            return OriginFailed(f"{self._where}: answered 403; give its account the role Storage Object Viewer")
         if status == 429 or status >= 500:  # noqa: PLR2004
-            return Unavailable(f"{where}: answered {status}")
-        return OriginFailed(f"{where}: answered {status}; check its bucket and endpoint")
+            return Unavailable(f"{self._where}: answered {status}")
+        return OriginFailed(f"{self._where}: answered {status}; check its bucket and endpoint")
 
-    def _refusal(self, error: Exception) -> Refusal:
-        where = f"store {self._name}"
-        match error:
-            case ClientResponseError():
-                return self._answered(error.status)
-            case ClientConnectorError():
-                return Unavailable(f"{where}: cannot connect to {error.host}:{error.port}")
-            case TimeoutError():
-                return OriginTimeout(f"{where}: no answer within first_byte_s ({self._origin.first_byte_s:g} s)")
-            case ValueError():
-                return OriginFailed(f"{where}: answered metadata that is not JSON")
-            case _:
-                return Unavailable(f"{where}: connection failed ({type(error).__name__})")
+
+class _Missing(OriginFailed):
+    """A 404: of the bucket, unless an object was asked for."""
+
+
+class _Stale(OriginFailed):
+    """A 401, and the header that it is for."""
+
+    def __init__(self, detail: str, header: dict[str, str]) -> None:
+        super().__init__(detail)
+        self.header = header
 
 
 class _AsWritten:
@@ -230,7 +227,12 @@ class _AsWritten:
         self._session = session
 
     async def get(self, url: str, **how: Any) -> ClientResponse:  # passed on unread
-        return await self._session.get(URL(url, encoded=True), **how)
+        return await self._session.get(URL(url, encoded=True), allow_redirects=False, **how)
+
+
+def _no_token() -> Token:
+    """What an emulator is asked with. Storage wants one, and left alone looks for the instance's own identity."""
+    return Token(service_file=io.StringIO("{}"))
 
 
 def _possible(key: str) -> bool:

@@ -17,6 +17,7 @@ from aiohttp import (
     ClientConnectorError,
     ClientError,
     ClientResponse,
+    ClientResponseError,
     ClientSession,
     ClientTimeout,
     ConnectionTimeoutError,
@@ -137,6 +138,8 @@ class Reader:
             ) from None
         except ClientConnectorError as error:
             raise Unavailable(f"store {self._store}: cannot connect to {error.host}:{error.port}") from None
+        except ClientResponseError:
+            raise OriginFailed(f"store {self._store}: answered what is not HTTP; check its endpoint") from None
         except (ClientError, OSError) as error:
             raise Unavailable(f"store {self._store}: connection failed ({type(error).__name__})") from None
         try:

@@ -1,0 +1,62 @@
+"""The access token that Google's API wants, shared by all requests and renewed ahead of its expiry."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from aiohttp import ClientError, ClientResponseError
+from gcloud.aio.auth import Token
+
+from ..config import ConfigError
+from ..errors import OriginFailed, Unavailable
+
+SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_only"
+
+
+class Bearer:
+    """Tokens of the account in ``file``; None: of the instance's own identity, as Google's libraries look for it.
+
+    gcloud-aio fetches a fresh one beside the requests once half its life is over. Raises ConfigError: no account there.
+    """
+
+    def __init__(self, store: str, file: Path | None, patience_s: float) -> None:
+        self._where = f"store {store}"
+        self._patience_s = patience_s
+        try:
+            self.token = Token(service_file=None if file is None else str(file), scopes=[SCOPE])
+        except (OSError, ValueError, KeyError):
+            raise ConfigError(
+                [
+                    f"stores.{store}: the credentials that GOOGLE_APPLICATION_CREDENTIALS names cannot be read; mend or unset it"
+                ]
+            ) from None
+
+    async def header(self) -> dict[str, str]:
+        """What authorises a request. Raises OriginFailed, Unavailable."""
+        try:
+            async with asyncio.timeout(self._patience_s):
+                # Shielded: the fetch is shared, and one caller's end must not cancel the others'.
+                token = await asyncio.shield(self.token.get())
+        except ClientResponseError as error:
+            if error.status in {400, 401, 403}:
+                raise OriginFailed(
+                    f"{self._where}: Google gives no token ({error.status}); check the service account"
+                ) from None
+            raise Unavailable(f"{self._where}: no token to be had ({error.status})") from None
+        except (ClientError, OSError, KeyError, ValueError) as error:
+            raise Unavailable(f"{self._where}: no token to be had ({type(error).__name__})") from None
+        return {"Authorization": f"Bearer {token}"}
+
+    def drop(self, header: dict[str, str]) -> None:
+        """``header`` was refused before its time: the next one holds a fresh token."""
+        if header.get("Authorization") == f"Bearer {self.token.access_token}":
+            self.token.access_token = None
+
+    async def close(self) -> None:
+        renewal = self.token.acquiring
+        if renewal is not None and not renewal.done():
+            renewal.cancel()
+            await asyncio.wait([renewal])
+        await self.token.close()

@@ -1,0 +1,381 @@
+"""The folder that nothing leads out of, and files that change while they are read."""
+
+import asyncio
+import errno
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from parts.labs import QUICK, drain, read
+
+from gateway.config import DiskStore
+from gateway.errors import Broken, Changed, NotFound, OriginFailed, OriginTimeout, Unavailable
+from gateway.model import PIECE, Span
+from gateway.stores import beneath, disk
+from gateway.stores.beneath import Escape, open_beneath
+
+SECRET = b"what lies outside"
+
+
+class Alarms:
+    """Stands in for the log."""
+
+    def __init__(self) -> None:
+        self.said: list[dict[str, Any]] = []
+
+    def error(self, event: str, **fields: Any) -> None:
+        self.said.append({"event": event, **fields})
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder with every trap in it, beside another that it must not lead to."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.wav").write_bytes(SECRET)
+    (outside / "linked.wav").write_bytes(SECRET)
+    root = tmp_path / "root"
+    (root / "sub").mkdir(parents=True)
+    (root / "ok.wav").write_bytes(b"fine")
+    (root / "sub" / "ok.wav").write_bytes(b"fine too")
+    (root / "link.wav").symlink_to(outside / "secret.wav")
+    (root / "inner-link.wav").symlink_to("ok.wav")
+    (root / "dangling.wav").symlink_to("nowhere")
+    (root / "loop.wav").symlink_to("loop.wav")
+    (root / "folder-link").symlink_to(outside)
+    (root / "inner-folder-link").symlink_to("sub")
+    (root / "hard.wav").hardlink_to(outside / "linked.wav")
+    os.mkfifo(root / "pipe.wav")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(root / "s"))
+    if os.geteuid() == 0:
+        os.mknod(root / "null.wav", 0o20666, os.makedev(1, 3))
+    return root
+
+
+@pytest.fixture
+def alarms(monkeypatch: pytest.MonkeyPatch) -> Alarms:
+    said = Alarms()
+    monkeypatch.setattr(disk, "log", said)
+    return said
+
+
+@pytest.fixture
+async def store(root: Path) -> AsyncIterator[disk.Disk]:
+    made = disk.Disk("lab", DiskStore(kind="disk", root=root), QUICK)
+    yield made
+    await made.close()
+
+
+ESCAPES = {
+    "a link to a file outside": "link.wav",
+    "a link to a file inside": "inner-link.wav",
+    "a link to nothing": "dangling.wav",
+    "a link to itself": "loop.wav",
+    "a linked folder outside": "folder-link/secret.wav",
+    "a linked folder inside": "inner-folder-link/ok.wav",
+    "a linked folder, and nothing there": "folder-link/missing.wav",
+    "through a link to a file": "link.wav/x.wav",
+    "a hard link": "hard.wav",
+    "a pipe": "pipe.wav",
+    "a socket": "s",
+    "a folder": "sub",
+    "a folder with a slash": "sub/",
+    "the folder itself": ".",
+    "its parent": "..",
+    "over the parent": "../outside/secret.wav",
+    "down and up": "sub/../../outside/secret.wav",
+    "up and back": "../root/ok.wav",
+    "a dot": "./ok.wav",
+    "a dot inside": "sub/./ok.wav",
+    "an empty component": "sub//ok.wav",
+    "nothing": "",
+    "a slash": "/",
+    "absolute": "/etc/passwd",
+    "absolute twice": "//etc/passwd",
+    "a NUL": "ok.wav\0",
+    "a NUL and more": "ok.wav\0.mp3",
+    "a NUL before": "\0/../ok.wav",
+} | ({"a device": "null.wav"} if os.geteuid() == 0 else {})
+
+ONLY_NAMES = {
+    "encoded dots": "%2e%2e/outside/secret.wav",
+    "encoded slashes": "..%2foutside%2fsecret.wav",
+    "doubly encoded": "%252e%252e/outside/secret.wav",
+    "backslashes": "..\\outside\\secret.wav",
+    "encoded backslashes": "..%5coutside%5csecret.wav",
+    "overlong UTF-8, encoded": "%c0%ae%c0%ae/outside/secret.wav",
+    "overlong UTF-8": "\udcc0\udcae\udcc0\udcae/outside/secret.wav",
+    "fullwidth dots": "\uff0e\uff0e/outside/secret.wav",
+    "a home": "~/secret.wav",
+    "a variable": "$HOME/x",
+    "three dots": ".../outside/secret.wav",
+    "a file as a folder": "ok.wav/secret.wav",
+    "a drive": "C:/windows",
+}
+
+
+@pytest.mark.parametrize("key", ESCAPES.values(), ids=ESCAPES)
+async def test_what_could_lead_out_is_not_found_and_alarms(store: disk.Disk, alarms: Alarms, key: str) -> None:
+    with pytest.raises(NotFound):
+        await store.stat(key)
+    with pytest.raises(NotFound):
+        await store.open(key, Span(0, 1), "any")
+    assert [(a["event"], a["store"], a["key"]) for a in alarms.said] == [("disk_key_refused", "lab", key)] * 2
+    assert all(a["reason"] for a in alarms.said)
+
+
+@pytest.mark.parametrize("key", ONLY_NAMES.values(), ids=ONLY_NAMES)
+async def test_what_only_looks_as_if_is_a_name_like_any_other(store: disk.Disk, alarms: Alarms, key: str) -> None:
+    with pytest.raises(NotFound):
+        await store.stat(key)
+    assert alarms.said == []
+
+
+@pytest.mark.parametrize("key", ["..a/b", "a../..b", "%2e%2e/x", "..\\x", "...", "\uff0e\uff0e/x"])
+async def test_names_with_dots_in_them_can_be_read(store: disk.Disk, root: Path, key: str) -> None:
+    (root / key).parent.mkdir(exist_ok=True)
+    (root / key).write_bytes(b"here")
+    assert await read(store, key) == b"here"
+
+
+async def test_a_pipe_is_never_opened(store: disk.Disk, root: Path) -> None:
+    with pytest.raises(NotFound):
+        await store.open("pipe.wav", Span(0, 1), "any")
+    with pytest.raises(OSError, match="No such device") as nobody:
+        os.open(root / "pipe.wav", os.O_WRONLY | os.O_NONBLOCK)
+    assert nobody.value.errno == errno.ENXIO
+
+
+async def test_the_root_may_itself_be_a_link(root: Path) -> None:
+    (root.parent / "alias").symlink_to(root)
+    store = disk.Disk("lab", DiskStore(kind="disk", root=root.parent / "alias"), QUICK)
+    assert await read(store, "sub/ok.wav") == b"fine too"
+    await store.check()
+    await store.close()
+
+
+async def test_a_root_that_is_a_file_is_unavailable(root: Path) -> None:
+    store = disk.Disk("lab", DiskStore(kind="disk", root=root / "ok.wav"), QUICK)
+    with pytest.raises(Unavailable, match="cannot be opened"):
+        await store.stat("x")
+    with pytest.raises(Unavailable, match="cannot be opened"):
+        await store.check()
+    await store.close()
+
+
+def test_a_folder_swapped_for_a_link_while_it_is_walked_leads_nowhere(root: Path) -> None:
+    """The race that a check before use loses."""
+    real, link, place = root / "real", root / "fake", root / "swapped"
+    real.mkdir()
+    (real / "secret.wav").write_bytes(b"inside")
+    link.symlink_to(root.parent / "outside")
+    real.rename(place)
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            place.rename(real)
+            link.rename(place)
+            place.rename(link)
+            real.rename(place)
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    seen = set()
+    try:
+        for _ in range(3000):
+            try:
+                file, _found = open_beneath(root, "swapped/secret.wav")
+            except (OSError, Escape) as error:
+                seen.add(type(error))
+            else:
+                seen.add(os.read(file, 100))
+                os.close(file)
+    finally:
+        stop.set()
+        swapper.join()
+    assert b"inside" in seen
+    assert SECRET not in seen
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (errno.EACCES, OriginFailed),
+        (errno.EPERM, OriginFailed),
+        (errno.EIO, Unavailable),
+        (errno.ESTALE, Unavailable),
+        (errno.EMFILE, Unavailable),
+        (errno.ENAMETOOLONG, NotFound),
+        (errno.ENOENT, NotFound),
+    ],
+)
+async def test_a_failing_disk_is_no_404(
+    store: disk.Disk, monkeypatch: pytest.MonkeyPatch, code: int, expected: type[Exception]
+) -> None:
+    real = os.open
+
+    def failing(path: Any, flags: int, *rest: Any, dir_fd: int | None = None) -> int:
+        if dir_fd is not None:
+            raise OSError(code, os.strerror(code))
+        return real(path, flags, *rest)
+
+    monkeypatch.setattr(beneath.os, "open", failing)
+    for asking in (store.stat("sub/ok.wav"), store.open("ok.wav", Span(0, 1), "any")):
+        with pytest.raises(expected):
+            await asking
+
+
+async def test_a_disk_that_hangs_times_out_and_loses_no_descriptor(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = disk.Disk("lab", DiskStore(kind="disk", root=root), QUICK.model_copy(update={"first_byte_s": 0.05}))
+    release, opened = threading.Event(), threading.Event()
+
+    def hanging(where: Path, key: str) -> tuple[int, os.stat_result]:
+        release.wait(10)
+        found = open_beneath(where, key)
+        opened.set()
+        return found
+
+    monkeypatch.setattr(disk, "open_beneath", hanging)
+    before = descriptors()
+    with pytest.raises(OriginTimeout):
+        await store.open("ok.wav", Span(0, 4), "any")
+    release.set()
+    assert await asyncio.to_thread(opened.wait, 5)
+    await store.close()
+    store._pool.shutdown(wait=True)
+    assert descriptors() == before
+
+
+async def test_refused_opens_lose_no_descriptor(store: disk.Disk, alarms: Alarms) -> None:
+    await store.stat("ok.wav")
+    before = descriptors()
+    for key in [*ESCAPES.values(), *ONLY_NAMES.values()]:
+        with pytest.raises(NotFound):
+            await store.open(key, Span(0, 1), "any")
+    for span, version in ((Span(0, 4), "another"), (Span(0, 5), (await store.stat("ok.wav")).version)):
+        with pytest.raises(Changed):
+            await store.open("ok.wav", span, version)
+    assert descriptors() == before
+    assert alarms.said
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def rewrite(path: Path) -> None:
+    """Other bytes, as many, in place."""
+    before = path.stat().st_mtime_ns
+    while path.stat().st_mtime_ns == before:  # the clock of a file system ticks but every few milliseconds
+        with path.open("r+b") as file:
+            file.write(b"y" * path.stat().st_size)
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, 2 * PIECE)
+
+
+def append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+@pytest.fixture(params=["at once", "by thread"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes come from the page cache at once, or by a thread; both must do the same."""
+    if request.param == "by thread":
+        monkeypatch.setattr(disk, "NOWAIT", None)
+
+
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("change", [rewrite, truncate, append, empty])
+async def test_a_file_written_to_while_it_is_read_is_changed(
+    store: disk.Disk, root: Path, change: Callable[[Path], None]
+) -> None:
+    path = root / "mid.wav"
+    path.write_bytes(b"x" * 5 * PIECE)
+    source = await store.open("mid.wav", Span(0, 5 * PIECE), (await store.stat("mid.wav")).version)
+    got = await source.read()
+    change(path)
+    with pytest.raises(Changed):
+        await source.read()
+    await source.close()
+    assert got == b"x" * len(got)
+
+
+@pytest.mark.usefixtures("either_way")
+async def test_a_file_replaced_or_removed_while_it_is_read_is_read_to_its_end(store: disk.Disk, root: Path) -> None:
+    path = root / "kept.wav"
+    for leave in (lambda: (root / "new").rename(path), path.unlink):
+        path.write_bytes(b"x" * 5 * PIECE)
+        (root / "new").write_bytes(b"y" * 5 * PIECE)
+        source = await store.open("kept.wav", Span(0, 5 * PIECE), (await store.stat("kept.wav")).version)
+        first = await source.read()
+        leave()
+        assert first + await drain(source) == b"x" * 5 * PIECE
+
+
+@pytest.mark.usefixtures("either_way")
+async def test_both_ways_of_reading_give_the_same(store: disk.Disk, root: Path) -> None:
+    data = os.urandom(3 * PIECE + 11)
+    (root / "twin.wav").write_bytes(data)
+    assert await read(store, "twin.wav") == data
+    assert await read(store, "twin.wav", PIECE - 1, 2 * PIECE + 1) == data[PIECE - 1 : 2 * PIECE + 1]
+
+
+async def test_a_disk_that_fails_in_mid_file_is_broken(
+    store: disk.Disk, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "eio.wav").write_bytes(b"x" * 2 * PIECE)
+    source = await store.open("eio.wav", Span(0, 2 * PIECE), (await store.stat("eio.wav")).version)
+    await source.read()
+
+    def failing(*_: Any) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(disk.os, "preadv", failing)
+    monkeypatch.setattr(disk.os, "pread", failing)
+    with pytest.raises(Broken):
+        await source.read()
+    await source.close()
+
+
+async def test_a_read_that_hangs_is_broken_and_its_file_is_closed_when_the_thread_lets_go(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "NOWAIT", None)
+    store = disk.Disk("lab", DiskStore(kind="disk", root=root), QUICK.model_copy(update={"progress_s": 0.05}))
+    version = (await store.stat("ok.wav")).version
+    release, real, before = threading.Event(), os.pread, descriptors()
+
+    def hanging(file: int, want: int, at: int) -> bytes:
+        release.wait(10)
+        return real(file, want, at)
+
+    source = await store.open("ok.wav", Span(0, 4), version)
+    monkeypatch.setattr(disk.os, "pread", hanging)
+    with pytest.raises(Broken):
+        await source.read()
+    await source.close()
+    assert descriptors() == before + 1
+    release.set()
+    await store.close()
+    store._pool.shutdown(wait=True)
+    assert descriptors() == before
+
+
+async def test_the_version_is_of_the_file_and_not_of_the_machine(root: Path) -> None:
+    found = (root / "ok.wav").stat()
+    other_mount = os.stat_result((*found[:2], found.st_dev + 1, *found[3:10]), {"st_mtime_ns": found.st_mtime_ns})
+    assert other_mount.st_dev != found.st_dev
+    assert disk.identity(other_mount) == disk.identity(found)
