@@ -1,11 +1,14 @@
 """Where end-to-end tests play: a database, stores to put objects in, a tenant with keys, and gateways on all of it."""
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
+
+import asyncpg
 
 from .gcs import GcsEmulator
 from .house import Filed, House, Office, plain
@@ -98,6 +101,17 @@ class Stage:
         key = key or f"calls/{uuid4().hex}.wav"
         self.shelves[store].put(key, data)
         return await self.office.file(options.pop("tenant", self.tenant), store, key, data, **options)
+
+    async def accesses(self, column: str, value: object, count: int, *, or_more: bool = False) -> list[asyncpg.Record]:
+        """The audit's rows in which ``column`` has ``value``, oldest first, once ``count`` of them are there and ended."""
+        rows: list[asyncpg.Record] = []
+        async with asyncio.timeout(20):
+            while len(rows) < count or any(row["result"] is None for row in rows):
+                query = f"SELECT * FROM accesses WHERE {column} = $1 ORDER BY event_id"  # noqa: S608  the tests' own
+                rows = await self.office.rows(query, value)
+                await asyncio.sleep(0.02)  # Postgres tells nobody of what arrives
+        assert or_more or len(rows) == count, "more stands in the audit than was asked"
+        return rows
 
     def close(self) -> None:
         """Ends every gateway, and looks whether one of them told a secret."""
