@@ -38,7 +38,7 @@ def check(choice: Chosen, *, live: bool) -> None:
     for name, store in config.stores.items():
         console.print(f"store {name}: {store.kind}", soft_wrap=True, markup=False)
     if not config.stores:
-        console.print("no store is configured: only what needs no bytes can be answered; add [stores.NAME]")
+        console.print("no store is configured, so there is nothing to play: add [stores.NAME]", markup=False)
     if live:
         run(reach(config, console))
     console.print("configuration: ok")

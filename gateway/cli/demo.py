@@ -34,7 +34,7 @@ from .common import Exit, Stop, examples, run, stderr, stdout
 @click.option(
     "--audio",
     metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     help="Your own recordings (wav, mp3, m4a, mp4, webm, ogg) in place of made ones.",
 )
 @click.option("--once", is_flag=True, help="Start, check everything once, stop; exit 1 where a check fails.")

@@ -122,9 +122,9 @@ def _many(manifest: TextIO, store: str | None) -> Iterator[Line]:
 
 def _total(manifest: TextIO | None) -> int | None:
     """How many lines there will be, about; None where that cannot be known beforehand."""
-    if manifest is None or not manifest.seekable():
+    if manifest is None or not (file := Path(manifest.name)).is_file():
         return None
-    with Path(manifest.name).open("rb") as again:
+    with file.open("rb") as again:
         return sum(1 for _ in again) - manifest.name.endswith(".csv")
 
 

@@ -49,10 +49,11 @@ def store_of(place: int, *, last: bool, s3: bool) -> str:
 
 def parts(sounds: Sequence[Sound]) -> Mapping[str, str]:
     """Part → name of the call that plays it. ``missing`` is nobody's."""
+    human = [sound.name for sound in sounds if not sound.voice_agent]
     stereo = [sound.name for sound in sounds if sound.voice_agent]
     on_disk = [sound.name for sound in sounds if sound.store == DISK_STORE]
     return {
-        "ready": sounds[0].name,
+        "ready": human[0] if human else sounds[0].name,
         "ready_stereo": stereo[0] if stereo else sounds[0].name,
         "ready_disk": on_disk[0] if on_disk else sounds[0].name,
         "ready_empty": "empty",

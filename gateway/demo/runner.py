@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -121,8 +121,7 @@ async def _servers(state: State, stack: AsyncExitStack, *, s3: bool) -> tuple[st
 
 async def _gateway(config: Config, stack: AsyncExitStack, state: State, *, quiet: bool) -> str:
     """Its base URL, once it says that it is ready. Its log goes to the terminal, or (``quiet``) to a file."""
-    log = (state.folder / "gateway.log").open("w") if quiet else sys.stderr
-    logs.configure(config.log, log)
+    logs.configure(config.log, _log(state, stack) if quiet else sys.stderr)
     try:
         gateway = await Gateway.start(config)
     except OSError as error:
@@ -134,6 +133,12 @@ async def _gateway(config: Config, stack: AsyncExitStack, state: State, *, quiet
                 if answer.ok:
                     return gateway.base_url
             await asyncio.sleep(0.1)
+
+
+def _log(state: State, stack: AsyncExitStack) -> TextIO:
+    path = state.folder / "gateway.log"
+    path.touch(mode=0o600)
+    return stack.enter_context(path.open("w", encoding="utf-8"))
 
 
 def _taken(port: int) -> str:

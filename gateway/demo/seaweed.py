@@ -60,6 +60,7 @@ async def start(state: State) -> tuple[Server, S3]:
         "s3.config": identities,
         "s3.port.iceberg": 0,
         "s3.port.lance": 0,
+        "volume.preStopSeconds": 0,
         "webdav": "false",
         "admin.ui": "false",
         **dict(zip(INNER, free_ports(len(INNER)), strict=True)),

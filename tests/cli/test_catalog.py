@@ -1,0 +1,139 @@
+"""``migrate``, ``tenants``, ``keys``."""
+
+import asyncio
+import hashlib
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from parts.command import Command, ended, process
+from parts.postgres import Databases
+
+from gateway.identity.keys import parse
+
+
+@pytest.fixture
+async def empty(tmp_path, databases: Databases) -> Command:
+    return Command(tmp_path, {"database": {"url": databases.url(await databases.empty())}})
+
+
+@pytest.fixture
+def acme(command: Command) -> Command:
+    assert command("tenants", "add", "acme", "Acme Ltd").code == 0
+    return command
+
+
+def test_migrate_brings_an_empty_database_up_to_date_and_says_so(empty):
+    before = empty("migrate", "--check")
+    assert before.code == 1
+    assert before.out.startswith("pending: 0001_")
+    done = empty("migrate")
+    assert (done.code, done.out) == (0, before.out.replace("pending", "applied"))
+    assert empty("migrate", "--check").code == 0
+    assert empty("migrate").out == ""
+
+
+def test_a_database_that_was_never_migrated_is_told_from_one_that_is_away(empty):
+    done = empty("tenants", "list")
+    assert done.code == 69
+    assert "recording-gateway migrate" in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("migrate",),
+        ("migrate", "--check"),
+        ("tenants", "list"),
+        ("tenants", "add", "acme"),
+        ("keys", "list"),
+        ("keys", "create", "-t", "acme", "-n", "x", "-s", "calls:read"),
+        ("keys", "revoke", str(uuid4())),
+        ("recordings", "list", "-t", "acme"),
+        ("recordings", "show", "-t", "acme", str(uuid4())),
+        ("recordings", "add", "-t", "acme", "--store", "calls", "--key", "a.wav", "--alias", "yotel:a"),
+        ("audit", "list"),
+        ("audit", "follow"),
+    ],
+    ids=" ".join,
+)
+def test_with_postgres_away_every_command_says_so_and_ends_with_69(offline, words):
+    done = offline(*words)
+    assert (done.code, done.out) == (69, "")
+    assert "Postgres is out of reach" in done.err
+    assert "hunter2" not in done.err
+
+
+def test_tenants_are_listed_by_slug_and_added_twice_once(command):
+    for slug in ("zeta", "acme", "acme"):
+        assert command("tenants", "add", slug, slug.title()).code == 0
+    assert [row["slug"] for row in command("tenants", "list", "--json").rows] == ["acme", "zeta"]
+    assert "Acme" in command("tenants", "list").out
+
+
+def test_a_slug_that_is_none_is_refused(command):
+    done = command("tenants", "add", "Acme Ltd")
+    assert (done.code, done.out) == (1, "")
+    assert "lower-case" in done.err
+
+
+def test_a_keys_secret_is_all_that_stdout_holds(acme):
+    done = ended(process("-c", acme.file, "keys", "create", "-t", "acme", "-n", "player", "-s", "calls:read"))
+    assert done.code == 0
+    (secret,) = done.out.splitlines()
+    assert parse(secret, ("rg_live",)) is not None
+    assert secret not in done.err
+
+
+async def test_only_the_keys_digest_is_kept(acme, database):
+    words = ("keys", "create", "-t", "acme", "-n", "player", "-s", "calls:read")
+    secret = (await asyncio.to_thread(acme, *words)).out.strip()
+    connection = await asyncpg.connect(database)
+    (row,) = await connection.fetch("SELECT k::text AS whole, sha256 FROM api_keys k")
+    await connection.close()
+    assert row["sha256"] == hashlib.sha256(secret.encode()).digest()
+    assert secret not in row["whole"]
+
+
+def test_a_key_is_listed_with_what_it_may_and_until_when(acme):
+    created = acme(
+        *("keys", "create", "-t", "acme", "-n", "ci", "-s", "calls:read", "-s", "recordings:download"),
+        *("--expires", "90d", "--prefix", "yt_live", "--json"),
+    ).rows[0]
+    (listed,) = acme("keys", "list", "-t", "acme", "--json").rows
+    assert str(created.pop("secret")).startswith("yt_live_")
+    assert listed == created
+    assert listed["scopes"] == ["calls:read", "recordings:download"]
+    assert str(listed["expires_at"]) > str(listed["created_at"])
+    assert "good until" in acme("keys", "list").out
+
+
+def test_a_revoked_key_says_when_and_stays_listed(acme):
+    key = acme("keys", "create", "-t", "acme", "-n", "x", "-s", "calls:read", "--json").rows[0]
+    done = acme("keys", "revoke", key["id"])
+    assert (done.code, done.out) == (0, "")
+    (listed,) = acme("keys", "list", "--json").rows
+    assert listed["revoked_at"] is not None
+    assert "revoked" in acme("keys", "list").out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("keys", "create", "-t", "nobody", "-n", "x", "-s", "calls:read"), 1, "tenants list"),
+        (("keys", "create", "-t", "acme", "-n", "x", "-s", "calls:write"), 2, "calls:write"),
+        (("keys", "create", "-t", "acme", "-n", "x"), 2, "--scope"),
+        (("keys", "create", "-t", "acme", "-n", "x", "-s", "calls:read", "--expires", "soon"), 2, "write 90d"),
+        (
+            ("keys", "create", "-t", "acme", "-n", "x", "-s", "calls:read", "--prefix", "sk"),
+            2,
+            "identity.keys.prefixes",
+        ),
+        (("keys", "revoke", "01936f2e-8d3b-7c11-9a52-0d6f5be0c0de"), 1, "keys list"),
+        (("keys", "revoke", "mine"), 2, "mine"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_the_fix(acme, words, code, said):
+    done = acme(*words)
+    assert (done.code, done.out) == (code, "")
+    assert said in done.err

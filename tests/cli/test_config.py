@@ -1,0 +1,184 @@
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+from parts.command import Command, ended, process
+from pydantic import BaseModel
+
+from gateway.cli import annotated
+from gateway.config import Config, DiskStore, GcsStore, Issuer, Mount, S3Store, load
+
+CONFIG = Path(__file__).parents[2] / "config"
+SECRETS = {
+    "RECORDING_GATEWAY__DATABASE__URL": "postgresql://app:hunter2@db.example/rg",
+    "RECORDING_GATEWAY__DATABASE__MIGRATE_URL": "postgresql://owner@db.example/rg?password=hunter2",
+    "RECORDING_GATEWAY__IDENTITY__LINK_KEYS": '["hunter2-hunter2-hunter2-hunter2-hunter2"]',
+    "RECORDING_GATEWAY__STORES": (
+        '{"s": {"kind": "s3", "bucket": "calls", "access_key_id": "hunter2id", "secret_access_key": "hunter2"}}'
+    ),
+    "RECORDING_GATEWAY__IDENTITY__ISSUERS": (
+        '[{"issuer": "i", "audience": "a", "algorithms": ["HS256"], "secret": "hunter2-hunter2-hunter2-hunter2-h"}]'
+    ),
+}
+
+
+def test_defaults_toml_is_what_the_code_says():
+    assert (CONFIG / "defaults.toml").read_text() == annotated.defaults(), (
+        "run `recording-gateway config show --defaults > config/defaults.toml`"
+    )
+
+
+def test_defaults_toml_changes_nothing():
+    assert load(CONFIG / "defaults.toml") == Config()
+
+
+def test_defaults_toml_holds_every_key():
+    text = (CONFIG / "defaults.toml").read_text()
+    for model in sections():
+        for name in model.model_fields:
+            assert re.search(rf"^(#?{name} =|#?\[+(\w+\.)*{name}[.\]])", text, re.MULTILINE), f"{model.__name__}.{name}"
+
+
+def test_every_key_says_what_it_is_for_and_its_unit():
+    units = {"_s": "second", "_ms": "millisecond", "_bytes": "byte", "_days": "day"}
+    for model in sections():
+        for name, info in model.model_fields.items():
+            if isinstance(info.default, BaseModel) or name in {"kind", "mounts"}:
+                continue
+            assert info.description, f"{model.__name__}.{name} has no description"
+            for suffix, unit in units.items():
+                if name.endswith(suffix):
+                    assert unit in info.description, f"{model.__name__}.{name} does not say {unit}s"
+
+
+def sections() -> Iterator[type[BaseModel]]:
+    yield from (S3Store, GcsStore, DiskStore, Issuer, Mount)
+    waiting: list[type[BaseModel]] = [Config]
+    while waiting:
+        model = waiting.pop()
+        yield model
+        waiting += [type(info.default) for info in model.model_fields.values() if isinstance(info.default, BaseModel)]
+
+
+def test_the_production_example_is_accepted_as_it_stands(tmp_path):
+    command = Command(tmp_path, tomllib.loads((CONFIG / "production.toml").read_text()))
+    done = command("config", "check")
+    assert done.code == 0, done.err
+    assert "https://yotel.recordings.example.com/" in done.err
+    assert "configuration: ok" in done.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"server": {"prot": 1}}, "server.prot: no such key"),
+        ({"sever": {}}, "sever: no such key"),
+        ({"server": {"port": 70000}}, "server.port"),
+        ({"server": {"public_url": "example.com"}}, "server.public_url: give an absolute http or https URL"),
+        ({"stores": {"a": {"kind": "ftp"}}}, 'stores.a: kind must be "s3", "gcs" or "disk"'),
+        ({"stores": {"a": {"kind": "s3"}}}, "stores.a.bucket: required"),
+        (
+            {"stores": {"a": {"kind": "s3", "bucket": "abc", "access_key_id": "x"}}},
+            "access_key_id and secret_access_key go together",
+        ),
+        ({"mounts": [{"surface": "yotl"}]}, "there are native, yotel"),
+        ({"identity": {"link_keys": ["short"]}}, "link_keys: each must have at least 32 bytes"),
+        ({"audit": {"segment_bytes": 2_000_000_000}}, "audit.segment_bytes: larger than audit.journal_bytes"),
+        ({"cors": {"origins": ["app.example.com"]}}, "is no origin"),
+        ({"mounts": [{"surface": "native"}, {"surface": "native", "prefix": "/"}]}, "mounts: "),
+    ],
+)
+def test_a_wrong_configuration_is_refused_by_its_key(tmp_path, settings, named):
+    done = Command(tmp_path, settings)("config", "check")
+    assert done.code == 78
+    assert named in done.err
+    assert "Traceback" not in done.err
+
+
+def test_every_problem_is_named_at_once(tmp_path):
+    done = Command(tmp_path, {"server": {"port": -1, "x": 1}, "log": {"level": "loud"}})("config", "check")
+    assert [part for part in ("server.port", "server.x", "log.level") if part not in done.err] == []
+
+
+def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):
+    done = ended(process("--config", tmp_path / "none.toml", "config", "check"))
+    assert (done.code, done.out) == (78, "")
+    assert "none.toml" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_an_unknown_section_in_the_environment_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECORDING_GATEWAY__SEVER__PORT", "1")
+    assert Command(tmp_path)("config", "check").code == 78
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_secrets_are_masked(tmp_path, monkeypatch, form):
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    done = Command(tmp_path)("config", "show", *form)
+    assert done.code == 0
+    assert "hunter2" not in done.out + done.err
+    assert "app:**********@db.example" in done.out
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql:///rg", "postgresql:///rg"),
+        ("postgresql://db:5432/rg", "postgresql://db:5432/rg"),
+        ("postgresql://app@db/rg?host=/run", "postgresql://app@db/rg?host=/run"),
+        ("postgresql://app:hunter2@db:5432/rg", "postgresql://app:**********@db:5432/rg"),
+        ("postgresql://app:hunter2@x@db/rg", "**********"),
+        ("postgresql://app:hunter2/x@db/rg", "**********"),
+        ("postgresql://db/rg?user=app&password=hunter2", "**********"),
+        ("hunter2", "**********"),
+    ],
+)
+def test_of_a_url_all_but_the_password_is_shown(url, shown):
+    assert annotated.plain(Config().database.model_copy(update={"url": secret(url)}))["url"] == shown
+
+
+def secret(text: str) -> object:
+    return type(Config().database.url)(text)
+
+
+def test_show_prints_what_counts_and_the_default_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECORDING_GATEWAY__SERVER__PORT", "9001")
+    done = Command(tmp_path, {"server": {"drain_s": 5}})("config", "show")
+    assert "port = 9001  # default: 8080" in done.out
+    assert re.search(r"drain_s = 5(\.0)?  # default: 60", done.out)
+
+
+def test_show_prints_what_can_be_read_back(tmp_path):
+    settings = tomllib.loads((CONFIG / "production.toml").read_text())
+    command = Command(tmp_path, settings)
+    shown = tmp_path / "shown.toml"
+    shown.write_text(command("config", "show").out)
+    assert load(shown) == load(command.file)
+
+
+def test_json_holds_every_section(tmp_path):
+    shown = orjson.loads(Command(tmp_path)("config", "show", "--json").out)
+    assert shown.keys() == Config.model_fields.keys()
+    assert shown["server"]["port"] == 8080
+
+
+def test_live_names_each_part_that_is_out_of_reach(offline, tmp_path):
+    settings = {
+        **offline.settings,
+        "stores": {"gone": {"kind": "disk", "root": str(tmp_path / "nowhere")}},
+        "audit": {"journal_dir": str(offline.file / "journal")},
+    }
+    done = Command(tmp_path, settings)("config", "check", "--live")
+    assert done.code == 69
+    assert "out of reach: database, stores.gone, audit.journal_dir" in done.err.replace("\n", " ")
+    assert "hunter2" not in done.err
+
+
+def test_live_is_content_where_everything_is_there(command):
+    done = command("config", "check", "--live")
+    assert (done.code, "database: ok" in done.err, "stores.calls: ok" in done.err) == (0, True, True)

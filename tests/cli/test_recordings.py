@@ -1,0 +1,131 @@
+import wave
+from pathlib import Path
+
+import pytest
+from parts.command import Command, Ended
+
+
+@pytest.fixture
+def acme(command: Command) -> Command:
+    """With two recordings in the store, two seconds each, and one object that is none."""
+    assert command("tenants", "add", "acme", "Acme Ltd").code == 0
+    for name, channels in (("mono.wav", 1), ("stereo.wav", 2)):
+        write_wav(command.folder / "calls" / name, channels)
+    (command.folder / "calls" / "notes.txt").write_text("not a recording at all")
+    return command
+
+
+def write_wav(path: Path, channels: int) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(bytes(2 * 8000 * 2 * channels))
+
+
+def add(acme: Command, key: str, alias: str, *words: str) -> Ended:
+    return acme("recordings", "add", "-t", "acme", "--store", "calls", "--key", key, "--alias", alias, *words)
+
+
+def test_one_is_looked_at_before_it_is_ready(acme):
+    done = add(acme, "stereo.wav", "yotel:call_a1", "--voice-agent", "--started-at", "2026-05-25T10:00:00Z", "--json")
+    assert (done.code, done.err.strip(), done.rows[0]["fate"]) == (0, "1 ready", "ready")
+    (shown,) = acme("recordings", "show", "-t", "acme", "yotel:call_a1", "--json").rows
+    assert shown | {"call": 0, "etag": 0, "created_at": 0, "ready_at": 0} == {
+        "call": 0,
+        "state": "ready",
+        "aliases": {"yotel": "call_a1"},
+        "voice_agent": True,
+        "store": "calls",
+        "key": "stereo.wav",
+        "media_type": "audio/wav",
+        "size": 64044,
+        "etag": 0,
+        "duration_ms": 2000,
+        "channels": 2,
+        "started_at": "2026-05-25T10:00:00Z",
+        "created_at": 0,
+        "ready_at": 0,
+        "expires_at": None,
+        "hold": False,
+        "failure": None,
+    }
+
+
+def test_doing_it_again_changes_nothing(acme):
+    add(acme, "mono.wav", "yotel:a")
+    done = add(acme, "mono.wav", "yotel:a")
+    assert (done.code, done.err.strip()) == (0, "1 unchanged")
+
+
+def test_an_object_that_is_none_fails_and_says_why(acme):
+    done = add(acme, "notes.txt", "yotel:b")
+    assert done.code == 1
+    assert "failed: none of WAV" in done.err
+    assert acme("recordings", "show", "-t", "acme", "yotel:b", "--json").rows[0]["state"] == "failed"
+
+
+def test_an_object_that_is_not_there_yet_is_pending_unless_told_otherwise(acme):
+    assert add(acme, "later.wav", "yotel:c").code == 0
+    assert acme("recordings", "show", "-t", "acme", "yotel:c", "--json").rows[0]["state"] == "pending"
+    assert add(acme, "later.wav", "yotel:c", "--fail-missing").code == 1
+
+
+def test_a_manifests_good_rows_are_done_whatever_becomes_of_the_others(acme):
+    manifest = acme.folder / "may.csv"
+    manifest.write_text(
+        "key,aliases,voice_agent\n"
+        "mono.wav,yotel:one,false\n"
+        "notes.txt,yotel:two,false\n"
+        "stereo.wav,yotel:three,true\n"
+        "stereo.wav,,true\n"
+        "later.wav,yotel:five,false\n"
+    )
+    done = acme("recordings", "add", "-t", "acme", "--store", "calls", "--manifest", manifest)
+    assert (done.code, done.out) == (1, "")
+    assert "line 3: failed: none of WAV" in done.err
+    assert "line 5: invalid: give call or aliases" in done.err
+    assert done.err.splitlines()[-1] == "1 failed, 1 invalid, 1 pending, 2 ready"
+    rows = acme("recordings", "list", "-t", "acme", "--json").rows
+    assert sorted((row["aliases"]["yotel"], row["state"]) for row in rows) == [
+        ("five", "pending"),
+        ("one", "ready"),
+        ("three", "ready"),
+        ("two", "failed"),
+    ]
+
+
+def test_a_manifest_may_come_by_stdin_as_json_lines(acme):
+    lines = '{"key": "mono.wav", "aliases": {"yotel": "one"}}\n{"key": "stereo.wav", "aliases": "yotel:two"}\n'
+    done = acme("recordings", "add", "-t", "acme", "--store", "calls", "--manifest", "-", "--json", input=lines)
+    assert done.code == 0
+    assert sorted((row["number"], row["fate"]) for row in done.rows) == [(1, "ready"), (2, "ready")]
+
+
+def test_a_listing_goes_past_one_page_and_stops_at_its_limit(acme):
+    lines = "".join(f'{{"key": "mono.wav", "aliases": "yotel:n{n}"}}\n' for n in range(205))
+    assert acme("recordings", "add", "-t", "acme", "--store", "calls", "--manifest", "-", input=lines).code == 0
+    assert len(acme("recordings", "list", "-t", "acme", "--limit", "1000", "--json").rows) == 205
+    assert len(acme("recordings", "list", "-t", "acme", "--limit", "203", "--json").rows) == 203
+    assert len(acme("recordings", "list", "-t", "acme", "--limit", "3", "--state", "ready", "--json").rows) == 3
+    assert acme("recordings", "list", "-t", "acme", "--state", "failed", "--json").out == ""
+    assert "yotel:n204" in acme("recordings", "list", "-t", "acme").out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("add", "-t", "acme", "--store", "calls"), 2, "--manifest"),
+        (("add", "-t", "acme", "--store", "calls", "--key", "mono.wav"), 1, "give call or aliases"),
+        (("add", "-t", "acme", "--store", "nowhere", "--key", "mono.wav", "--alias", "yotel:x"), 1, "calls"),
+        (("add", "-t", "nobody", "--store", "calls", "--key", "mono.wav", "--alias", "yotel:x"), 1, "tenants list"),
+        (("show", "-t", "acme", "yotel:none"), 1, "not found"),
+        (("show", "-t", "acme", "none"), 1, "not found"),
+        (("list", "-t", "acme", "--since", "yesterday"), 2, "2h for two hours ago"),
+        (("list", "-t", "acme", "--state", "absent"), 2, "absent"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_the_fix(acme, words, code, said):
+    done = acme("recordings", *words)
+    assert (done.code, done.out) == (code, "")
+    assert said in done.err
