@@ -52,11 +52,8 @@ class Stats:
     """Why nothing can be made durable: every access is refused meanwhile."""
     shipping_problem: str | None
     """Why nothing reaches Postgres: the journal grows meanwhile."""
-
-    @property
-    def healthy(self) -> bool:
-        """Whether an access can be recorded now."""
-        return self.journal_problem is None and self.waiting_bytes < self.bound_bytes
+    admits: bool
+    """Whether an access can be recorded now."""
 
 
 class Audit:
@@ -123,12 +120,13 @@ class Audit:
             quarantined=self._quarantine.records + self._quarantine.damages,
             journal_problem=journal.problem,
             shipping_problem=self._shipper.problem or courier.problem,
+            admits=self.trail.admits,
         )
 
     async def check(self) -> None:
         """Can an access be recorded now? Raises Unavailable, saying why not."""
         stats = self.stats()
-        if not stats.healthy:
+        if not stats.admits:
             raise Unavailable(
                 stats.journal_problem
                 or f"audit.journal_bytes: {stats.waiting_bytes} bytes wait for Postgres ({stats.shipping_problem})"

@@ -29,11 +29,11 @@ _Kept = TypeVar("_Kept", bound=Intent | Outcome)
 def encode(record: Intent | Outcome) -> bytes:
     """The record as a JSON object."""
     try:
-        data = orjson.dumps(record)
+        data = orjson.dumps(record, default=_plain)
     except orjson.JSONEncodeError:  # lone surrogates: a header that was not UTF-8
-        return orjson.dumps(_mended(record))
+        return orjson.dumps(_mended(record), default=_plain)
     if len(data) > LONG or b"\\u0000" in data:
-        return orjson.dumps(_mended(record))
+        return orjson.dumps(_mended(record), default=_plain)
     return data
 
 
@@ -79,6 +79,12 @@ class OpenEvents:
             )
             for event, occurred in self._open.items()
         ]
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, UUID):  # a database driver's own kind of UUID
+        return str(value)
+    raise TypeError(type(value).__name__)
 
 
 def _mended(record: _Kept) -> _Kept:

@@ -13,7 +13,7 @@ import structlog
 from .. import config
 from .folders import Folder
 from .segments import DISK_FILES, Files
-from .writer import Commit, Entry, Failure, Waiter, Writer
+from .writer import Commit, Entry, Failure, Report, Waiter, Writer
 
 _log = structlog.get_logger(__name__)
 
@@ -153,13 +153,20 @@ class Journal:
         self._lingering = None
         self._writer.ring()
 
-    def _report(self, report: Commit | Failure) -> None:
+    def _report(self, report: Report) -> None:
         """On the writer's thread."""
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            if isinstance(report, Commit):
-                self._loop.call_soon_threadsafe(self._committed, report)
-            else:
-                self._loop.call_soon_threadsafe(self._failed, report)
+            self._loop.call_soon_threadsafe(self._hear, report)
+
+    def _hear(self, report: Report) -> None:
+        match report:
+            case Commit():
+                self._committed(report)
+            case Failure():
+                self._failed(report)
+        if not isinstance(report, Failure) and self.problem is not None:
+            _log.info("audit_journal_recovered", problem=self.problem)
+            self.problem = None
 
     def _committed(self, commit: Commit) -> None:
         for entry in commit.entries:
@@ -168,9 +175,6 @@ class Journal:
         while self._waiting and self._waiting[0][1].done():
             self._waiting.popleft()
         self._note(commit)
-        if self.problem is not None:
-            _log.info("audit_journal_recovered", problem=self.problem)
-            self.problem = None
         self.grown.set()
 
     def _note(self, commit: Commit) -> None:

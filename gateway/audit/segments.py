@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,7 +24,10 @@ class Files(Protocol):
         ...
 
     def write(self, fd: int, data: bytes, offset: int) -> int: ...
-    def sync(self, fd: int) -> None: ...
+    def sync(self, fd: int) -> None:
+        """All that was written is durable, under the file's name."""
+        ...
+
     def truncate(self, fd: int, size: int) -> None: ...
     def close(self, fd: int) -> None: ...
 
@@ -49,6 +53,8 @@ class DiskFiles:
 
     def sync(self, fd: int) -> None:
         os.fdatasync(fd)
+        if not os.fstat(fd).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, "the journal's file was removed by somebody")
 
     def truncate(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size)

@@ -16,7 +16,7 @@ from .courier import Courier
 from .frames import Kind
 from .journal import Journal, NotDurable, Segment
 from .quarantine import Quarantine
-from .segments import read_batch
+from .segments import Chunk, Damage, read_batch
 from .trail import JournalTrail
 
 P = ParamSpec("P")
@@ -90,7 +90,7 @@ class Shipper:
         """One batch. Returns how many records it had."""
         segment = self._journal.segments[0]
         try:
-            chunk = await self._in_thread(read_batch, segment.path, self._offset, segment.end, self._batch)
+            chunk = await self._in_thread(_read, segment, self._offset, self._batch)
             await self._in_thread(self._quarantine.keep_damage, segment.path, chunk.damaged)
         except OSError as error:
             if self.problem is None:
@@ -127,6 +127,14 @@ class Shipper:
     async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Its own thread: whatever else blocks elsewhere, the audit moves on."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
+
+
+def _read(segment: Segment, offset: int, limit: int) -> Chunk:
+    """Blocks; raises OSError."""
+    try:
+        return read_batch(segment.path, offset, segment.end, limit)
+    except FileNotFoundError:  # removed by somebody: told, and passed over
+        return Chunk([], segment.end, [Damage(offset, b"", torn=False)])
 
 
 def _delete(segments: Sequence[Segment]) -> None:

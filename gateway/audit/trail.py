@@ -14,6 +14,8 @@ from .journal import Journal, NotDurable, Segment
 
 OUTCOME_ROOM = 512
 """Bytes kept free for the outcome of each open event; a frame of one has about 240."""
+ACCESS_ROOM = 4096
+"""Bytes that one access takes at the most; most take about 700."""
 OPEN_SIZE = 80
 """Bytes of one event in an OPEN frame."""
 OPEN_AT_ONCE = 1000
@@ -51,6 +53,11 @@ class JournalTrail:
     def admits_unproven(self) -> bool:
         """False: what was refused to strangers is better not recorded now, or a flood of it would shut out everybody."""
         return self._journal.problem is None and self._taken() < self._bound / 2
+
+    @property
+    def admits(self) -> bool:
+        """Whether one more access, of any size, could be recorded now."""
+        return self._journal.problem is None and self._taken() + ACCESS_ROOM <= self._bound
 
     async def intend(self, intent: Intent) -> None:
         frame = intent_frame(intent)

@@ -54,6 +54,14 @@ class Failure:
     error: OSError
 
 
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What had failed is possible again; a Commit of what was kept may come before or after."""
+
+
+Report = Commit | Failure | Recovery
+
+
 class Writer:
     """``report`` is called on the writer's own thread; it must not block or raise."""
 
@@ -64,7 +72,7 @@ class Writer:
         segment_bytes: int,
         gather_s: float,
         files: Files,
-        report: Callable[[Commit | Failure], None],
+        report: Callable[[Report], None],
     ) -> None:
         self._root = root
         self._segment_bytes = segment_bytes
@@ -80,6 +88,7 @@ class Writer:
         self._segment: SegmentWriter | None = None
         self._number = 0
         self._delay = RETRY_S
+        self._failing = False
         self._thread = threading.Thread(target=self._run, name="audit-journal", daemon=True)
         self.folder: Folder | None = None
         """The process's own, once there is one."""
@@ -147,9 +156,12 @@ class Writer:
             elif self.folder is not None and not self.folder.path.is_dir():
                 self.folder.release()  # somebody took it away
                 self.folder = None
+            self._failing = True
             self._report(Failure(error))
             return False
-        self._delay = RETRY_S
+        if self._failing:
+            self._failing, self._delay = False, RETRY_S
+            self._report(Recovery())
         return True
 
     def _segment_for(self, size: int) -> SegmentWriter:

@@ -1,0 +1,338 @@
+"""What is acknowledged is on the disk; what the disk does to the journal; what the journal does when it cannot write."""
+
+import asyncio
+import errno
+import os
+from collections import Counter
+from pathlib import Path
+
+import orjson
+import pytest
+from parts.audit import House, Make, intent, outcome, until
+
+from gateway.audit.frames import Kind, Record
+from gateway.audit.segments import segments_of
+from gateway.errors import Unavailable
+from gateway.model import Intent, Result
+
+FAULTS = [
+    (errno.ENOSPC, "write"),
+    (errno.ENOSPC, "create"),
+    (errno.EDQUOT, "write"),
+    (errno.EROFS, "create"),
+    (errno.EIO, "write"),
+    (errno.EIO, "sync"),
+    (errno.EFBIG, "write"),
+]
+
+
+def ids(records: list[Record], kind: Kind) -> Counter[str]:
+    return Counter(orjson.loads(payload)["event_id"] for found, payload in records if found == kind)
+
+
+def results(records: list[Record]) -> dict[str, tuple[str, str | None]]:
+    outcomes = [orjson.loads(payload) for kind, payload in records if kind == Kind.OUTCOME]
+    return {record["event_id"]: (record["result"], record["reason"]) for record in outcomes}
+
+
+async def fill(at: House) -> tuple[list[Intent], Unavailable]:
+    """Intents until one is refused."""
+    admitted: list[Intent] = []
+    while True:
+        given = intent()
+        try:
+            await at.trail.intend(given)
+        except Unavailable as refusal:
+            return admitted, refusal
+        admitted.append(given)
+
+
+async def refused(at: House, given: Intent) -> bool:
+    try:
+        await at.trail.record(given, outcome(given))
+    except Unavailable:
+        return True
+    return False
+
+
+async def test_what_is_acknowledged_can_be_read_by_another_process(house: Make):
+    at = await house()
+    for _ in range(3):
+        given = intent()
+        await at.trail.intend(given)
+        assert ids(at.on_disk(), Kind.INTENT)[str(given.event_id)] == 1
+
+
+async def test_a_whole_record_is_one_acknowledgement(house: Make):
+    at = await house()
+    given = intent()
+    await at.trail.record(given, outcome(given))
+    assert [kind for kind, _ in at.on_disk()] == [Kind.INTENT, Kind.OUTCOME]
+    assert at.trail.open_events == 0
+
+
+async def test_who_waits_at_once_shares_a_sync(house: Make):
+    at = await house()
+    at.files.gate.clear()
+    first = asyncio.create_task(at.trail.intend(intent()))
+    await until(lambda: at.files.writes == 1)
+    rest = [asyncio.create_task(at.trail.intend(intent())) for _ in range(500)]
+    await asyncio.sleep(0)
+    syncs = at.files.syncs
+    at.files.gate.set()
+    await asyncio.gather(first, *rest)
+    assert (at.files.writes, at.files.syncs - syncs) == (2, 2)
+
+
+async def test_gathering_waits_for_company(house: Make):
+    at = await house(gather_ms=100)
+    await asyncio.gather(*(at.trail.intend(intent()) for _ in range(20)))
+    assert at.files.syncs == 1
+
+
+async def test_an_outcome_reaches_the_disk_though_nobody_waits(house: Make):
+    at = await house()
+    given = intent()
+    await at.trail.intend(given)
+    at.trail.conclude(outcome(given))
+    await until(lambda: at.on_disk()[1:])
+    assert results(at.on_disk()) == {str(given.event_id): ("complete", None)}
+
+
+async def test_files_are_filled_in_turn_and_read_in_order(house: Make):
+    at = await house(segment_bytes=4096)
+    given = [intent() for _ in range(40)]
+    for each in given:
+        await at.trail.intend(each)
+    folder = at.journal.folder
+    assert folder is not None
+    paths = segments_of(folder.path)
+    assert len(paths) > 5
+    assert all(path.stat().st_size <= 4096 for path in paths)
+    assert list(ids(at.on_disk(), Kind.INTENT)) == [str(each.event_id) for each in given]
+
+
+@pytest.mark.parametrize(("error", "call"), FAULTS)
+async def test_a_failing_disk_refuses_and_the_journal_recovers_by_itself(house: Make, error: int, call: str):
+    at = await house()
+    if call != "create":
+        await at.trail.intend(intent())
+    at.files.faults[call] = error
+    refused = [intent() for _ in range(20)]
+    answers = await asyncio.gather(*(at.trail.intend(each) for each in refused), return_exceptions=True)
+    assert all(isinstance(answer, Unavailable) and answer.retry_after for answer in answers)
+    assert os.strerror(error) in str(answers[0])
+    assert at.journal.problem is not None
+    with pytest.raises(Unavailable):  # at once: nothing more is queued while nothing can be written
+        await asyncio.wait_for(at.trail.intend(intent()), 0.001)
+    assert not at.trail.admits_unproven
+    at.files.faults.clear()
+    await until(lambda: at.journal.problem is None)
+    after = intent()
+    await at.trail.intend(after)
+    records = at.on_disk()
+    assert ids(records, Kind.INTENT)[str(after.event_id)] == 1
+    closed = results(records)
+    assert closed == {
+        str(each.event_id): ("refused", "journal_failed") for each in refused if str(each.event_id) in closed
+    }
+    assert len(closed) >= 1
+    assert at.trail.open_events == (2 if call != "create" else 1)
+
+
+@pytest.mark.parametrize("truncates", [True, False])
+async def test_a_write_that_stops_half_way_is_never_misread(house: Make, *, truncates: bool):
+    at = await house()
+    kept = intent()
+    await at.trail.intend(kept)
+    at.files.half = True
+    at.files.faults["write"] = errno.ENOSPC
+    if not truncates:
+        at.files.faults["truncate"] = errno.EIO
+    given = [intent() for _ in range(7)]
+    answers = await asyncio.gather(*(at.trail.intend(each) for each in given), return_exceptions=True)
+    assert all(isinstance(answer, Unavailable) for answer in answers)
+    before = set(ids(at.on_disk(), Kind.INTENT))
+    assert before == {str(kept.event_id)} or (not truncates and len(before) > 1)
+    at.files.faults.clear()
+    await until(lambda: len(results(at.on_disk())) == 7)
+    assert set(ids(at.on_disk(), Kind.INTENT)) == {str(each.event_id) for each in [kept, *given]}
+
+
+async def test_after_a_failed_sync_its_file_is_never_written_again(house: Make):
+    """What a failed sync left unwritten, a later one may call written: so all of it goes into another file."""
+    at = await house()
+    await at.trail.intend(intent())
+    folder = at.journal.folder
+    assert folder is not None
+    (first,) = segments_of(folder.path)
+    end = at.journal.segments[0].end
+    at.files.faults["sync"] = errno.EIO
+    lost = intent()
+    with pytest.raises(Unavailable):
+        await at.trail.intend(lost)
+    at.files.faults.clear()
+    await until(lambda: at.journal.problem is None)
+    await at.trail.intend(intent())
+    assert first.stat().st_size == end == at.journal.segments[0].end
+    assert at.journal.segments[0].sealed
+    assert len(at.journal.segments) == 2
+    assert ids(at.on_disk(), Kind.INTENT)[str(lost.event_id)] == 1
+
+
+async def test_outcomes_are_taken_while_nothing_can_be_written_and_none_is_lost(house: Make):
+    at = await house()
+    given = [intent() for _ in range(50)]
+    await asyncio.gather(*(at.trail.intend(each) for each in given))
+    at.files.faults["write"] = errno.ENOSPC
+    for each in given:
+        at.trail.conclude(outcome(each))
+    await until(lambda: at.journal.problem)
+    at.files.faults.clear()
+    await until(lambda: len(results(at.on_disk())) == 50)
+    assert at.trail.open_events == 0
+
+
+async def test_a_disk_that_hangs_refuses_after_the_commit_time(house: Make):
+    at = await house(commit_s=0.1)
+    at.files.gate.clear()
+    late = intent()
+    with pytest.raises(Unavailable, match=r"longer than 0\.1 s"):
+        await at.trail.intend(late)
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(at.trail.intend(intent()), 0.001)
+    at.files.gate.set()
+    await until(lambda: at.journal.problem is None)
+    await until(lambda: results(at.on_disk()))
+    assert results(at.on_disk()) == {str(late.event_id): ("refused", "journal_timeout")}
+    await at.trail.intend(intent())
+
+
+async def test_what_was_recorded_whole_and_refused_is_not_said_to_be_complete(house: Make):
+    at = await house()
+    at.files.faults["write"] = errno.ENOSPC
+    given = intent()
+    with pytest.raises(Unavailable):
+        await at.trail.record(given, outcome(given))
+    at.files.faults.clear()
+    await until(at.on_disk)
+    assert results(at.on_disk()) == {str(given.event_id): (Result.REFUSED, "journal_failed")}
+    await until(lambda: at.journal.used == sum(segment.end for segment in at.journal.segments))
+
+
+async def test_a_caller_who_leaves_early_is_on_record_all_the_same(house: Make):
+    at = await house()
+    at.files.gate.clear()
+    given = intent()
+    leaving = asyncio.create_task(at.trail.intend(given))
+    await until(lambda: at.files.writes)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    at.trail.conclude(outcome(given, result=Result.CLIENT_GONE, bytes_sent=0))
+    at.files.gate.set()
+    await until(lambda: results(at.on_disk()))
+    assert ids(at.on_disk(), Kind.INTENT) == {str(given.event_id): 1}
+    assert results(at.on_disk()) == {str(given.event_id): ("client_gone", None)}
+
+
+async def test_leaving_at_any_moment_hurts_nobody_else(house: Make):
+    at = await house()
+
+    async def walk(number: int) -> str | None:
+        given = intent()
+        work = asyncio.create_task(at.trail.intend(given))
+        for _ in range(number % 7):
+            await asyncio.sleep(0)
+        if number % 3:
+            work.cancel()
+        try:
+            await work
+        except asyncio.CancelledError:
+            if number % 7 == 0:  # it never began
+                return None
+        at.trail.conclude(outcome(given))
+        return str(given.event_id)
+
+    walked = [event for event in await asyncio.gather(*(walk(number) for number in range(300))) if event]
+    assert await at.journal.drain()
+    assert at.trail.open_events == 0
+    assert set(results(at.on_disk())) == set(ids(at.on_disk(), Kind.INTENT)) >= set(walked)
+
+
+async def test_a_second_outcome_is_passed_over(house: Make):
+    at = await house()
+    given = intent()
+    await at.trail.intend(given)
+    at.trail.conclude(outcome(given))
+    at.trail.conclude(outcome(given, result=Result.ORIGIN_FAILED))
+    at.trail.conclude(outcome(intent()))
+    assert await at.journal.drain()
+    assert results(at.on_disk()) == {str(given.event_id): ("complete", None)}
+
+
+async def test_over_its_bound_the_journal_refuses_intents_and_still_takes_outcomes(house: Make):
+    at = await house(journal_bytes=50_000, segment_bytes=4096)
+    admitted, refusal = await fill(at)
+    assert "journal_bytes" in str(refusal)
+    assert refusal.retry_after
+    assert len(admitted) > 20
+    whole = [
+        await refused(at, given) for given in (intent(), intent(), intent())
+    ]  # smaller than an intent and its reserve
+    assert whole[-1]
+    for each in admitted:
+        at.trail.conclude(outcome(each))
+    assert await at.journal.drain()
+    assert at.journal.used <= 50_000
+    assert len(results(at.on_disk())) == len(admitted) + whole.count(False)
+
+
+async def test_room_that_was_shipped_is_room_again(house: Make):
+    at = await house(journal_bytes=10_000, segment_bytes=4096)
+    await fill(at)
+    at.journal.confirm(4000, 4)
+    await at.trail.intend(intent())
+
+
+async def test_half_full_it_asks_to_be_spared_the_denials_of_strangers(house: Make):
+    at = await house(journal_bytes=40_000, segment_bytes=4096)
+    assert at.trail.admits_unproven
+    while at.journal.used + at.trail.open_events * 512 < 20_000:
+        assert at.trail.admits_unproven
+        await at.trail.intend(intent())
+    assert not at.trail.admits_unproven
+
+
+async def test_what_dead_processes_left_counts_against_the_bound(house: Make):
+    at = await house(journal_bytes=40_000, segment_bytes=4096)
+    at.trail.inherited = 39_900
+    with pytest.raises(Unavailable):
+        await at.trail.intend(intent())
+
+
+async def test_closing_writes_what_waits_and_gives_back_the_room(house: Make):
+    at = await house()
+    given = intent()
+    await at.trail.intend(given)
+    at.trail.close()
+    with pytest.raises(Unavailable, match="closed"):
+        await at.trail.intend(intent())
+    await at.journal.close()
+    assert results(at.on_disk()) == {str(given.event_id): ("interrupted", "process_ended")}
+    folder = at.journal.folder
+    assert folder is not None
+    assert [path.stat().st_size for path in segments_of(folder.path)] == [at.journal.used]
+
+
+async def test_it_starts_where_there_is_no_folder_and_none_can_be_made(house: Make, tmp_path: Path):
+    (tmp_path / "journal").write_text("in the way")
+    at = await house()
+    assert at.journal.folder is None
+    assert "journal" in (at.journal.problem or "")
+    with pytest.raises(Unavailable):
+        await at.trail.intend(intent())
+    (tmp_path / "journal").unlink()
+    await until(lambda: at.journal.folder)
+    await until(lambda: at.journal.problem is None)
+    await at.trail.intend(intent())

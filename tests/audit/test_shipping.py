@@ -1,0 +1,333 @@
+"""From the journal to the sink: in order, all of it, and no file longer than it is needed."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pytest
+from parts.audit import FaultyFiles, House, MemorySink, intent, outcome, settings, until
+
+from gateway.audit.courier import Courier
+from gateway.audit.events import OpenEvents
+from gateway.audit.frames import Kind, frame
+from gateway.audit.quarantine import Quarantine
+from gateway.audit.segments import segments_of
+from gateway.audit.shipper import Shipper
+from gateway.errors import Unavailable
+from gateway.model import Intent
+
+
+class Shipping(House):
+    """A House with a shipper towards a sink in memory."""
+
+    def __init__(self, folder: Path, **values: Any) -> None:
+        super().__init__(settings(folder, **values), FaultyFiles())
+        self.sink = MemorySink()
+        self.quarantine = Quarantine(folder)
+        self.courier = Courier(self.sink, self.quarantine, retry_max_s=0.02)
+        self.shipper = Shipper(self.journal, self.trail, self.courier, self.quarantine, self.settings)
+
+    def files_left(self) -> list[Path]:
+        assert self.journal.folder is not None
+        return segments_of(self.journal.folder.path)
+
+    async def access(self, **fields: Any) -> Intent:
+        given = intent(**fields)
+        await self.trail.intend(given)
+        self.trail.conclude(outcome(given))
+        return given
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Shipping"]:
+        run = asyncio.create_task(self.shipper.run())
+        try:
+            yield self
+        finally:
+            run.cancel()
+            await asyncio.gather(run, return_exceptions=True)
+            await self.courier.close(1)
+
+
+Ship = Callable[..., Awaitable[Shipping]]
+
+
+@pytest.fixture
+async def shipping(tmp_path: Path) -> AsyncIterator[Ship]:
+    async with AsyncExitStack() as stack:
+
+        async def make(**values: Any) -> Shipping:
+            at = Shipping(tmp_path / "journal", **values)
+            await at.journal.start()
+            stack.push_async_callback(at.journal.close)
+            return at
+
+        yield make
+
+
+async def test_every_record_arrives_once_and_as_it_was(shipping: Ship):
+    at = await shipping()
+    async with at.running():
+        given = [await at.access() for _ in range(30)]
+        await until(lambda: len(at.sink.outcomes) == 30)
+    assert list(at.sink.intents) == [str(each.event_id) for each in given]
+    assert sum(at.sink.batches) == 60
+    first = at.sink.intents[str(given[0].event_id)]
+    assert UUID(first["session"]) == given[0].session
+    assert first["range"] == given[0].range
+    assert (at.journal.used, at.journal.records, at.journal.oldest_s) == (0, 0, 0.0)
+
+
+async def test_little_is_sent_together_and_much_in_batches(shipping: Ship):
+    at = await shipping(batch=100, ship_interval_ms=20)
+    for _ in range(5):
+        await asyncio.gather(*(at.access() for _ in range(100)))
+    assert await at.journal.drain()
+    async with at.running():
+        await until(lambda: len(at.sink.outcomes) == 500)
+    assert at.sink.batches == [100] * 10
+
+
+async def test_files_go_when_all_of_them_arrived(shipping: Ship):
+    at = await shipping(segment_bytes=4096)
+    for _ in range(40):
+        await at.access()
+    assert await at.journal.drain()
+    before = at.files_left()
+    assert len(before) > 5
+    async with at.running():
+        await until(lambda: at.files_left() == before[-1:])
+        await until(lambda: not at.journal.used)
+    assert len(at.sink.outcomes) == 40
+
+
+async def test_an_event_that_stays_open_keeps_no_file_and_is_not_forgotten(shipping: Ship):
+    at = await shipping(segment_bytes=4096)
+    lasting = intent()
+    await at.trail.intend(lasting)
+    async with at.running():
+        for _ in range(10):
+            for _ in range(10):
+                await at.access()
+            await until(lambda: not at.journal.used)
+        assert len(at.files_left()) <= 3
+        seen = OpenEvents()
+        for kind, payload in at.on_disk():
+            seen.see(kind, payload)
+        assert list(seen._open) == [str(lasting.event_id)]
+        at.trail.conclude(outcome(lasting))
+        await until(lambda: str(lasting.event_id) in at.sink.outcomes)
+    assert len(at.sink.intents) == len(at.sink.outcomes) == 101
+
+
+async def test_carrying_many_open_events_on_does_not_go_round_in_circles(shipping: Ship):
+    """Files here are shorter than what it takes to mention all that is open."""
+    at = await shipping(segment_bytes=4096)
+    lasting = [intent() for _ in range(300)]
+    async with at.running():
+        await asyncio.gather(*(at.trail.intend(each) for each in lasting))
+        await until(lambda: not at.journal.used)
+        entries = at.journal.entries
+        for _ in range(30):
+            await at.access()
+            await until(lambda: not at.journal.used)
+        assert at.journal.entries - entries <= 30 * 2 + 3
+        seen = OpenEvents()
+        for kind, payload in at.on_disk():
+            seen.see(kind, payload)
+        assert set(seen._open) == {str(each.event_id) for each in lasting}
+
+
+async def test_a_file_stays_where_what_is_open_in_it_cannot_be_carried_on(shipping: Ship):
+    at = await shipping(segment_bytes=4096)
+    lasting = intent()
+    await at.trail.intend(lasting)
+    for _ in range(20):
+        await at.access()
+    assert await at.journal.drain()
+    first = at.files_left()[0]
+    at.files.faults["write"] = 28
+    async with at.running():
+        await until(lambda: at.journal.problem)
+        await until(lambda: len(at.sink.outcomes) == 20)
+        assert first in at.files_left()
+        at.files.faults.clear()
+        await until(lambda: not at.journal.problem)
+        for _ in range(20):
+            await at.access()
+        await until(lambda: first not in at.files_left())
+        seen = OpenEvents()
+        for kind, payload in at.on_disk():
+            seen.see(kind, payload)
+        assert list(seen._open)[:1] == [str(lasting.event_id)]
+
+
+async def test_a_sink_that_is_away_gets_everything_when_it_is_back(shipping: Ship):
+    at = await shipping(batch=64)
+    at.sink.away = True
+    async with at.running():
+        for _ in range(5):
+            await asyncio.gather(*(at.access() for _ in range(50)))
+        await until(lambda: at.courier.problem)
+        assert at.journal.records == 500
+        assert at.journal.oldest_s > 0
+        at.sink.away = False
+        await until(lambda: len(at.sink.outcomes) == 250)
+        await until(lambda: at.courier.problem is None)
+    assert sum(at.sink.batches) == 500
+
+
+async def test_a_batch_that_fails_is_tried_in_halves(shipping: Ship):
+    """A sink may be too slow for so many at once: halves get through where the whole never would."""
+    at = await shipping(batch=400)
+    write, sizes = at.sink.write, []
+
+    async def slow(intents: list[bytes], outcomes: list[bytes]) -> None:
+        sizes.append(len(intents) + len(outcomes))
+        if sizes[-1] > 60:
+            raise Unavailable("cancelled for its length")
+        await write(intents, outcomes)
+
+    at.sink.write = slow  # type: ignore[method-assign,assignment]
+    await asyncio.gather(*(at.access() for _ in range(200)))
+    assert await at.journal.drain()
+    async with at.running():
+        await until(lambda: len(at.sink.outcomes) == 200)
+    assert sizes[:4] == [400, 200, 100, 50]
+
+
+@pytest.mark.parametrize("poisoned", [(7,), (0, 99), (3, 4, 50)])
+async def test_a_record_that_is_refused_is_set_aside_and_holds_up_nothing(shipping: Ship, poisoned: tuple[int, ...]):
+    at = await shipping()
+    given = [await at.access() for _ in range(100)]
+    at.sink.poison = frozenset(str(given[n].event_id) for n in poisoned)
+    async with at.running():
+        await until(lambda: len(at.sink.outcomes) == 100 - len(poisoned))
+        await until(lambda: not at.journal.used)
+    lines = (at.settings.journal_dir / "quarantine" / "refused.jsonl").read_bytes().splitlines()
+    aside = [orjson.loads(line) for line in lines]
+    assert {record["record"]["event_id"] for record in aside} == at.sink.poison
+    assert len(aside) == at.quarantine.records == 2 * len(poisoned)
+    assert {record["reason"] for record in aside} == {"poison"}
+    assert len(at.sink.intents) == 100 - len(poisoned)
+
+
+async def test_a_record_of_a_kind_nobody_knows_is_set_aside(shipping: Ship):
+    at = await shipping()
+    at.journal.append(frame(9, b"later's"))  # type: ignore[arg-type]  # what a later version might write
+    async with at.running():
+        given = await at.access()
+        await until(lambda: str(given.event_id) in at.sink.outcomes)
+    assert b'"kind":9' in (at.settings.journal_dir / "quarantine" / "refused.jsonl").read_bytes()
+
+
+async def test_bytes_that_went_bad_on_the_disk_are_set_aside_and_the_rest_arrives(shipping: Ship):
+    at = await shipping()
+    given = [await at.access() for _ in range(10)]
+    assert await at.journal.drain()
+    (path,) = at.files_left()
+    data = path.read_bytes()
+    spot = data.index(str(given[4].event_id).encode())
+    with path.open("r+b") as file:
+        file.seek(spot)
+        file.write(b"#")
+    async with at.running():
+        await until(lambda: len(at.sink.outcomes) == 10)
+        await until(lambda: not at.journal.used)
+    assert str(given[4].event_id) not in at.sink.intents
+    assert len(at.sink.intents) == 9
+    (kept,) = (at.settings.journal_dir / "quarantine").glob("*.damaged")
+    assert str(given[4].event_id)[1:].encode() in kept.read_bytes()
+    assert at.quarantine.damages == 1
+
+
+async def test_a_file_cut_short_behind_our_back_is_told_and_holds_up_nothing(shipping: Ship):
+    at = await shipping(segment_bytes=4096)
+    for _ in range(20):
+        await at.access()
+    assert await at.journal.drain()
+    os.truncate(at.files_left()[0], 100)
+    async with at.running():
+        await until(lambda: not at.journal.used)
+    assert at.quarantine.damages == 2  # the frame that was cut, and what is missing
+    assert 10 < len(at.sink.outcomes) < 20
+
+
+async def test_a_journal_removed_behind_our_back_is_begun_anew(shipping: Ship):
+    at = await shipping()
+    await at.access()
+    assert await at.journal.drain()
+    shutil.rmtree(at.settings.journal_dir)
+    with pytest.raises(Unavailable, match="removed by somebody"):
+        await at.trail.intend(intent())
+    await until(lambda: at.journal.problem is None)
+    given = await at.access()
+    assert await at.journal.drain()
+    assert str(given.event_id).encode() in at.on_disk()[-1][1]
+    async with at.running():
+        await until(lambda: str(given.event_id) in at.sink.outcomes)
+    assert at.quarantine.damages == 1
+
+
+async def test_a_file_that_cannot_be_read_is_tried_again(shipping: Ship, monkeypatch: pytest.MonkeyPatch):
+    at = await shipping()
+    monkeypatch.setattr("gateway.audit.shipper.PAUSE_S", 0.01)
+    await at.access()
+    assert await at.journal.drain()
+    (path,) = at.files_left()
+    path.rename(path.with_suffix(".away"))
+    path.mkdir()
+    async with at.running():
+        await until(lambda: at.shipper.problem)
+        path.rmdir()
+        path.with_suffix(".away").rename(path)
+        await until(lambda: at.sink.outcomes)
+        assert at.shipper.problem is None
+
+
+async def test_finishing_ships_what_is_left_at_once(shipping: Ship):
+    at = await shipping(ship_interval_ms=60_000)
+    run = asyncio.create_task(at.shipper.run())
+    await at.access()
+    await until(lambda: at.sink.intents)  # and now it rests for a minute
+    await at.access()
+    assert await at.journal.drain()
+    at.shipper.finish()
+    async with asyncio.timeout(5):
+        await run
+    assert len(at.sink.outcomes) == 2
+
+
+async def test_a_write_under_way_is_not_cut_by_ending(shipping: Ship):
+    at = await shipping()
+    write, entered, leave = at.sink.write, asyncio.Event(), asyncio.Event()
+
+    async def slow(intents: list[bytes], outcomes: list[bytes]) -> None:
+        entered.set()
+        await leave.wait()
+        await write(intents, outcomes)
+
+    at.sink.write = slow  # type: ignore[method-assign,assignment]
+    run = asyncio.create_task(at.shipper.run())
+    await at.access()
+    await entered.wait()
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    asyncio.get_running_loop().call_later(0.02, leave.set)
+    await at.courier.close(5)
+    assert at.sink.intents
+    assert at.journal.records  # nobody confirmed it: it is delivered again, by whoever comes
+
+
+async def test_only_intents_and_outcomes_are_delivered(shipping: Ship):
+    at = await shipping()
+    at.journal.append(frame(Kind.OPEN, b"[]"), 0)
+    async with at.running():
+        await at.access()
+        await until(lambda: at.sink.outcomes)
+    assert sum(at.sink.batches) == 2
