@@ -73,9 +73,9 @@ class Handler:
         """Raises ConnectionError where the client has left, or its connection had to be aborted."""
         begun = time.perf_counter()
         peer, proxies = request.remote or "", self._settings.trusted_proxies
-        address, named, trace = peer, None, None
+        address = client_address(peer, request.headers.getall(_FORWARDED_FOR, []), proxies)
+        named, trace = None, None
         if proxies and is_trusted(peer, proxies):
-            address = client_address(peer, request.headers.getall(_FORWARDED_FOR, []), proxies)
             named = request_id(request.headers.get(_REQUEST_ID))
             trace = trace_id(request.headers.get(_TRACEPARENT))
         told = Told(named or uuid7().hex, address, trace)

@@ -152,7 +152,7 @@ async def test_a_full_journal_refuses_every_byte_and_recovers(
 async def until_refused(stage: Stage) -> None:
     """Returns once readiness says that the journal takes nothing more."""
     async with asyncio.timeout(60):
-        while b'"journal":"unavailable"' not in (await asyncio.to_thread(stage.house.get, "/readyz"))[1]:
+        while b'"journal":"unavailable"' not in (await asyncio.to_thread(stage.house.get, "/readyz"))[1]:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.05)
 
 
