@@ -129,7 +129,7 @@ def _csv_rows(lines: Iterator[str], delimiter: str, columns: list[str], store: s
         if len(cells) != len(columns):
             yield Line(number, f"{len(cells)} fields for {len(columns)} columns")
             continue
-        filled = {column: cell.strip() for column, cell in zip(columns, cells, strict=True) if cell.strip()}
+        filled = {column: cell for column, cell in zip(columns, cells, strict=True) if cell}
         yield _line(number, filled, store, seen)
 
 
