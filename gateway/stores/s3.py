@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from aiobotocore.config import AioConfig
@@ -78,6 +78,7 @@ class S3:
         lifetimes = AsyncExitStack()
         try:
             client = await lifetimes.enter_async_context(_client(session, settings, origin, settings.endpoint))
+            client.meta.events.register_last("before-endpoint-resolution.s3", _stay)
             signer = client
             if settings.public_endpoint is not None:
                 signer = await lifetimes.enter_async_context(
@@ -241,6 +242,11 @@ def _client(
             response_checksum_validation="when_required",  # else a checksum header is signed into every read URL
         ),
     )
+
+
+def _stay(context: dict[str, Any], **_: object) -> None:  # botocore's own bag of things
+    """Keeps aiobotocore from following a redirect to another region: reads don't, and a bad server leads it in circles."""
+    context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _open(secret: SecretStr | None) -> str | None:

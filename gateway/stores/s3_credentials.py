@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
 
@@ -48,8 +49,12 @@ class InstanceCredentials:
         return self
 
     async def get_account_id(self) -> str | None:
-        """Asked by botocore's endpoint rules, which don't need it for S3."""
+        """What botocore's endpoint rules may ask, and for S3 can do without."""
         return None
+
+    def get_deferred_property(self, _name: str) -> Callable[[], Awaitable[str | None]]:
+        """Likewise; the account's id is the only such property."""
+        return self.get_account_id
 
     async def get_frozen_credentials(self) -> ReadOnlyCredentials:
         """Credentials to sign with, good for MANDATORY_S at least. Raises BotoCoreError: there are none to be had."""

@@ -1,5 +1,6 @@
 """GCS: the emulator from PyPI, and a stub for what that cannot do (generations, tokens, signatures, exact ranges)."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -109,7 +110,7 @@ class GcsStub:
     """GCS as Google documents it, as far as a reader can tell: for the tests' own loop, ``async with``.
 
     It wants a bearer token it gave out itself, or a V4 signature of its service account; ``key_file`` is that
-    account's. ``gzip`` objects are served as Google does to who accepts no gzip: whole, 200, without a length.
+    account's. ``may_give``, cleared, holds tokens back. ``gzip`` objects are served as Google does to who accepts no gzip: whole, 200, without a length.
     """
 
     bucket: str = BUCKET
@@ -120,12 +121,17 @@ class GcsStub:
     """The token endpoint says no."""
     denied: bool = False
     """The account may not read."""
+    anonymous: bool = False
+    """Who shows no token may read, as from an emulator."""
     port: int = 0
 
     async def __aenter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="rg-gcs-"))
         self._key = rsa.generate_private_key(65537, 2048)
         self._valid: set[str] = set()
+        self.may_give = asyncio.Event()
+        self.may_give.set()
+        self.asked_for_token = asyncio.Event()
         self._generation = 1_700_000_000_000_000
         app = web.Application()
         app.router.add_post("/token", self._token)
@@ -178,6 +184,8 @@ class GcsStub:
 
     async def _token(self, request: web.Request) -> web.Response:
         form = await request.post()
+        self.asked_for_token.set()
+        await self.may_give.wait()
         if self.tokens_refused or form.get("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer":
             return web.json_response({"error": "invalid_grant"}, status=400)
         self.tokens_given += 1
@@ -187,7 +195,7 @@ class GcsStub:
 
     def _refused(self, request: web.Request) -> web.Response | None:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if given not in self._valid:
+        if given not in self._valid and not self.anonymous:
             return web.json_response({"error": {"code": 401, "message": "Invalid Credentials"}}, status=401)
         if self.denied:
             return web.json_response({"error": {"code": 403, "message": "no storage.objects.get"}}, status=403)

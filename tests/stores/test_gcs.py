@@ -1,0 +1,191 @@
+"""What is GCS's own: tokens, key files, generations, objects that Google would unpack."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from parts.canned import CannedServer, answer
+from parts.gcs import GcsEmulator, GcsStub
+from parts.labs import QUICK, drain, read
+
+from gateway.config import ConfigError, GcsStore
+from gateway.errors import NotFound, OriginFailed, OriginTimeout, Unavailable
+from gateway.model import Span
+from gateway.stores import open_store
+from gateway.stores.gcs import Gcs
+
+
+@pytest.fixture
+async def store(stub: GcsStub) -> AsyncIterator[Gcs]:
+    made = Gcs("lab", stub.settings(), QUICK, google=stub.endpoint)
+    yield made
+    await made.close()
+
+
+async def test_one_token_serves_everybody(stub: GcsStub, store: Gcs) -> None:
+    stub.put("a", b"bytes")
+    assert await asyncio.gather(*(read(store, "a") for _ in range(50))) == [b"bytes"] * 50
+    assert stub.tokens_given == 1
+
+
+async def test_a_token_taken_back_is_replaced_once(stub: GcsStub, store: Gcs) -> None:
+    stub.put("a", b"bytes")
+    stat = await store.stat("a")
+    stub.revoke_tokens()
+    assert await drain(await store.open("a", Span(0, 5), stat.version)) == b"bytes"
+    stub.revoke_tokens()
+    assert await store.stat("a") == stat
+    stub.revoke_tokens()
+    await store.check()
+    assert stub.tokens_given == 4
+
+
+async def test_a_token_is_renewed_ahead_of_its_end_and_nobody_waits_for_it(stub: GcsStub, store: Gcs) -> None:
+    stub.put("a", b"bytes")
+    await store.stat("a")
+    assert store._bearer is not None
+    store._bearer.token.access_token_preempt_after = 0  # half its life is over
+    stub.may_give.clear()
+    assert await asyncio.wait_for(read(store, "a"), 1) == b"bytes"
+    renewal = store._bearer.token.acquiring
+    assert renewal is not None
+    stub.may_give.set()
+    await renewal
+    assert stub.tokens_given == 2
+
+
+async def test_one_who_leaves_while_a_token_is_fetched_takes_nobody_along(stub: GcsStub, store: Gcs) -> None:
+    stub.put("a", b"bytes")
+    stub.may_give.clear()
+    first, second = (asyncio.create_task(store.stat("a")) for _ in range(2))
+    await stub.asked_for_token.wait()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    stub.may_give.set()
+    assert (await second).size == 5
+    assert stub.tokens_given == 1
+
+
+async def test_no_token_is_no_404(stub: GcsStub) -> None:
+    stub.tokens_refused = True
+    store = Gcs("lab", stub.settings(), QUICK.model_copy(update={"first_byte_s": 0.2}), google=stub.endpoint)
+    for asking in (store.stat("a"), store.open("a", Span(0, 1), "1")):
+        with pytest.raises((OriginFailed, Unavailable), match="token"):
+            await asking
+    with pytest.raises(Unavailable, match="token"):
+        await store.check()
+    await store.close()
+
+
+async def test_a_generation_is_pinned_by_what_the_answer_says_too() -> None:
+    """A server that honours no ``generation``, as the emulator, but tells which one it serves."""
+    right = answer("206 P", b"01234", X_Goog_Generation="7", Content_Range="bytes 0-4/5")
+    async with CannedServer(right) as server:
+        settings = GcsStore(kind="gcs", bucket="recordings", endpoint=server.url)
+        store = await open_store("lab", settings, QUICK)
+        assert await drain(await store.open("a", Span(0, 5), "7")) == b"01234"
+        with pytest.raises(Exception, match="X-Goog-Generation is another"):
+            await store.open("a", Span(0, 5), "6")
+        assert b"alt=media&generation=7 HTTP/1.1\r\n" in server.heads[0]
+        assert b"Authorization" not in server.heads[0]
+        await store.close()
+
+
+async def test_an_object_that_google_would_unpack_is_refused(stub: GcsStub, store: Gcs) -> None:
+    stub.put("zipped", b"not really", encoding="gzip")
+    with pytest.raises(OriginFailed, match="stored with Content-Encoding 'gzip'"):
+        await store.stat("zipped")
+    with pytest.raises(OriginFailed, match="lab: answered"):
+        await store.open("zipped", Span(2, 5), str(stub.objects["zipped"].generation))
+
+
+@pytest.mark.parametrize("key", [".", "..", "a\nb", "a\rb", "é" * 513])
+async def test_names_that_google_forbids_are_asked_of_nobody(gcs: GcsEmulator, key: str) -> None:
+    store = await open_store("lab", gcs.settings(endpoint="http://127.0.0.1:9"), QUICK)
+    with pytest.raises(NotFound):
+        await store.stat(key)
+    with pytest.raises(NotFound):
+        await store.open(key, Span(0, 1), "1")
+    await store.close()
+
+
+METADATA = {"size": "5", "generation": "7", "timeCreated": "2026-11-20T21:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected", "asked"),
+    [
+        (answer("200 OK", b"<html>"), OriginFailed, 1),
+        (answer("200 OK", b"{}"), OriginFailed, 1),
+        (answer("200 OK", json.dumps(METADATA | {"size": "x"}).encode()), OriginFailed, 1),
+        (answer("200 OK", json.dumps(METADATA | {"timeCreated": 5}).encode()), OriginFailed, 1),
+        (answer("302 Found", Location="http://127.0.0.1:9/"), OriginFailed, 1),
+        (answer("403 Forbidden"), OriginFailed, 1),
+        (answer("401 Unauthorized"), OriginFailed, 2),
+        (answer("429 Too Many"), Unavailable, 2),
+        (answer("503 Unavailable"), Unavailable, 2),
+        (b"HTTP/1.1 200 OK\r\n", OriginTimeout, 1),
+    ],
+)
+async def test_metadata_that_cannot_be_relied_on_is_refused(said: bytes, expected: type[Exception], asked: int) -> None:
+    async with CannedServer(said) as server:
+        settings = GcsStore(kind="gcs", bucket="recordings", endpoint=server.url)
+        store = await open_store("lab", settings, QUICK.model_copy(update={"first_byte_s": 0.5}))
+        with pytest.raises(expected, match="store lab"):
+            await store.stat("a")
+        assert len(server.heads) == asked
+        await store.close()
+
+
+def broken(**changes: Any) -> Any:
+    def change(account: dict[str, Any]) -> str:
+        return json.dumps({k: v for k, v in (account | changes).items() if v is not None})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (lambda _: "", "not JSON"),
+        (lambda _: "[]", "no service account key"),
+        (broken(type="authorized_user"), "no service account key"),
+        (broken(client_email=None), "no service account key"),
+        (broken(private_key=None), "no service account key"),
+        (broken(private_key="-----BEGIN PRIVATE KEY-----\nnope\n-----END PRIVATE KEY-----"), "private_key cannot"),
+    ],
+)
+async def test_a_key_file_that_is_none_is_refused_at_start(
+    stub: GcsStub, tmp_path: Path, content: Any, word: str
+) -> None:
+    file = tmp_path / "key.json"
+    file.write_text(content(stub.account()))
+    with pytest.raises(ConfigError, match=rf"stores\.lab\.service_account_file: .*{word}") as refused:
+        await open_store("lab", GcsStore(kind="gcs", bucket="recordings", service_account_file=file), QUICK)
+    assert "BEGIN" not in str(refused.value)
+
+
+async def test_a_key_file_that_is_not_there_is_refused_at_start(tmp_path: Path) -> None:
+    settings = GcsStore(kind="gcs", bucket="recordings", service_account_file=tmp_path / "none.json")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        await open_store("lab", settings, QUICK)
+
+
+async def test_an_identity_that_is_named_and_not_there_is_refused_at_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    with pytest.raises(ConfigError, match="GOOGLE_APPLICATION_CREDENTIALS"):
+        await open_store("lab", GcsStore(kind="gcs", bucket="recordings"), QUICK)
+
+
+async def test_without_a_key_file_there_are_no_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    store = await open_store("lab", GcsStore(kind="gcs", bucket="recordings"), QUICK)
+    assert await store.sign("a", timedelta(hours=1), media_type="audio/wav", disposition=None) is None
+    await store.close()

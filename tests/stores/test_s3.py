@@ -1,0 +1,417 @@
+"""What is S3's own: addressing, read URLs kept for a while, credentials that end, answers that need telling apart."""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest import mock
+from urllib.parse import urlsplit
+
+import pytest
+from aiohttp import ClientSession, web
+from parts.canned import CannedServer, answer
+from parts.faults import FaultProxy
+from parts.labs import QUICK, S3Lab, drain, fetch, read, signed, unused_port
+from parts.s3 import DOMAIN, SeaweedS3
+from yarl import URL
+
+from gateway.config import Origin, S3Store
+from gateway.errors import NotFound, OriginFailed, OriginTimeout, Unavailable
+from gateway.model import Span
+from gateway.stores import s3 as s3_module
+from gateway.stores.s3 import S3
+
+CANNED = {"kind": "s3", "bucket": "recordings", "access_key_id": "KEYID", "secret_access_key": "the-secret-itself"}
+RIGHT = answer("206 Partial Content", b"01234", ETag='"v"', Content_Range="bytes 0-4/5")
+FIVE = Span(0, 5)
+
+Open = Callable[..., Awaitable[S3]]
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Open]:
+    """Stores that are closed afterwards: of settings, or with ``url`` of a canned server."""
+    async with AsyncExitStack() as lifetimes:
+
+        async def one(settings: S3Store | None = None, *, url: str = "", origin: Origin = QUICK, **changes: Any) -> S3:
+            settings = settings or S3Store.model_validate(CANNED | {"endpoint": url} | changes)
+            store = await S3.connect("lab", settings, origin)
+            lifetimes.push_async_callback(store.close)
+            return store
+
+        yield one
+
+
+def error(status: str, code: str) -> bytes:
+    return answer(status, f'<?xml version="1.0"?>\n<Error><Code>{code}</Code><Message>m</Message></Error>'.encode())
+
+
+# --- keys and addresses ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["/lead.wav", "a//b.wav", "a//", "  ", "\t", "e\u0301.wav", 'a"b<c>.wav'])
+async def test_keys_that_only_s3_allows_are_read_and_signed(s3: SeaweedS3, connect: Open, key: str) -> None:
+    store, data = await connect(s3.settings()), f"this is {key}".encode()
+    s3.put(key, data)
+    if not key.endswith("/"):  # the server keeps no content under a name that ends so
+        assert await read(store, key) == data
+        assert (await fetch(S3Lab(s3, AsyncExitStack()), await signed(store, key)))[2] == data
+    assert (await store.stat(key)).version
+
+
+@pytest.mark.parametrize("key", ["a/../b.wav", "../up.wav", "./a", ".."])
+async def test_dots_in_a_key_reach_s3_as_they_are(s3: SeaweedS3, connect: Open, key: str) -> None:
+    store = await connect(s3.settings())
+    assert urlsplit(await signed(store, key)).path == f"/{s3.bucket}/{key}"
+    with pytest.raises((NotFound, OriginFailed)):  # this server takes no such key; others do
+        await store.stat(key)
+    async with CannedServer(RIGHT) as server:
+        store = await connect(url=server.url)
+        assert await drain(await store.open(key, FIVE, '"v"')) == b"01234"
+        assert server.heads[0].startswith(f"GET /recordings/{key}?X-Amz-".encode())
+
+
+@pytest.fixture
+def names_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever ends in DOMAIN is this machine."""
+    real = socket.getaddrinfo
+
+    def resolve(host: Any, *rest: Any, **more: Any) -> Any:
+        ours = isinstance(host, str) and host.endswith(DOMAIN)
+        return real("127.0.0.1" if ours else host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+
+@pytest.mark.usefixtures("names_resolve")
+async def test_a_bucket_may_stand_in_the_host_name(s3: SeaweedS3, connect: Open) -> None:
+    s3.put("virtual é+.wav", b"in the host")
+    store = await connect(s3.settings(endpoint=f"http://{DOMAIN}:{s3.port}", addressing="virtual"))
+    assert await read(store, "virtual é+.wav") == b"in the host"
+    url = URL(await signed(store, "virtual é+.wav"), encoded=True)
+    assert url.host == f"{s3.bucket}.{DOMAIN}"
+    async with ClientSession() as session, session.get(url) as got:
+        assert await got.read() == b"in the host"
+
+
+async def test_links_name_the_public_endpoint_and_reads_the_other(s3: SeaweedS3, connect: Open) -> None:
+    s3.put("public.wav", b"bytes")
+    async with FaultProxy(s3.port) as public:
+        store = await connect(s3.settings(public_endpoint=public.url))
+        assert await read(store, "public.wav") == b"bytes"
+        assert public.total == 0
+        url = await signed(store, "public.wav")
+        assert url.startswith(public.url + "/")
+        assert (await fetch(S3Lab(s3, AsyncExitStack()), url))[0] == 200
+        assert public.total == 1
+
+
+@pytest.mark.parametrize(
+    ("region", "bucket", "addressing", "host", "path"),
+    [
+        ("us-east-1", "recordings", "auto", "recordings.s3.us-east-1.amazonaws.com", "/k"),
+        ("eu-central-1", "recordings", "auto", "recordings.s3.eu-central-1.amazonaws.com", "/k"),
+        ("eu-central-1", "recordings", "path", "s3.eu-central-1.amazonaws.com", "/recordings/k"),
+        ("eu-central-1", "with.dots", "auto", "s3.eu-central-1.amazonaws.com", "/with.dots/k"),
+        ("cn-north-1", "recordings", "auto", "recordings.s3.cn-north-1.amazonaws.com.cn", "/k"),
+    ],
+)
+async def test_aws_is_addressed_in_its_region(
+    connect: Open, region: str, bucket: str, addressing: str, host: str, path: str
+) -> None:
+    """The global host would answer some of these with a redirect, which a signature does not survive."""
+    settings = S3Store.model_validate(CANNED | {"region": region, "bucket": bucket, "addressing": addressing})
+    url = urlsplit(await signed(await connect(settings), "k"))
+    assert (url.scheme, url.netloc, url.path) == ("https", host, path)
+
+
+# --- the URL that reads are made with -------------------------------------------------------------------------------
+
+
+async def test_one_signature_serves_all_ranges_of_an_object_for_a_while(
+    connect: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with CannedServer(RIGHT) as server:
+        store = await connect(url=server.url, origin=QUICK.model_copy(update={"sign_reuse_s": 300}))
+        signing = mock.AsyncMock(wraps=store._client.generate_presigned_url)
+        monkeypatch.setattr(store._client, "generate_presigned_url", signing)
+        for _ in range(3):
+            await drain(await store.open("a", FIVE, '"v"'))
+        assert signing.await_count == 1
+        await drain(await store.open("b", FIVE, '"v"'))
+        assert signing.await_count == 2
+        later = time.monotonic() + 301
+        with mock.patch.object(s3_module.time, "monotonic", return_value=later):
+            await drain(await store.open("a", FIVE, '"v"'))
+        assert signing.await_count == 3
+    for head in server.heads:
+        assert b"X-Amz-SignedHeaders=host&" in head
+        assert b"X-Amz-Expires=360&" in head
+        assert b'\r\nIf-Match: "v"\r\n' in head
+
+
+async def test_kept_signatures_are_bounded(connect: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_module, "URLS_KEPT", 3)
+    async with CannedServer(RIGHT) as server:
+        store = await connect(url=server.url)
+        for n in range(10):
+            await drain(await store.open(f"key-{n}", FIVE, '"v"'))
+        assert list(store._urls) == ["key-7", "key-8", "key-9"]
+
+
+@pytest.mark.parametrize(
+    "first", [error("403 Forbidden", "AccessDenied"), error("400 Bad", "ExpiredToken"), answer("401 No")]
+)
+async def test_a_signature_that_is_refused_is_made_anew_once(connect: Open, first: bytes) -> None:
+    async with CannedServer(first, RIGHT) as server:
+        store = await connect(url=server.url)
+        assert await drain(await store.open("a", FIVE, '"v"')) == b"01234"
+        assert len(server.heads) == 2
+    async with CannedServer(first) as server:
+        store = await connect(url=server.url)
+        with pytest.raises(OriginFailed, match="store lab"):
+            await store.open("a", FIVE, '"v"')
+        assert len(server.heads) == 2
+
+
+# --- what answers mean ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("read_answer", "bucket_answer", "expected", "asked"),
+    [
+        (error("404 Not Found", "NoSuchKey"), answer("200 OK"), NotFound, 2),
+        (error("404 Not Found", "NoSuchKey"), answer("403 Forbidden"), NotFound, 2),
+        (error("404 Not Found", "NoSuchKey"), answer("404 Not Found"), OriginFailed, 2),
+        (error("404 Not Found", "NoSuchKey"), answer("503 Slow Down"), Unavailable, 3),
+        (error("404 Not Found", "NoSuchBucket"), b"", OriginFailed, 1),
+        (error("404 Not Found", "NoSuchWebsite"), b"", Unavailable, 1),
+        (answer("404 Not Found", b"<html>no such page</html>"), b"", Unavailable, 1),
+        (answer("404 Not Found", b'{"error": "not found"}'), b"", Unavailable, 1),
+        (answer("404 Not Found"), b"", Unavailable, 1),
+        (error("400 Bad Request", "AuthorizationHeaderMalformed"), b"", OriginFailed, 1),
+        (error("405 No", "MethodNotAllowed"), b"", OriginFailed, 1),
+    ],
+)
+async def test_only_s3s_own_word_makes_a_404(
+    connect: Open, read_answer: bytes, bucket_answer: bytes, expected: type[Exception], asked: int
+) -> None:
+    async with CannedServer(read_answer, bucket_answer) as server:
+        store = await connect(url=server.url)
+        with pytest.raises(expected, match="store lab"):
+            await store.open("a", FIVE, '"v"')
+        assert len(server.heads) == asked
+
+
+HEAD = {"Content_Length": "5", "Last_Modified": "Fri, 20 Nov 2026 21:00:00 GMT", "Content_Type": "audio/wav"}
+
+
+@pytest.mark.parametrize(
+    ("stat_answer", "expected", "word"),
+    [
+        (answer("200 OK", ETag='W/"v"', **HEAD), OriginFailed, "no strong ETag"),
+        (answer("200 OK", ETag="v", **HEAD), OriginFailed, "no strong ETag"),
+        (answer("200 OK", ETag='""', **HEAD), OriginFailed, "no strong ETag"),
+        (answer("200 OK", **HEAD), OriginFailed, "no strong ETag"),
+        (answer("200 OK", ETag='"v"', Content_Encoding="gzip", **HEAD), OriginFailed, "'gzip'"),
+        (answer("403 Forbidden"), OriginFailed, "403"),
+        (answer("400 Bad Request"), OriginFailed, "400"),
+        (answer("301 Moved"), OriginFailed, "301"),
+        (answer("500 Oh"), Unavailable, "500"),
+        (answer("503 Slow Down"), Unavailable, "503"),
+        (b"", Unavailable, "out of reach"),
+        (b"HTTP/1.1 200 OK\r\n", OriginTimeout, "no answer"),
+    ],
+)
+async def test_a_stat_that_cannot_be_relied_on_is_refused(
+    connect: Open, stat_answer: bytes, expected: type[Exception], word: str
+) -> None:
+    async with CannedServer(stat_answer) as server:
+        store = await connect(url=server.url, origin=QUICK.model_copy(update={"first_byte_s": 1.5}))
+        with pytest.raises(expected, match=word) as refused:
+            await store.stat("a")
+    assert "the-secret-itself" not in repr(refused.value)
+
+
+async def test_a_coding_that_is_none_is_let_pass(connect: Open) -> None:
+    async with CannedServer(answer("200 OK", ETag='"v"', Content_Encoding="aws-chunked", **HEAD)) as server:
+        assert (await (await connect(url=server.url)).stat("a")).size == 5
+
+
+async def test_an_object_stored_compressed_is_refused_with_a_word_that_helps(s3: SeaweedS3, connect: Open) -> None:
+    s3.put("zipped.wav", b"not really", ContentEncoding="gzip")
+    store = await connect(s3.settings())
+    with pytest.raises(OriginFailed, match="stored with Content-Encoding 'gzip'"):
+        await store.stat("zipped.wav")
+    etag = s3.client.head_object(Bucket=s3.bucket, Key="zipped.wav")["ETag"]
+    with pytest.raises(OriginFailed, match="content-encoded"):
+        await store.open("zipped.wav", FIVE, etag)
+
+
+async def test_an_object_of_many_parts_has_a_version_like_any(s3: SeaweedS3, connect: Open) -> None:
+    upload = s3.client.create_multipart_upload(Bucket=s3.bucket, Key="parts.wav")["UploadId"]
+    where = {"Bucket": s3.bucket, "Key": "parts.wav", "UploadId": upload}
+    data = [b"a" * 5_242_880, b"b" * 1000]
+    parts = [
+        {"PartNumber": n, "ETag": s3.client.upload_part(**where, PartNumber=n, Body=body)["ETag"]}
+        for n, body in enumerate(data, 1)
+    ]
+    s3.client.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})
+    store = await connect(s3.settings())
+    assert (await store.stat("parts.wav")).etag.endswith('-2"')
+    assert await read(store, "parts.wav", 5_242_870, 5_242_890) == b"a" * 10 + b"b" * 10
+
+
+async def test_the_store_recovers_with_the_server(s3: SeaweedS3, connect: Open) -> None:
+    s3.put("recovers.wav", b"bytes")
+    async with FaultProxy(s3.port) as proxy:
+        store = await connect(s3.settings(endpoint=proxy.url))
+        await proxy.refuse()
+        with pytest.raises(Unavailable):
+            await store.check()
+        await proxy.accept()
+        await store.check()
+        assert await read(store, "recovers.wav") == b"bytes"
+
+
+# --- credentials that end -------------------------------------------------------------------------------------------
+
+
+class Role:
+    """A container's credential service: temporary credentials, each with its end."""
+
+    def __init__(self) -> None:
+        self.life = timedelta(hours=1)
+        self.given = 0
+        self.fails = False
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.asked = asyncio.Event()
+
+    async def answer(self, _: web.Request) -> web.Response:
+        self.asked.set()
+        await self.may_answer.wait()
+        if self.fails:
+            return web.Response(status=500)
+        self.given += 1
+        ends = datetime.now(UTC) + self.life
+        told = {"AccessKeyId": f"ASIA{self.given}", "SecretAccessKey": "s", "Token": f"token-{self.given}"}
+        return web.Response(
+            text=json.dumps(told | {"Expiration": ends.strftime("%Y-%m-%dT%H:%M:%SZ")}),
+            content_type="application/json",
+        )
+
+
+@pytest.fixture
+async def role(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Role]:
+    made = Role()
+    app = web.Application()
+    app.router.add_get("/role", made.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    no_other_credentials(monkeypatch)
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"http://127.0.0.1:{runner.addresses[0][1]}/role")
+    yield made
+    made.may_answer.set()
+    await runner.cleanup()
+
+
+def no_other_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/nonexistent")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+async def ending_in(store: S3, left: timedelta) -> None:
+    """The store has credentials, the first that were given; so much of their life is left."""
+    assert "token-1" in await signed(store, "first")
+    assert store._credentials is not None
+    store._credentials._found._expiry_time = datetime.now(UTC) + left
+    store._credentials._tried = float("-inf")
+
+
+OWN = {"access_key_id": None, "secret_access_key": None}
+
+
+async def test_a_link_tells_that_it_ends_with_the_credentials_behind_it(connect: Open, role: Role) -> None:
+    role.life = timedelta(hours=1)
+    store = await connect(url="http://127.0.0.1:9", **OWN)
+    link = await store.sign("a", timedelta(days=7), media_type="audio/wav", disposition=None)
+    assert link is not None
+    assert "X-Amz-Security-Token=token-1&" in link.url
+    assert timedelta(minutes=59) < link.expires_at - datetime.now(UTC) <= timedelta(hours=1)
+
+    short = await store.sign("a", timedelta(minutes=5), media_type="audio/wav", disposition=None)
+    assert short is not None
+    assert short.expires_at - datetime.now(UTC) <= timedelta(minutes=5)
+    assert role.given == 1
+
+
+async def test_credentials_are_renewed_before_they_end_and_nobody_waits_for_it(connect: Open, role: Role) -> None:
+    store = await connect(url="http://127.0.0.1:9", **OWN)
+    await ending_in(store, timedelta(minutes=5))  # which is when a renewal is due
+    role.may_answer.clear()
+    role.asked.clear()
+    assert "token-1" in await asyncio.wait_for(signed(store, "a"), 0.5)
+    await asyncio.wait_for(role.asked.wait(), 2)
+    role.may_answer.set()
+    assert store._credentials is not None
+    assert store._credentials._renewal is not None
+    await store._credentials._renewal
+    assert "token-2" in await signed(store, "a")
+
+
+@pytest.mark.usefixtures("role")
+async def test_credentials_all_but_over_are_waited_for(connect: Open) -> None:
+    store = await connect(url="http://127.0.0.1:9", **OWN)
+    await ending_in(store, timedelta(seconds=30))
+    assert "token-2" in await signed(store, "a")
+
+
+async def test_no_read_url_is_kept_beyond_its_credentials(connect: Open, role: Role) -> None:
+    role.life = timedelta(minutes=5)
+    async with CannedServer(RIGHT) as server:
+        store = await connect(url=server.url, origin=QUICK.model_copy(update={"sign_reuse_s": 3600}), **OWN)
+        await drain(await store.open("a", FIVE, '"v"'))
+        kept_s = store._urls["a"][1] - time.monotonic()
+        assert 230 < kept_s <= 240
+
+
+async def test_credentials_that_cannot_be_renewed_serve_to_their_end_and_then_say_so(connect: Open, role: Role) -> None:
+    store = await connect(url="http://127.0.0.1:9", **OWN)
+    await ending_in(store, timedelta(minutes=5))
+    role.fails = True
+    assert "token-1" in await signed(store, "a")
+    await ending_in(store, timedelta(seconds=90))
+    assert "token-1" in await signed(store, "a")
+    assert store._credentials is not None
+    store._credentials._found._expiry_time = datetime.now(UTC)
+    for asking in (signed(store, "a"), store.open("b", FIVE, '"v"')):
+        with pytest.raises((Unavailable, OriginTimeout), match="store lab"):
+            await asking
+
+
+async def test_one_who_leaves_while_credentials_are_fetched_takes_nobody_along(connect: Open, role: Role) -> None:
+    role.may_answer.clear()
+    store = await connect(url="http://127.0.0.1:9", **OWN)
+    first, second = (asyncio.create_task(signed(store, key)) for key in ("a", "b"))
+    await role.asked.wait()
+    first.cancel()
+    role.may_answer.set()
+    assert "token-1" in await second
+    assert role.given == 1
+
+
+async def test_no_credentials_anywhere_is_said_in_so_many_words(connect: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_other_credentials(monkeypatch)
+    store = await connect(url=f"http://127.0.0.1:{unused_port()}", **OWN)
+    for asking in (store.check(), store.stat("a"), store.open("a", FIVE, '"v"')):
+        with pytest.raises(Unavailable, match="no credentials found"):
+            await asking
