@@ -15,7 +15,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from .errors import Changed, NoLink, Refusal, Unavailable
+from .errors import Changed, NoLink, OriginFailed, Refusal, Unavailable
 from .http.preconditions import plan as plan_request
 from .model import (
     Caller,
@@ -158,9 +158,8 @@ class Access:
         if route.verb is Verb.LIST:
             return await self._list(route, base, caller, draft)
         ref = route.ref(head) or CallRef(None, str(caller.call))
-        entry = await self.catalog.find(caller.tenant, ref)
+        entry = draft.entry = await self.catalog.find(caller.tenant, ref)
         permit(caller, entry, route.scopes)
-        draft.entry = entry
         now = datetime.now(UTC)
         recording = servable(entry, now)
         assert recording.object is not None
@@ -232,7 +231,8 @@ class Access:
         try:
             return await self._play_version(route, found, Object(known.store, known.key, stat, known.media_type), draft)
         except Changed as error:
-            raise Unavailable(f"{known.store}: the object keeps changing", retry_after=1) from error
+            # It says one version when asked what it is, and another when read.
+            raise OriginFailed(f"store {known.store}: read another version than it had told a moment ago") from error
 
     async def _play_version(self, route: Route, found: Found, known: Object, draft: Draft) -> Answer:
         head, stat = found.head, known.stat
