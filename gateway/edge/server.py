@@ -10,11 +10,11 @@ import asyncio
 from http import HTTPStatus
 from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import ERROR, RequestHandler
 
 SERVER = "recording-gateway"
 
@@ -40,6 +40,11 @@ class Connection(RequestHandler):
         if self._head_timer is None and not self._serving:
             self._await_head()
         super().data_received(data)
+
+    def eof_received(self) -> None:
+        """A client that ends its side amid an answer has left: else one that reads no more would hold the origin open."""
+        if self._serving and self.transport is not None:
+            self.transport.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_timer()
@@ -108,4 +113,6 @@ class Server(web.Server):
     ) -> web.BaseRequest:
         if isinstance(protocol, Connection):
             protocol.head_read()
+        if message is ERROR:  # what could not be parsed; it is given out as HTTP/1.0
+            message = message._replace(version=HttpVersion11)
         return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=self._max_body)
