@@ -73,6 +73,7 @@ class Gateway:
             asked = PostgresCatalog(pool, config.database)
             stack.push_async_callback(asked.close)
             catalog = CachedCatalog(asked, config.catalog)
+            stack.push_async_callback(catalog.close)
             await stack.enter_async_context(Listener(partial(connect, config.database), catalog))
             stores = {}
             for name, settings in config.stores.items():
