@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,8 @@ from .cast import Sound
 from .seed import Keys
 
 FILE = "demo.json"
+VARIABLES = "env"
+BIN = Path(sys.executable).parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,15 @@ class Facts:
         }
         return {"base_url": self.base_url, "database_url": self.database_url, "surfaces": surfaces, **surfaces}
 
+    def variables(self) -> str:
+        """``env``: the same for a shell to read, short names for what is pasted most."""
+        named = {"URL": self.base_url, "DATABASE_URL": self.database_url, "RECORDING_GATEWAY_CONFIG": str(self.config)}
+        named |= {"KEY": self.keys["native"].full, "LIMITED_KEY": self.keys["native"].limited}
+        named |= {"YOTEL_KEY": self.keys["yotel"].full}
+        named |= {part.upper(): call for part, call in cast.ids("native", self.sounds).items()}
+        path = f"export PATH={shlex.quote(str(BIN))}:$PATH\n"
+        return path + "".join(f"export {name}={shlex.quote(value)}\n" for name, value in named.items())
+
     def lines(self) -> Iterator[tuple[str, str]]:
         """What it does, and the line that does it."""
         native, yotel = self.mounts["native"], self.mounts["yotel"]
@@ -47,7 +60,7 @@ class Facts:
         yotel_full = _header(self.keys["yotel"].full)
         audio = f"{native}/v1/recordings/{ids['ready']}/audio"
         links = f"{native}/v1/recordings/{ids['ready']}/links"
-        config = f"recording-gateway --config {shlex.quote(str(self.config))}"
+        config = f"{_program()} --config {shlex.quote(str(self.config))}"
         yield "Fetch a recording", f"curl {full} -o recording.wav {audio}"
         yield "Fetch bytes 1000 to 1999 of it", f"curl {full} -r 1000-1999 -D - -o part.bin {audio}"
         yield "Take up a download again", f"curl {full} -C - -o recording.wav {audio}"
@@ -77,6 +90,14 @@ class Facts:
         yield "Who accessed what", f"{config} audit list --limit 5"
         yield "The same, in Postgres", f"psql {shlex.quote(self.database_url)} -c 'TABLE accesses'"
         yield "A key of your own", f"{config} keys create -t {cast.TENANT} -n mine -s recordings:download --expires 1d"
+
+
+def _program() -> str:
+    """How to call this program from here."""
+    here = BIN / "recording-gateway"
+    if shutil.which("recording-gateway") == str(here):
+        return "recording-gateway"
+    return shlex.quote(str(here))
 
 
 def bearer(key: str) -> dict[str, str]:

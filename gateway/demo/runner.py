@@ -98,6 +98,7 @@ async def _start(options: Options, stack: AsyncExitStack, err: Console) -> Facts
         if mount.host is None
     }
     shown = Facts(base_url, database_url, mounts, filled.keys, filled.sounds, state.folder / settings.FILE)
+    write_private(state.folder / facts.VARIABLES, shown.variables().encode())
     write_private(state.folder / facts.FILE, orjson.dumps(shown.document(), option=orjson.OPT_INDENT_2))
     return shown
 
@@ -159,8 +160,8 @@ def _print(shown: Facts, options: Options, out: Console) -> None:
         out.print(f"\n# {what}", markup=False, style="dim")
         out.print(line, markup=False, soft_wrap=True)
     out.print(
-        f"\nEverything above is in {options.state / facts.FILE} too. Ctrl-C stops the gateway, Postgres and S3;"
-        f"\nwhat they hold stays in {options.state} for the next run.\n",
+        f"\nThe same as variables: `. {options.state / facts.VARIABLES}`; for programs: {options.state / facts.FILE}."
+        f"\nCtrl-C stops the gateway, Postgres and S3; what they hold stays in {options.state} for the next run.\n",
         markup=False,
         soft_wrap=True,
     )

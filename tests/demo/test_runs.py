@@ -1,0 +1,114 @@
+"""How a demo begins and ends, and what a second one finds."""
+
+import shutil
+import signal
+import socket
+import wave
+
+import pytest
+from parts.command import ended, process
+from parts.demo import Demo, alive
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def once(state, *words, **kwargs):
+    return ended(process("demo", "--once", "--port", "0", "--state", state, *words, **kwargs), within_s=120)
+
+
+def test_a_second_run_gives_the_same_ids_and_keys_and_leaves_nothing_running(tmp_path):
+    first = Demo(tmp_path / "state")
+    facts, children = first.facts, first.children
+    assert first.stop() == 0
+    assert not any(map(alive, children))
+
+    second = Demo(tmp_path / "state")
+    again, children = second.facts, second.children
+    for surface in ("native", "yotel"):
+        for name in ("headers", "headers_limited", "calls"):
+            assert again[surface][name] == facts[surface][name]
+    assert second.stop(signal.SIGTERM) == 0
+    assert not any(map(alive, children))
+
+
+def test_what_a_killed_run_left_behind_is_ended_by_the_next(tmp_path):
+    killed = Demo(tmp_path / "state")
+    left = killed.children
+    killed.stop(signal.SIGKILL)
+    assert all(map(alive, left))
+    done = once(tmp_path / "state")
+    assert done.code == 0, done.err
+    assert not any(map(alive, left))
+
+
+def test_ones_own_recordings_take_the_place_of_made_ones(tmp_path):
+    audio = tmp_path / "audio"
+    audio.mkdir()
+    for name, channels in (("Ünser Anruf.wav", 1), ("stereo call.wav", 2), ("pending.wav", 1)):
+        with wave.open(str(audio / name), "wb") as file:
+            file.setnchannels(channels)
+            file.setsampwidth(2)
+            file.setframerate(8000)
+            file.writeframes(bytes(2 * 8000 * 3 * channels))
+    (audio / "readme.txt").write_text("no recording")
+    (audio / "broken.mp3").write_text("no recording either")
+    demo = Demo(tmp_path / "state", "--audio", str(audio))
+    try:
+        calls = demo.facts["yotel"]["calls"]
+        assert calls["ready_stereo"] == "call_stereocall"
+        assert {calls["ready"], calls["ready_disk"]} <= {"call_nseranruf", "call_pending2", "call_stereocall"}
+        assert "call_broken" not in calls.values()
+    finally:
+        assert demo.stop() == 0
+    done = once(tmp_path / "state", "--audio", str(audio))
+    assert done.code == 0, done.err
+
+
+def test_a_folder_without_recordings_is_refused_by_name(tmp_path):
+    done = once(tmp_path / "state", "--audio", str(tmp_path))
+    assert (done.code, done.out) == (1, "")
+    assert ".wav" in done.err
+
+
+def test_a_taken_port_is_said_to_be_taken(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = ended(process("demo", "--port", port, "--state", tmp_path / "state"))
+    assert (done.code, done.out) == (1, "")
+    assert f"port {port} is taken; choose another with --port" in done.err.replace("\n", " ")
+
+
+def test_two_demos_do_not_share_a_folder(demo):
+    done = once(demo.state)
+    assert done.code == 1
+    assert "--state" in done.err
+
+
+@pytest.fixture(scope="module")
+def on_disk(tmp_path_factory):
+    """``--once --store disk``, below a folder closed to others, where another gateway's settings are in force."""
+    closed = tmp_path_factory.mktemp("closed")
+    closed.chmod(0o700)
+    environment = {"RECORDING_GATEWAY__DATABASE__URL": "postgresql://127.0.0.1:1/production"}
+    yield closed, once(closed / "state", "--store", "disk", env=environment)
+    aside = closed / "state" / "postgres.path"
+    if aside.exists():  # as root: Postgres lies elsewhere, for an account that may not walk through here
+        shutil.rmtree(aside.read_text())
+
+
+def test_once_checks_itself_on_disk_alone(on_disk):
+    closed, done = on_disk
+    assert done.code == 0, done.err
+    assert "ready: whole, from disk, SHA-256 equal" in done.err
+    assert "FAILED" not in done.err
+    assert not (closed / "state" / "seaweed.pid").exists()
+
+
+def test_another_gateways_database_is_left_alone(on_disk):
+    _, done = on_disk
+    assert "RECORDING_GATEWAY__DATABASE__URL is set; the demo has settings of its own" in done.err
+
+
+def test_a_folder_that_its_owner_closed_to_others_stays_closed(on_disk):
+    closed, _ = on_disk
+    assert closed.stat().st_mode & 0o777 == 0o700

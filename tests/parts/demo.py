@@ -1,0 +1,68 @@
+"""A demo in a process of its own, as ``make demo`` starts it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+READY_S = 60
+
+
+class Demo:
+    """Runs from the end of ``__init__`` until ``stop``. Speaks to nobody's terminal."""
+
+    def __init__(self, state: Path, *words: str) -> None:
+        self.state = state
+        self.words = words
+        self._out = (state.parent / f"{state.name}.out").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "gateway", "demo", "--port", "0", "--state", str(state), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._out,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.printed = ""
+        for line in self.process.stdout:
+            self.printed += line
+            if "Ctrl-C stops" in line:
+                break
+
+    @property
+    def err(self) -> str:
+        self._out.flush()
+        return Path(self._out.name).read_text()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = orjson.loads((self.state / "demo.json").read_bytes())
+        return facts
+
+    @property
+    def children(self) -> list[int]:
+        """The servers it started."""
+        return [int((self.state / f"{name}.pid").read_text()) for name in ("postgres", "seaweed")]
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            self.process.communicate(timeout=READY_S)
+        finally:
+            self.process.kill()
+            self._out.close()
+        return self.process.returncode
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
