@@ -86,7 +86,7 @@ class Server(Section):
     header_timeout_s: Seconds = Field(10, description="seconds a client has to send a whole request head")
     keepalive_s: Seconds = Field(75, description="seconds an idle connection is kept; longer than the proxy's in front")
     write_stall_s: Seconds = Field(60, description="seconds a reader may take no byte at all before it is cut off")
-    max_header_bytes: Bytes = Field(8190, description="bytes of one header line, and of the request line")
+    max_header_bytes: Bytes = Field(16_384, description="bytes of one header line, and of the request line")
     max_body_bytes: Bytes = Field(1_048_576, description="bytes of a request body")
     drain_delay_s: float = Field(
         5, ge=0, description="seconds between failing readiness and closing the listener, for balancers to notice"

@@ -20,9 +20,10 @@ from ..model import Result, Source
 
 @dataclass(slots=True)
 class Delivery:
-    """How far a body came. ``sent`` counts body bytes handed to the client's socket."""
+    """How far a body came. ``sent`` counts body bytes handed to the client's socket, ``offered`` the piece under way too."""
 
     sent: int = 0
+    offered: int = 0
     result: Result = Result.INTERRUPTED
     reason: str | None = None
 
@@ -39,8 +40,9 @@ async def deliver(
     try:
         await response.prepare(request)
         while piece := await source.read():
+            came.offered += len(piece)
             await response.write(piece)
-            came.sent += len(piece)
+            came.sent = came.offered
         if came.sent != length:
             raise Broken(f"{came.sent} of {length} bytes came")  # noqa: TRY301
         await response.write_eof()
@@ -80,7 +82,7 @@ class _Watch:
 
     def _look(self) -> None:
         waiting = self._transport.get_write_buffer_size() + _unacknowledged(self._transport)
-        taken = self._came.sent - waiting
+        taken = self._came.offered - waiting
         now = self._loop.time()
         if waiting == 0 or taken != self._taken:
             self._taken, self._since = taken, now

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import structlog
 from aiohttp import HttpVersion11, web
@@ -33,6 +34,12 @@ _NO_QUERY: MultiDict[str] = MultiDict()
 _QUERY_FIELDS = 50
 _CLOSING = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
 """After these the connection is closed: what else is on it cannot be trusted."""
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?", re.ASCII)
+"""RFC 3986 section 3.2 without user information; nor with the comma, which joins two Host lines into one."""
+_ABSOLUTE = re.compile(
+    rf"https?://(?P<host>(?!:|/){_AUTHORITY.pattern})(?P<path>/[^?#]*)?(?:\?(?P<query>[^#]*))?(?:#.*)?",
+    re.ASCII | re.IGNORECASE,
+)
 _HOST = istr("Host")
 _FORWARDED_FOR = istr("X-Forwarded-For")
 _REQUEST_ID = istr("X-Request-Id")
@@ -218,12 +225,13 @@ class Handler:
 def _target(request: web.BaseRequest) -> tuple[str | None, str, str]:
     """The request's host (None: there is not exactly one), raw path and raw query (RFC 9112 section 3.2)."""
     hosts = request.headers.getall(_HOST, [])
-    host = hosts[0] if len(hosts) == 1 else None
+    host = hosts[0] if len(hosts) == 1 and _AUTHORITY.fullmatch(hosts[0]) else None
     target = request.message.path
     if not target.startswith("/"):
-        absolute = urlsplit(target)
-        host = absolute.netloc.rpartition("@")[2] if host is not None and absolute.netloc else None
-        return host, absolute.path or "/", absolute.query
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is None or host is None:
+            return None, "/", ""
+        return absolute["host"], absolute["path"] or "/", absolute["query"] or ""
     path, _, query = target.partition("?")
     return host, path.partition("#")[0], query
 

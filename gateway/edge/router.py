@@ -11,7 +11,6 @@ from ..config import ConfigError
 from ..model import Route, Surface
 
 _PARAMETER = "{"
-_PATH_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +77,8 @@ class Router:
     def match(self, host: str, path: str) -> Match:
         """``host`` as in the Host field, ``path`` raw, without its query. A mount that names the host goes first."""
         root = self._hosts.get(_bare(host)) or self._hosts.get(None)
-        if root is None or len(path) > _PATH_MAX:
-            return Match(root.mounted if root else None)
+        if root is None:
+            return Match(None)
         node, mounted, values = root, root.mounted, []
         for segment in _segments(path):
             following = node.children.get(segment)

@@ -14,7 +14,7 @@ from uuid import UUID
 import orjson
 
 from .. import errors
-from ..errors import Malformed, Refusal
+from ..errors import BadRequest, Malformed, Refusal
 from ..http.headers import content_disposition, extension_for
 from ..model import CallRef, Entry, Found, Head, LinkAsk, Listing, Presented, Reply, Route, State, Surface, Verb
 from ._words import NO_STORE, Wording, audio, bearer, json_reply, known, refuser, timestamp
@@ -147,14 +147,14 @@ def _list(found: Found) -> Reply:
 
 
 _LIMIT = re.compile(r"[0-9]{1,4}", re.ASCII)
-_PARAMETERS = frozenset({"limit", "cursor", "state", "since", "until"})
+_PARAMETERS = ("limit", "cursor", "state", "since", "until")
 
 
 def _listing(head: Head) -> Listing:
     """Reads ``limit`` (1 to 200), ``cursor``, ``state``, ``since`` and ``until`` (ISO 8601 with a zone)."""
     for name in head.query:
         if name not in _PARAMETERS:
-            raise Malformed("query", str(name)[:40], message="there is no such parameter")
+            raise Malformed("query", message=f"the parameters are {', '.join(_PARAMETERS)}")
         if len(head.query.getall(name)) > 1:
             raise Malformed("query", name, message="given twice")
     limit = head.query.get("limit", "50")
@@ -193,9 +193,8 @@ def _link_ask(head: Head) -> LinkAsk:
         raise Malformed("body", message="must be JSON") from None
     if not isinstance(asked, dict):
         raise Malformed("body", message="must be a JSON object")
-    for name in asked:
-        if name not in {"ttl_s", "delivery"}:
-            raise Malformed("body", str(name)[:40], message="there is no such member")
+    if not asked.keys() <= {"ttl_s", "delivery"}:
+        raise Malformed("body", message="the members are ttl_s and delivery")
     ttl, delivery = asked.get("ttl_s", int(LINK_TTL.total_seconds())), asked.get("delivery", "store")
     if type(ttl) is not int or not 1 <= ttl <= LINK_TTL_MAX.total_seconds():
         raise Malformed("body", "ttl_s", message=f"must be a number from 1 to {int(LINK_TTL_MAX.total_seconds())}")
@@ -214,6 +213,13 @@ def _file_name(found: Found) -> str:
     call, _, stored = known(found)
     kind: Literal["attachment", "inline"] = "attachment" if found.head.query.get("download") == "1" else "inline"
     return content_disposition(kind, f"recording-{call.id}{extension_for(stored.media_type)}")
+
+
+def _presented_link(head: Head) -> Presented:
+    """The link is the credential. Raises BadRequest where a second one stands beside it."""
+    if any(field[:7].lower() == "bearer " for field in head.headers.getall("Authorization", [])):
+        raise BadRequest("a link and a Bearer credential")
+    return Presented(head.path["token"], link=True)
 
 
 def play_url(base: str, token: str) -> str:
@@ -252,7 +258,7 @@ SURFACE = Surface(
             frozenset({"recordings:download"}),
             _none,
             audio(NO_STORE, _file_name),
-            present=lambda head: Presented(head.path["token"], link=True),
+            present=_presented_link,
         ),
     ),
 )

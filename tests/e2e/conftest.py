@@ -1,11 +1,14 @@
 """One running gateway for all end-to-end tests, with an S3, a GCS and a folder behind it."""
 
+import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
+from parts.doors import Doors
 from parts.gcs import GcsEmulator
-from parts.postgres import Databases
+from parts.postgres import Databases, StoppablePostgres
 from parts.s3 import SeaweedS3
 from parts.stage import Shelf, Stage, shelves
 
@@ -27,3 +30,44 @@ async def stage(
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture(scope="session")
+def doors(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Doors:
+    """A gateway, impatient with its stores, that reaches them over proxies that a test puts up."""
+    return Doors.open(stage, tmp_path_factory.mktemp("behind-doors"))
+
+
+@dataclass(frozen=True)
+class Brittle:
+    """A gateway of its own whose Postgres may be stopped; it runs again for the next test."""
+
+    stage: Stage
+    postgres: StoppablePostgres
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def _brittle_stage(
+    _stoppable_postgres: StoppablePostgres, shelved: dict[str, Shelf], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stage]:
+    if not _stoppable_postgres.running:
+        _stoppable_postgres.start()
+    url = await Databases(_stoppable_postgres.url()).create()
+    made = Stage(url, shelved, tmp_path_factory.mktemp("brittle"))
+    try:
+        await made.open()
+        yield made
+    finally:
+        if not _stoppable_postgres.running:
+            _stoppable_postgres.start()
+        made.close()
+
+
+@pytest.fixture
+def brittle(_brittle_stage: Stage, stoppable_postgres: StoppablePostgres) -> Brittle:
+    """Ready when the test begins."""
+    end = time.monotonic() + 20
+    while _brittle_stage.house.get("/readyz")[0] != 200:
+        assert time.monotonic() < end, "the gateway did not find its Postgres again"
+        time.sleep(0.05)  # it is the gateway that finds it, and tells nobody
+    return Brittle(_brittle_stage, stoppable_postgres)

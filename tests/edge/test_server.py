@@ -74,9 +74,9 @@ GOOD = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 async def test_what_is_not_http_gets_a_400_that_echoes_nothing_and_is_closed(head):
     async with serving(plain) as (port, _):
         answer = await talk(port, head)
-    assert answer.startswith(b"HTTP/1.") and answer.split(b" ")[1] == b"400"
+    assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"secret-word" not in answer
-    assert b"\r\nConnection: close" in answer or answer.startswith(b"HTTP/1.0")
+    assert b"\r\nConnection: close" in answer
 
 
 async def test_a_head_that_drips_is_closed_at_its_deadline():

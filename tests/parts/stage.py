@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,6 +116,9 @@ class Stage:
 
     def close(self) -> None:
         """Ends every gateway, and looks whether one of them told a secret."""
+        for house in self.houses:
+            if house.process is not None and house.process.poll() is None:
+                house.signal(signal.SIGTERM)
         for house in self.houses:
             house.stop()
         told = "\n".join(json.dumps(line, ensure_ascii=False) for house in self.houses for line in house.logs)

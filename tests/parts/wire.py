@@ -38,14 +38,20 @@ class Answer:
 
 
 class Wire:
-    """One connection at a time; a new one when the last has ended. ``source``: the address to come from."""
+    """One connection at a time; a new one when the last has ended. ``source``: the address to come from.
 
-    def __init__(self, url: str, *, source: str | None = None, patience_s: float = _PATIENCE_S) -> None:
+    ``receive_buffer``: what the kernel may hold for it, in bytes.
+    """
+
+    def __init__(
+        self, url: str, *, source: str | None = None, receive_buffer: int | None = None, patience_s: float = _PATIENCE_S
+    ) -> None:
         parts = urlsplit(url)
         assert parts.hostname is not None and parts.port is not None
         self.address = (parts.hostname, parts.port)
         self.host = parts.netloc
         self._source = source
+        self._receive_buffer = receive_buffer
         self._patience_s = patience_s
         self._sock: socket.socket | None = None
         self._buffer = b""
@@ -53,9 +59,14 @@ class Wire:
     @property
     def socket(self) -> socket.socket:
         if self._sock is None:
-            source = (self._source, 0) if self._source else None
-            self._sock = socket.create_connection(self.address, self._patience_s, source)
+            self._sock = socket.socket()
+            self._sock.settimeout(self._patience_s)
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._receive_buffer is not None:
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
+            if self._source is not None:
+                self._sock.bind((self._source, 0))
+            self._sock.connect(self.address)
         return self._sock
 
     def ask(self, method: str, target: str, lines: Lines = (), body: bytes = b"") -> Answer:
