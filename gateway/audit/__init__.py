@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -69,7 +70,6 @@ class Audit:
         self._flush_s = flush_s
         self._files: Files = DISK_FILES
         self._sink: Sink = PostgresSink(pool)
-        self._tasks: list[asyncio.Task[None]] = []
         self.sessions = Sessions(settings.session_idle_s)
 
     async def __aenter__(self) -> Self:
@@ -81,10 +81,10 @@ class Audit:
         self._shipper = Shipper(self._journal, self.trail, self._courier, self._quarantine, settings)
         adopter = Adopter(self._courier, self._quarantine, settings, self._inherit)
         await self._journal.start()
-        self._shipping = asyncio.create_task(self._shipper.run(), name="audit-shipper")
-        self._tasks = [
-            asyncio.create_task(adopter.run(), name="audit-adopter"),
-            asyncio.create_task(keep_partitions(self._pool, settings.partitions_ahead), name="audit-partitions"),
+        self._shipping = self._begin(self._shipper.run(), "audit-shipper")
+        self._others = [
+            self._begin(adopter.run(), "audit-adopter"),
+            self._begin(keep_partitions(self._pool, settings.partitions_ahead), "audit-partitions"),
         ]
         return self
 
@@ -92,16 +92,17 @@ class Audit:
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self.trail.close()
-        for task in self._tasks:
+        for task in self._others:
             task.cancel()
         try:
             async with asyncio.timeout(self._flush_s):
                 await self._journal.drain()
                 self._shipper.finish()
-                await self._shipping
+                await asyncio.wait([self._shipping])
         except TimeoutError:
             _log.warning("audit_left_journalled", bytes=self._journal.used, problem=self._courier.problem)
-        await asyncio.gather(*self._tasks, self._shipping, return_exceptions=True)
+        self._shipping.cancel()
+        await asyncio.wait([self._shipping, *self._others])
         await self._courier.close(GRACE_S)
         await self._journal.close()
         if (folder := self._journal.folder) is not None:
@@ -132,8 +133,18 @@ class Audit:
                 or f"audit.journal_bytes: {stats.waiting_bytes} bytes wait for Postgres ({stats.shipping_problem})"
             )
 
+    def _begin(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_ended)
+        return task
+
     def _inherit(self, waiting: int) -> None:
         self.trail.inherited = waiting
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("audit_task_died", task=task.get_name(), exc_info=error)
 
 
 def _clear(folder: Folder, *, everything: bool) -> None:

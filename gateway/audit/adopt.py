@@ -66,7 +66,12 @@ class Adopter:
 
     def _take(self) -> None:
         """Blocks."""
-        for path in folders_of(self._root):
+        try:
+            paths = folders_of(self._root)
+        except OSError:
+            _log.exception("audit_journals_not_listed", journal=str(self._root))
+            return
+        for path in paths:
             try:
                 folder = Folder.take(path)
                 if folder is not None:

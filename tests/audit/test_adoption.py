@@ -1,6 +1,7 @@
 """Journals whose process is gone."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
@@ -16,7 +18,7 @@ from parts.audit import House, Make, MemorySink, intent, outcome, settings, unti
 from gateway.audit.adopt import Adopter
 from gateway.audit.courier import Courier
 from gateway.audit.events import intent_frame, open_frame, outcome_frame
-from gateway.audit.folders import LOCK, Folder, folders_of
+from gateway.audit.folders import Folder, folders_of
 from gateway.audit.quarantine import Quarantine
 from gateway.audit.segments import numbered
 from gateway.model import Intent
@@ -175,11 +177,37 @@ async def test_a_folder_is_not_taken_twice_nor_after_it_was_removed(root: Path):
     first = Folder.take(path)
     assert first is not None
     assert Folder.take(path) is None
-    late = os.open(path / LOCK, os.O_RDWR)  # somebody who opened it, and was slow to lock it
     first.remove()
-    os.close(late)
     assert Folder.take(path) is None
     assert folders_of(root) == []
+
+
+@pytest.fixture
+def swept_before_locking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the opening of the first lock file and its locking, another process takes the folder and removes it."""
+
+    def flock(lock: int, operation: int) -> None:
+        monkeypatch.undo()
+        other = Folder.take(Path(f"/proc/self/fd/{lock}").readlink().parent)
+        assert other is not None
+        other.remove()
+        fcntl.flock(lock, operation)
+
+    monkeypatch.setattr("gateway.audit.folders.fcntl", SimpleNamespace(**vars(fcntl) | {"flock": flock}))
+
+
+@pytest.mark.usefixtures("swept_before_locking")
+async def test_a_folder_that_went_while_it_was_being_locked_is_not_held(root: Path):
+    (path := root / uuid4().hex).mkdir()
+    assert Folder.take(path) is None
+
+
+@pytest.mark.usefixtures("swept_before_locking")
+async def test_a_process_whose_new_folder_was_swept_away_makes_another(root: Path):
+    folder = Folder.create(root)
+    assert [folder.path] == folders_of(root)
+    assert Folder.take(folder.path) is None
+    folder.remove()
 
 
 async def test_only_folders_of_processes_are_looked_at(root: Path):
