@@ -46,6 +46,12 @@ class Connection(RequestHandler):
         if self._serving and self.transport is not None:
             self.transport.abort()
 
+    def close(self) -> None:
+        """Takes no more requests. aiohttp leaves an idle connection open then, and what comes on it unanswered."""
+        super().close()
+        if not self._serving and not self._messages:
+            self.force_close()
+
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)
