@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import itertools
 import os
 import socket
 import threading
@@ -143,12 +144,20 @@ async def test_names_with_dots_in_them_can_be_read(store: disk.Disk, root: Path,
     assert await read(store, key) == b"here"
 
 
-async def test_a_pipe_is_never_opened(store: disk.Disk, root: Path) -> None:
-    with pytest.raises(NotFound):
-        await store.open("pipe.wav", Span(0, 1), "any")
-    with pytest.raises(OSError, match="No such device") as nobody:
-        os.open(root / "pipe.wav", os.O_WRONLY | os.O_NONBLOCK)
-    assert nobody.value.errno == errno.ENXIO
+@pytest.mark.usefixtures("alarms")
+async def test_what_is_no_plain_file_is_never_opened(store: disk.Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening a pipe lets its writer go on; opening a device may do anything."""
+    opened, real = [], os.open
+
+    def noting(path: Any, flags: int, **more: Any) -> int:
+        opened.append(path)
+        return real(path, flags, **more)
+
+    monkeypatch.setattr(beneath.os, "open", noting)
+    for key in ("pipe.wav", "s", "null.wav", "link.wav", "sub"):
+        with pytest.raises(NotFound):
+            await store.open(key, Span(0, 1), "any")
+    assert set(opened) == {store._root}
 
 
 async def test_the_root_may_itself_be_a_link(root: Path) -> None:
@@ -331,6 +340,22 @@ async def test_both_ways_of_reading_give_the_same(store: disk.Disk, root: Path) 
     (root / "twin.wav").write_bytes(data)
     assert await read(store, "twin.wav") == data
     assert await read(store, "twin.wav", PIECE - 1, 2 * PIECE + 1) == data[PIECE - 1 : 2 * PIECE + 1]
+
+
+async def test_bytes_that_are_only_partly_at_hand_are_passed_on_as_far_as_they_go(
+    store: disk.Disk, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, real, turns = os.urandom(3 * PIECE), os.preadv, itertools.cycle([1, PIECE, 0, 1000])
+    (root / "partly.wav").write_bytes(data)
+
+    def partly(file: int, buffers: list[memoryview], at: int, flags: int) -> int:
+        if not (some := next(turns)):
+            raise BlockingIOError(errno.EAGAIN, "not at hand")
+        return real(file, [buffers[0][:some]], at, flags)
+
+    monkeypatch.setattr(disk, "NOWAIT", 0)
+    monkeypatch.setattr(disk.os, "preadv", partly)
+    assert await read(store, "partly.wav") == data
 
 
 async def test_a_disk_that_fails_in_mid_file_is_broken(

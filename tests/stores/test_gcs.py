@@ -2,21 +2,37 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from parts.canned import CannedServer, answer
-from parts.gcs import GcsEmulator, GcsStub
+from parts.gcs import GcsStub
 from parts.labs import QUICK, drain, read
 
-from gateway.config import ConfigError, GcsStore
+from gateway.config import ConfigError, GcsStore, Origin
 from gateway.errors import NotFound, OriginFailed, OriginTimeout, Unavailable
-from gateway.model import Span
+from gateway.model import Span, Store
 from gateway.stores import open_store
 from gateway.stores.gcs import Gcs
+
+Emulated = Callable[..., Awaitable[Store]]
+
+
+@pytest.fixture
+async def emulated() -> AsyncIterator[Emulated]:
+    """Stores of a canned server, closed afterwards."""
+    async with AsyncExitStack() as lifetimes:
+
+        async def one(url: str, origin: Origin = QUICK) -> Store:
+            store = await open_store("lab", GcsStore(kind="gcs", bucket="recordings", endpoint=url), origin)
+            lifetimes.push_async_callback(store.close)
+            return store
+
+        yield one
 
 
 @pytest.fixture
@@ -82,18 +98,16 @@ async def test_no_token_is_no_404(stub: GcsStub) -> None:
     await store.close()
 
 
-async def test_a_generation_is_pinned_by_what_the_answer_says_too() -> None:
+async def test_a_generation_is_pinned_by_what_the_answer_says_too(emulated: Emulated) -> None:
     """A server that honours no ``generation``, as the emulator, but tells which one it serves."""
     right = answer("206 P", b"01234", X_Goog_Generation="7", Content_Range="bytes 0-4/5")
     async with CannedServer(right) as server:
-        settings = GcsStore(kind="gcs", bucket="recordings", endpoint=server.url)
-        store = await open_store("lab", settings, QUICK)
+        store = await emulated(server.url)
         assert await drain(await store.open("a", Span(0, 5), "7")) == b"01234"
         with pytest.raises(Exception, match="X-Goog-Generation is another"):
             await store.open("a", Span(0, 5), "6")
         assert b"alt=media&generation=7 HTTP/1.1\r\n" in server.heads[0]
         assert b"Authorization" not in server.heads[0]
-        await store.close()
 
 
 async def test_an_object_that_google_would_unpack_is_refused(stub: GcsStub, store: Gcs) -> None:
@@ -105,13 +119,12 @@ async def test_an_object_that_google_would_unpack_is_refused(stub: GcsStub, stor
 
 
 @pytest.mark.parametrize("key", [".", "..", "a\nb", "a\rb", "é" * 513])
-async def test_names_that_google_forbids_are_asked_of_nobody(gcs: GcsEmulator, key: str) -> None:
-    store = await open_store("lab", gcs.settings(endpoint="http://127.0.0.1:9"), QUICK)
+async def test_names_that_google_forbids_are_asked_of_nobody(emulated: Emulated, key: str) -> None:
+    store = await emulated("http://127.0.0.1:9")
     with pytest.raises(NotFound):
         await store.stat(key)
     with pytest.raises(NotFound):
         await store.open(key, Span(0, 1), "1")
-    await store.close()
 
 
 METADATA = {"size": "5", "generation": "7", "timeCreated": "2026-11-20T21:00:00Z"}
@@ -132,14 +145,14 @@ METADATA = {"size": "5", "generation": "7", "timeCreated": "2026-11-20T21:00:00Z
         (b"HTTP/1.1 200 OK\r\n", OriginTimeout, 1),
     ],
 )
-async def test_metadata_that_cannot_be_relied_on_is_refused(said: bytes, expected: type[Exception], asked: int) -> None:
+async def test_metadata_that_cannot_be_relied_on_is_refused(
+    emulated: Emulated, said: bytes, expected: type[Exception], asked: int
+) -> None:
     async with CannedServer(said) as server:
-        settings = GcsStore(kind="gcs", bucket="recordings", endpoint=server.url)
-        store = await open_store("lab", settings, QUICK.model_copy(update={"first_byte_s": 0.5}))
+        store = await emulated(server.url, QUICK.model_copy(update={"first_byte_s": 0.5}))
         with pytest.raises(expected, match="store lab"):
             await store.stat("a")
         assert len(server.heads) == asked
-        await store.close()
 
 
 def broken(**changes: Any) -> Any:

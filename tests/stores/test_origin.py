@@ -4,6 +4,7 @@ import asyncio
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable
+from unittest import mock
 
 import pytest
 from hypothesis import example, given
@@ -14,7 +15,7 @@ from parts.labs import QUICK, drain
 from gateway.config import Origin
 from gateway.errors import Broken, Changed, OriginFailed, OriginTimeout, Unavailable
 from gateway.model import Span
-from gateway.stores.origin import ERROR_BYTES, Pin, Reader, Refused, fault
+from gateway.stores.origin import ERROR_BYTES, Body, Pin, Reader, Refused, fault
 
 SECRET = "X-Amz-Signature=5ec2e7"
 PATH = f"/b/a%20b%2B%C3%A9+%5Bx%5D/../..//%23?{SECRET}&x=%2f"
@@ -218,6 +219,17 @@ async def test_more_streams_than_connections_are_refused_in_time(make: Make) -> 
             await reader.get(server.url + PATH, {}, Span(10, 1_000_009), PIN)
         await first.close()
     assert SECRET not in told(unavailable.value)
+
+
+async def test_an_end_that_nobody_reports_is_still_no_end() -> None:
+    """aiohttp reports a short body today; the count does not rely on it."""
+    response = mock.Mock()
+    response.content.total_bytes = 0
+    response.content.read = mock.AsyncMock(side_effect=[b"abc", b""])
+    body = Body("lab", response, 5, 1)
+    assert await body.read() == b"abc"
+    with pytest.raises(Broken, match="2 bytes early"):
+        await body.read()
 
 
 NUMBERS = st.integers(0, 40)

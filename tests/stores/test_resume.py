@@ -46,7 +46,7 @@ async def test_broken_bodies_come_byte_exact_or_end_aloud(
         return ends
 
     ends = sum(await asyncio.gather(*(work(worker) for worker in range(workers))), Counter[str]())
-    print(f"\n{type(lab).__name__}: {dict(sorted(ends.items()))}")  # noqa: T201 - what the long run is for
+    print(f"\n{type(lab).__name__}: {dict(sorted(ends.items()))}")
     record_property("ends", dict(ends))
     assert ends["exact"] + ends["aloud"] == trials
     assert ends["exact"] > trials // 2
