@@ -87,10 +87,8 @@ class GcsEmulator:
         return GcsStore.model_validate(settings | changes)
 
     def _call(self, method: str, path: str, data: bytes | None = None, media_type: str = "text/plain") -> None:
-        request = urllib.request.Request(  # noqa: S310 - loopback
-            self.endpoint + path, data, {"Content-Type": media_type}, method=method
-        )
-        with urllib.request.urlopen(request, timeout=10):  # noqa: S310
+        request = urllib.request.Request(self.endpoint + path, data, {"Content-Type": media_type}, method=method)
+        with urllib.request.urlopen(request, timeout=10):
             pass
 
 

@@ -146,7 +146,7 @@ class SeaweedS3:
         end = time.monotonic() + READY_S
         while time.monotonic() < end and self._process.poll() is None:
             try:
-                with urllib.request.urlopen(f"{self.endpoint}/healthz", timeout=1):  # noqa: S310 - loopback
+                with urllib.request.urlopen(f"{self.endpoint}/healthz", timeout=1):
                     return
             except urllib.error.HTTPError:
                 return
