@@ -17,13 +17,9 @@ from uuid import UUID
 from ..config import Catalog as Settings
 from ..errors import NotFound, Unavailable
 from ..model import CallRef, Catalog, Credentials, Entry, Key, Listing, Page, Tenant
-from .line import Line, Mark
+from .line import AWAY, PATIENCE_S, Line, Mark
 from .memory import Held, Memory
 from .tasks import Tasks
-
-PATIENCE_S = 1.0
-"""Seconds that Postgres is waited for where an answer is remembered."""
-_AWAY = "Postgres was away a moment ago"
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -70,20 +66,26 @@ class Shelf(Generic[K, V]):
         held = self._memory.get(key)
         if held is not None and self._line.heard and self._line.clock() - held.asked_at < self._ttl_s:
             return held.value
-        if held is not None and self._line.clock() - self._line.known_at(held.asked_at) > self._stale_s:
-            held = None
-        if not self._line.open():
-            if held is None:
-                raise Unavailable(_AWAY)
+        held = self._fallback(key)
+        if held is not None and (self._line.overdue() or not self._line.open()):
             return held.value
+        if held is None and not self._line.open():
+            raise Unavailable(AWAY)
         task = self._flight(key)
-        await asyncio.wait((task,), timeout=None if held is None else PATIENCE_S)
-        if held is None:
-            return task.result()
-        try:
-            return task.result() if task.done() else held.value
-        except Unavailable:
-            return held.value
+        if held is not None:
+            await asyncio.wait((task,), timeout=PATIENCE_S)
+            if not task.done() or isinstance(task.exception(), Unavailable):
+                held = self._fallback(key)  # unless it was dropped meanwhile
+                if held is not None:
+                    return held.value
+        return await asyncio.shield(task)
+
+    def _fallback(self, key: K) -> Held[V] | None:
+        """What is remembered and may be served where Postgres doesn't answer."""
+        held = self._memory.get(key)
+        if held is None or self._line.clock() - self._line.known_at(held.asked_at) > self._stale_s:
+            return None
+        return held
 
     def _flight(self, key: K) -> asyncio.Task[V]:
         """The question under way, unless something has changed since it was asked: then another."""
@@ -141,7 +143,7 @@ class CachedCatalog:
     async def list(self, tenant: UUID, listing: Listing) -> Page:
         """Never remembered. Raises Malformed, Unavailable."""
         if not self.line.open():
-            raise Unavailable(_AWAY)
+            raise Unavailable(AWAY)
         task = self._tasks.start(self.line.ask(lambda _mark: self._asked.list(tenant, listing)))
         return await asyncio.shield(task)
 

@@ -10,8 +10,11 @@ from typing import TypeVar
 
 from ..errors import Unavailable
 
+AWAY = "Postgres was away a moment ago"
 PAUSE_S = 1.0
 """Seconds that a failed question speaks for all others: nobody waits out the connect timeout in turn."""
+PATIENCE_S = 1.0
+"""Seconds that Postgres is waited for where an answer is remembered."""
 _CHANGES_KEPT = 4096
 
 T = TypeVar("T")
@@ -37,7 +40,7 @@ class Line:
         self._changes = 0
         self._changed: dict[str, int] = {}
         self._forgotten = 0
-        self._asking = 0
+        self._under_way: dict[object, float] = {}
         self._closed_until: float | None = None
         self._trial = False
 
@@ -59,7 +62,7 @@ class Line:
     def changed(self, tag: str) -> None:
         """What ``tag`` names has changed: an answer to a question asked before is void."""
         self._changes += 1
-        if not self._asking:
+        if not self._under_way:
             return
         if len(self._changed) >= _CHANGES_KEPT:
             self._changed.clear()
@@ -81,6 +84,11 @@ class Line:
         self._trial = True
         return True
 
+    def overdue(self) -> bool:
+        """Some question has been waiting for its answer longer than anybody should: Postgres may well hang."""
+        oldest = next(iter(self._under_way.values()), None)
+        return oldest is not None and self.clock() - oldest > PATIENCE_S
+
     def mark(self) -> Mark:
         return Mark(self.clock(), self._restored, self._changes)
 
@@ -89,9 +97,10 @@ class Line:
 
         ``question`` may call ``holds`` with its Mark for as long as it runs.
         """
-        self._asking += 1
+        mark, this = self.mark(), object()
+        self._under_way[this] = mark.at
         try:
-            answer = await question(self.mark())
+            answer = await question(mark)
         except Unavailable:
             self._closed_until = self.clock() + PAUSE_S
             raise
@@ -103,8 +112,8 @@ class Line:
             return answer
         finally:
             self._trial = False
-            self._asking -= 1
-            if not self._asking:
+            del self._under_way[this]
+            if not self._under_way:
                 self._changed.clear()
 
     def unchanged_since(self, mark: Mark) -> bool:

@@ -37,6 +37,14 @@ def test_a_word_of_ones_own_is_malformed(word: str):
         cursor.decode(TENANT, word)
 
 
+def test_a_cursor_has_one_spelling():
+    word = cursor.encode(TENANT, datetime(2026, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1))
+    other = word.replace("_", "/").replace("-", "+")
+    assert other != word
+    with pytest.raises(Malformed):
+        cursor.decode(TENANT, other)
+
+
 def test_a_cursor_is_good_for_its_tenant_alone():
     word = cursor.encode(TENANT, datetime(2026, 1, 1, tzinfo=UTC), UUID(int=1))
     with pytest.raises(Malformed):

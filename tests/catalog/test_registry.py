@@ -129,6 +129,7 @@ async def test_becoming_ready_is_announced_once_and_in_the_same_transaction(
 
 async def test_many_who_make_it_ready_at_once_announce_it_once(registry: Registry, acme: Tenant, pool: Pool):
     call = await registry.create_call(acme.id, NewCall())
+    await registry.put_recording(acme.id, call)
     await asyncio.gather(*(registry.mark_ready(acme.id, call, an_object()) for _ in range(8)))
     assert len(await _outbox(pool)) == 1
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -142,23 +142,24 @@ async def replica(
     url: str,
     *,
     settings: Settings = Settings(),  # noqa: B008  frozen
+    clock: Callable[[], float] | None = None,
     listens: bool = True,
     probe_s: float = 0.3,
     **database: object,
 ) -> AsyncIterator[Replica]:
-    """Has heard that it hears, unless it doesn't listen or Postgres is away."""
+    """Has heard that it hears, unless it doesn't listen. Its time passes as its ``clock`` does, by hand unless given."""
     place = Database.model_validate({"url": url, **database})
     async with AsyncExitStack() as stack:
         pool = await open_pool(place)
         stack.push_async_callback(pool.close)
         asked = PostgresCatalog(pool, place)
         stack.push_async_callback(asked.close)
-        watched, clock = Watched(asked), Clock()
-        cached = CachedCatalog(watched, settings, clock=clock)
+        watched, hand = Watched(asked), Clock()
+        cached = CachedCatalog(watched, settings, clock=clock or hand)
         stack.push_async_callback(cached.close)
         ear = Ear(cached)
         if listens:
             await stack.enter_async_context(Listener(partial(connect, place), ear, probe_s=probe_s))
             await ear.hears("restored")
             ear.forget()
-        yield Replica(pool, Registry(pool, place), watched, cached, ear, clock)
+        yield Replica(pool, Registry(pool, place), watched, cached, ear, hand)
