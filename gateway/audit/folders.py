@@ -32,6 +32,8 @@ class Folder:
     def create(cls, root: Path) -> Folder:
         """A new one. Raises OSError."""
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(PermissionError):  # made by somebody else, then, and long ago
+            sync_folder(root.parent)
         while True:
             path = root / uuid7().hex
             path.mkdir(mode=0o700)

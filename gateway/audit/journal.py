@@ -140,6 +140,8 @@ class Journal:
             if timer is not None:
                 timer.cancel()
         left = await asyncio.to_thread(self._writer.stop, self._commit_s)
+        await asyncio.sleep(0)  # for what the thread told last
+        self._give_up_all("journal_failed")
         if left:
             _log.error("audit_entries_lost", entries=left, problem=self.problem)
 
@@ -197,8 +199,7 @@ class Journal:
     def _failed(self, failure: Failure) -> None:
         """Whoever waits is told at once, the entries of the failed write or not: none of them can be written now."""
         self._trouble(str(failure.error))
-        while self._waiting:
-            self._give_up(self._waiting.popleft()[1], "journal_failed")
+        self._give_up_all("journal_failed")
 
     def _look_for_late(self) -> None:
         self._watch = None
@@ -211,11 +212,15 @@ class Journal:
         if self._waiting:
             self._watch = self._loop.call_at(self._waiting[0][0], self._look_for_late)
 
+    def _give_up_all(self, reason: str) -> None:
+        while self._waiting:
+            self._give_up(self._waiting.popleft()[1], reason)
+
     def _give_up(self, waiter: Waiter, reason: str) -> None:
         if not waiter.done():
             waiter.set_exception(NotDurable(reason, self.problem or reason))
 
     def _trouble(self, problem: str) -> None:
-        if problem != self.problem:
+        if self.problem is None:
             _log.error("audit_journal_unwritable", problem=problem, journal=str(self._root))
         self.problem = problem

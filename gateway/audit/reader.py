@@ -77,8 +77,8 @@ async def list_accesses(
 async def follow(connection: Connection, wanted: Wanted, *, poll_s: float = POLL_S) -> AsyncIterator[Access]:
     """Every access that reaches Postgres from now on, soon after it does, however late that is.
 
-    One whose outcome follows later comes twice: first while it is open, ``result`` null, then whole. Raises NotFound
-    (tenant), Unavailable.
+    One whose outcome follows later comes twice: first while it is open, ``result`` null, then whole. While anybody's
+    transaction that writes stays open on the server, what came after it is held back. Raises NotFound (tenant), Unavailable.
     """
     with outages("audit"):
         where, values = await _where(connection, wanted)

@@ -325,6 +325,16 @@ async def test_closing_writes_what_waits_and_gives_back_the_room(house: Make):
     assert [path.stat().st_size for path in segments_of(folder.path)] == [at.journal.used]
 
 
+async def test_whoever_waits_when_it_closes_on_a_disk_that_hangs_is_told(house: Make):
+    at = await house(commit_s=0.2)
+    at.files.gate.clear()
+    waiting = asyncio.create_task(at.trail.intend(intent()))
+    await until(lambda: at.files.writes)
+    await at.journal.close()
+    with pytest.raises(Unavailable):
+        await waiting
+
+
 async def test_it_starts_where_there_is_no_folder_and_none_can_be_made(house: Make, tmp_path: Path):
     (tmp_path / "journal").write_text("in the way")
     at = await house()
