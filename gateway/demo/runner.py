@@ -28,6 +28,7 @@ from .fill import fill
 from .ports import is_free
 from .seaweed import S3
 from .server import Server
+from .sounds import user_files
 from .state import DemoFailed, State, write_private
 
 READY_S = 15
@@ -78,6 +79,8 @@ async def run(options: Options, out: Console, err: Console) -> bool:
 async def _start(options: Options, stack: AsyncExitStack, err: Console) -> Facts:
     if options.port and not is_free(options.port):
         raise DemoFailed(_taken(options.port))
+    if options.audio is not None:
+        user_files(options.audio)
     state = stack.enter_context(State(options.state))
     (state.folder / facts.FILE).unlink(missing_ok=True)
     with Progress(
