@@ -24,16 +24,6 @@ AUDIT = {"adopt_interval_s": 0.5, "retry_max_s": 0.5}
 DATABASE = {"connect_s": 1, "query_s": 1}
 
 
-@pytest.fixture
-def fragile() -> Iterator[StoppablePostgres]:
-    server = StoppablePostgres()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
-
-
 @asynccontextmanager
 async def staged(
     server: StoppablePostgres, shelved: dict[str, Shelf], folder, **sections
@@ -77,28 +67,28 @@ async def recorded(stage: Stage, seen: dict[str, int], within_s: float = 60) -> 
 
 
 async def test_every_access_outlives_kill_9_at_any_moment(
-    fragile: StoppablePostgres, shelved: dict[str, Shelf], tmp_path, request: pytest.FixtureRequest
+    stoppable_postgres: StoppablePostgres, shelved: dict[str, Shelf], tmp_path, request: pytest.FixtureRequest
 ):
     """Postgres is up, stopped and frozen in turn while the gateway is killed."""
     chance, crashes = random.Random(9), request.config.getoption("--crashes")
-    async with staged(fragile, shelved, tmp_path) as (stage, listeners):
+    async with staged(stoppable_postgres, shelved, tmp_path) as (stage, listeners):
         house = stage.house
         for crash in range(crashes):
             await listeners.until_served(3)
             match crash % 3:
                 case 1:
-                    await asyncio.to_thread(fragile.stop)
+                    await asyncio.to_thread(stoppable_postgres.stop)
                 case 2:
-                    fragile.pause()
+                    stoppable_postgres.pause()
             await listeners.until_served()
             await asyncio.sleep(chance.uniform(0, 0.3))  # at any moment: that is the test
             house.kill()
             if crash % 3 == 2:
-                fragile.resume()
+                stoppable_postgres.resume()
             await asyncio.to_thread(house.start)
             await listeners.stop()
             if crash % 3 == 1:
-                await asyncio.to_thread(fragile.start)
+                await asyncio.to_thread(stoppable_postgres.start)
             listeners.seed += 100
             listeners.start(house.base_url)
         await listeners.until_served(3)
@@ -110,16 +100,16 @@ async def test_every_access_outlives_kill_9_at_any_moment(
 
 
 async def test_an_outage_of_postgres_is_outlived_and_drained(
-    fragile: StoppablePostgres, shelved: dict[str, Shelf], tmp_path, request: pytest.FixtureRequest
+    stoppable_postgres: StoppablePostgres, shelved: dict[str, Shelf], tmp_path, request: pytest.FixtureRequest
 ):
     seconds = request.config.getoption("--outage")
-    async with staged(fragile, shelved, tmp_path) as (stage, listeners):
+    async with staged(stoppable_postgres, shelved, tmp_path) as (stage, listeners):
         await listeners.until_served(50)
-        await asyncio.to_thread(fragile.stop)
+        await asyncio.to_thread(stoppable_postgres.stop)
         before = len(listeners.seen)
         await asyncio.sleep(seconds)
         during = len(listeners.seen) - before
-        await asyncio.to_thread(fragile.start)
+        await asyncio.to_thread(stoppable_postgres.start)
         await listeners.until_served(5)
         await listeners.stop()
         await recorded(stage, listeners.seen, within_s=60 + seconds)
@@ -131,17 +121,17 @@ async def test_an_outage_of_postgres_is_outlived_and_drained(
 
 
 async def test_a_full_journal_refuses_every_byte_and_recovers(
-    fragile: StoppablePostgres, shelved: dict[str, Shelf], tmp_path
+    stoppable_postgres: StoppablePostgres, shelved: dict[str, Shelf], tmp_path
 ):
     """The bound is reached because Postgres is away: 503 with Retry-After until it is back."""
     bound = {"journal_bytes": 100_000, "segment_bytes": 20_000}
-    async with staged(fragile, shelved, tmp_path, audit=bound) as (stage, listeners):
+    async with staged(stoppable_postgres, shelved, tmp_path, audit=bound) as (stage, listeners):
         await listeners.until_served(20)
-        await asyncio.to_thread(fragile.stop)
+        await asyncio.to_thread(stoppable_postgres.stop)
         await until_refused(stage)
         await listeners.stop()
         await refused_without_a_byte(stage, listeners)
-        await asyncio.to_thread(fragile.start)
+        await asyncio.to_thread(stoppable_postgres.start)
         listeners.start(stage.house.base_url)
         async with asyncio.timeout(30):
             await listeners.until_served(10)
@@ -193,19 +183,19 @@ def small(_folder: Path) -> Iterator[tuple[Path, Callable[[House], None], Callab
 
 @pytest.mark.parametrize("disk", [limited, small] if os.geteuid() == 0 else [limited])
 async def test_a_full_disk_refuses_every_byte_and_recovers(
-    fragile: StoppablePostgres, shelved: dict[str, Shelf], tmp_path, disk
+    stoppable_postgres: StoppablePostgres, shelved: dict[str, Shelf], tmp_path, disk
 ):
     with disk(tmp_path) as (journal, fill, free):
         audit = {"journal_dir": str(journal), "segment_bytes": 10_000}
-        async with staged(fragile, shelved, tmp_path, audit=audit) as (stage, listeners):
+        async with staged(stoppable_postgres, shelved, tmp_path, audit=audit) as (stage, listeners):
             await listeners.until_served(20)
-            await asyncio.to_thread(fragile.stop)  # or what was shipped would leave room
+            await asyncio.to_thread(stoppable_postgres.stop)  # or what was shipped would leave room
             fill(stage.house)
             await until_refused(stage)
             await listeners.stop()
             await refused_without_a_byte(stage, listeners)
             free(stage.house)
-            await asyncio.to_thread(fragile.start)
+            await asyncio.to_thread(stoppable_postgres.start)
             listeners.start(stage.house.base_url)
             async with asyncio.timeout(30):
                 await listeners.until_served(10)
@@ -213,8 +203,10 @@ async def test_a_full_disk_refuses_every_byte_and_recovers(
             await recorded(stage, listeners.seen)
 
 
-async def test_a_clean_stop_leaves_nothing_behind(fragile: StoppablePostgres, shelved: dict[str, Shelf], tmp_path):
-    async with staged(fragile, shelved, tmp_path) as (stage, listeners):
+async def test_a_clean_stop_leaves_nothing_behind(
+    stoppable_postgres: StoppablePostgres, shelved: dict[str, Shelf], tmp_path
+):
+    async with staged(stoppable_postgres, shelved, tmp_path) as (stage, listeners):
         await listeners.until_served(100)
         stage.house.signal(signal.SIGTERM)
         assert await asyncio.to_thread(stage.house.stop) == 0
