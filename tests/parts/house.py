@@ -25,7 +25,7 @@ from pydantic import TypeAdapter
 from gateway.catalog.registry import NewCall, Registry
 from gateway.config import ENV_PREFIX, AnyStore, Database, Origin
 from gateway.identity.keys import mint
-from gateway.model import Key, Object
+from gateway.model import Key, Object, State
 from gateway.postgres import open_pool
 from gateway.stores import open_store
 
@@ -143,9 +143,9 @@ class House:
 
     def get(self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> tuple[int, bytes]:
         """One blocking request; for what needs no more."""
-        request = urllib.request.Request(self.base_url + path, headers=dict(headers or {}), method=method)  # noqa: S310
+        request = urllib.request.Request(self.base_url + path, headers=dict(headers or {}), method=method)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
@@ -162,7 +162,7 @@ class Office:
         async with _registry(self.database) as registry:
             return (await registry.create_tenant(slug, slug.title())).id
 
-    async def key(self, tenant: UUID, *scopes: str) -> dict[str, str]:
+    async def key(self, tenant: UUID, *scopes: str, expires_at: datetime | None = None) -> dict[str, str]:
         """The request fields of a new key."""
         minted = mint("yt_live")
         async with _registry(self.database) as registry:
@@ -175,12 +175,40 @@ class Office:
                 scopes=frozenset(scopes or FULL),
                 role=None,
                 created_at=datetime.now(UTC),
+                expires_at=expires_at,
             )
             await registry.create_key(key, minted.sha256)
         return {"Authorization": f"Bearer {minted.secret}"}
 
+    async def call(self, tenant: UUID, state: State = State.ABSENT) -> tuple[UUID, str]:
+        """A new call and its yotel id; its recording is absent, pending, processing or failed."""
+        alias = f"call_{uuid4().hex[:12]}"
+        async with _registry(self.database) as registry:
+            call = await registry.create_call(tenant, NewCall(aliases={"yotel": alias}))
+            if state is State.FAILED:
+                await registry.mark_failed(tenant, call, "it was never uploaded")
+            elif state is not State.ABSENT:
+                await registry.put_recording(tenant, call, state=state)
+        return call, alias
+
+    async def revoke(self, fields: Mapping[str, str]) -> None:
+        """Revokes the key whose request fields these are."""
+        secret = fields["Authorization"].removeprefix("Bearer ").encode()
+        (row,) = await self.rows("SELECT id FROM api_keys WHERE sha256 = $1", hashlib.sha256(secret).digest())
+        async with _registry(self.database) as registry:
+            await registry.revoke_key(row["id"])
+
     async def file(
-        self, tenant: UUID, store: str, key: str, data: bytes, *, voice_agent: bool = False, channels: int = 1
+        self,
+        tenant: UUID,
+        store: str,
+        key: str,
+        data: bytes,
+        *,
+        voice_agent: bool = False,
+        channels: int | None = 1,
+        duration_ms: int | None = 1000,
+        expires_at: datetime | None = None,
     ) -> Filed:
         """Registers ``key``, which must lie in ``store`` already, as a ready recording of a new call."""
         opened = await open_store(store, self._stores[store], Origin())
@@ -192,7 +220,9 @@ class Office:
         async with _registry(self.database) as registry:
             call = await registry.create_call(tenant, NewCall(aliases={"yotel": alias}, voice_agent=voice_agent))
             place = Object(store, key, stat, "audio/wav")
-            await registry.mark_ready(tenant, call, place, duration_ms=1000, channels=channels)
+            await registry.mark_ready(
+                tenant, call, place, duration_ms=duration_ms, channels=channels, expires_at=expires_at
+            )
         return Filed(call, alias, data, stat.etag, stat.modified)
 
     async def rows(self, query: str, *arguments: object) -> list[asyncpg.Record]:
