@@ -250,6 +250,7 @@ SURFACE = Surface(
             _call,
             _link,
             link=_link_ask,
+            disposition=_file_name,
         ),
         Route(
             "GET",

@@ -90,6 +90,7 @@ SURFACE = Surface(
             _call,
             _link,
             link=lambda _head: LinkAsk(LINK_TTL),
+            disposition=_file_name,
         ),
         Route(
             "GET",
