@@ -35,6 +35,8 @@ log = structlog.get_logger("gateway.app")
 
 _CANCEL_S = 0.2
 """Seconds that what is cancelled has to end."""
+_FRESH_S = 0.5
+"""Seconds that a connection made just before the listener closed has to ask something."""
 
 
 def router(config: Config) -> Router:
@@ -51,9 +53,16 @@ class Gateway:
     """A running gateway. ``start`` it; ``stop`` it once."""
 
     def __init__(
-        self, config: Config, server: Server, listener: asyncio.Server, lifecycle: Lifecycle, stack: AsyncExitStack
+        self,
+        config: Config,
+        sock: socket.socket,
+        server: Server,
+        listener: asyncio.Server,
+        lifecycle: Lifecycle,
+        stack: AsyncExitStack,
     ) -> None:
         self._config = config
+        self._sock = sock
         self._server = server
         self._listener = listener
         self._lifecycle = lifecycle
@@ -107,7 +116,7 @@ class Gateway:
                 access_log=None,
             )
             listener = await asyncio.get_running_loop().create_server(server, sock=sock, backlog=config.server.backlog)
-            return cls(config, server, listener, lifecycle, stack.pop_all())
+            return cls(config, sock, server, listener, lifecycle, stack.pop_all())
         raise AssertionError  # unreachable: the stack re-raises
 
     @property
@@ -119,14 +128,32 @@ class Gateway:
         """Fails readiness, waits ``delay_s``, closes the listener, gives requests in flight ``drain_s``, flushes the audit."""
         self._lifecycle.draining = True
         await _either(self._hurry.wait(), asyncio.sleep(delay_s))
-        self._listener.close()
+        await asyncio.gather(*self._close_listener())
         self._server.pre_shutdown()
-        await _either(self._hurry.wait(), self._lifecycle.drained(drain_s))
+        await _either(self._hurry.wait(), self._drained(drain_s))
         if self._lifecycle.in_flight:
             log.warning("cut off at shutdown", requests=self._lifecycle.in_flight, after_s=drain_s)
         await self._server.shutdown(_CANCEL_S)
         await self._listener.wait_closed()
         await self._stack.aclose()
+
+    def _close_listener(self) -> list[Coroutine[object, object, object]]:
+        """Takes the connections that the kernel has queued first: closing would reset them, their requests unread."""
+        loop = asyncio.get_running_loop()
+        taken: list[Coroutine[object, object, object]] = []
+        while True:
+            try:
+                accepted, _ = self._sock.accept()
+            except OSError:
+                break
+            accepted.setblocking(False)
+            taken.append(loop.connect_accepted_socket(self._server, accepted))
+        self._listener.close()
+        return taken
+
+    async def _drained(self, within_s: float) -> None:
+        await self._server.heard(min(_FRESH_S, within_s))
+        await self._lifecycle.drained(within_s)
 
     def hurry(self) -> None:
         """Cuts the waiting in ``stop`` short."""

@@ -16,16 +16,21 @@ from aiohttp import web
 
 from ..errors import Broken, Changed, Refusal
 from ..model import Result, Source
+from .server import Connection
 
 
 @dataclass(slots=True)
 class Delivery:
-    """How far a body came. ``sent`` counts body bytes handed to the client's socket, ``offered`` the piece under way too."""
+    """How far a body came.
+
+    ``sent`` counts body bytes handed to the client's socket. Where the client cut that short it may be over by a piece,
+    never under. ``detail`` is for the operator's log.
+    """
 
     sent: int = 0
-    offered: int = 0
     result: Result = Result.INTERRUPTED
     reason: str | None = None
+    detail: str | None = None
 
 
 async def deliver(
@@ -40,9 +45,9 @@ async def deliver(
     try:
         await response.prepare(request)
         while piece := await source.read():
-            came.offered += len(piece)
+            came.sent += len(piece)  # first: of a write that is cut short, any part may have left
             await response.write(piece)
-            came.sent = came.offered
+            await request.writer.drain()  # the kernel has it all, before more is asked of the origin or the end is told
         if came.sent != length:
             raise Broken(f"{came.sent} of {length} bytes came")  # noqa: TRY301
         await response.write_eof()
@@ -50,16 +55,26 @@ async def deliver(
     except (Broken, Changed, Refusal) as error:
         came.result = Result.ORIGIN_FAILED
         came.reason = "object_changed" if isinstance(error, Changed) else "origin_broken"
+        came.detail = str(error)
         came.sent = max(came.sent - transport.get_write_buffer_size(), 0)
         transport.abort()
         raise ConnectionAbortedError("the body could not be finished") from error
-    except (ConnectionError, asyncio.CancelledError):
+    except (ConnectionError, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and not _lost(request):
+            came.result, came.reason = Result.INTERRUPTED, "shutdown"
+            transport.abort()
+            raise
         came.result = Result.CLIENT_GONE
         if watch.stalled is not None:
             came.sent, came.reason = watch.stalled, "stalled"
         raise
     finally:
         watch.stop()
+
+
+def _lost(request: web.BaseRequest) -> bool:
+    """Whether the client has left; else what was cancelled was cancelled by this process, which ends."""
+    return isinstance(request.protocol, Connection) and request.protocol.lost
 
 
 class _Watch:
@@ -82,7 +97,7 @@ class _Watch:
 
     def _look(self) -> None:
         waiting = self._transport.get_write_buffer_size() + _unacknowledged(self._transport)
-        taken = self._came.offered - waiting
+        taken = self._came.sent - waiting
         now = self._loop.time()
         if waiting == 0 or taken != self._taken:
             self._taken, self._since = taken, now

@@ -154,9 +154,7 @@ class Handler:
         self, request: web.BaseRequest, answer: Answer, draft: Draft, told: Told, vary: str
     ) -> web.StreamResponse:
         assert answer.source is not None and answer.plan is not None
-        response = web.StreamResponse(
-            status=answer.reply.status, headers=self._fields(request, answer.reply.headers, told, vary)
-        )
+        response = self._response(answer.reply.status, self._fields(request, answer.reply.headers, told, vary))
         came = Delivery()
         try:
             await deliver(request, response, answer.source, answer.plan.length, self._settings.write_stall_s, came)
@@ -164,6 +162,8 @@ class Handler:
             told.status, told.sent = answer.reply.status, answer.object_bytes(came.sent)
             told.result, told.reason = came.result, came.reason
             self._access.delivered(draft, told.status, came.result, told.sent, came.reason)
+            if came.detail is not None:
+                log.warning("aborted", reason=came.reason, detail=came.detail, request_id=told.request_id)
             await answer.source.close()
         return response
 
@@ -186,9 +186,7 @@ class Handler:
         fields = self._fields(request, reply.headers, told, vary)
         if reply.body is not None:
             fields["Content-Length"] = str(len(reply.body))
-        response = web.StreamResponse(status=reply.status, headers=fields)
-        if reply.status in _CLOSING:
-            response.force_close()
+        response = self._response(reply.status, fields)
         await response.prepare(request)
         await response.write_eof(b"" if request.method == "HEAD" else reply.body or b"")
         return response
@@ -217,9 +215,13 @@ class Handler:
             fields["Vary"] += ", " + vary
         fields["X-Request-Id"] = told.request_id
         fields["Server"] = SERVER
-        if self._lifecycle.draining:
-            fields["Connection"] = "close"
         return fields
+
+    def _response(self, status: int, fields: Mapping[str, str]) -> web.StreamResponse:
+        response = web.StreamResponse(status=status, headers=fields)
+        if status in _CLOSING or self._lifecycle.draining:
+            response.force_close()
+        return response
 
 
 def _target(request: web.BaseRequest) -> tuple[str | None, str, str]:

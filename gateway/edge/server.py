@@ -21,19 +21,31 @@ SERVER = "recording-gateway"
 _MALFORMED = b'{"type":"about:blank","title":"Bad request","status":400,"detail":"The request is not valid HTTP."}'
 
 
+_LOOK_S = 0.02
+
+
 class Connection(RequestHandler):
     """One client's connection: a request head that is not whole in time closes it."""
 
-    __slots__ = ("_head_timeout", "_head_timer", "_serving")
+    __slots__ = ("_head_timeout", "_head_timer", "_serving", "fresh", "lost")
+
+    fresh: bool
+    """It has asked nothing yet."""
+    lost: bool
+    """The client has left, or was cut off."""
 
     def __init__(self, manager: web.Server, *, head_timeout: float, **options: Any) -> None:  # Any: aiohttp's own
         super().__init__(manager, **options)
         self._head_timeout = head_timeout
         self._head_timer: asyncio.TimerHandle | None = None
         self._serving = False
+        self.fresh = True
+        self.lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        if self.transport is not None:
+            self.transport.set_write_buffer_limits(high=0)  # so that drained means that the kernel has it
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
@@ -46,19 +58,25 @@ class Connection(RequestHandler):
         if self._serving and self.transport is not None:
             self.transport.abort()
 
-    def close(self) -> None:
-        """Takes no more requests. aiohttp leaves an idle connection open then, and what comes on it unanswered."""
-        super().close()
+    def retire(self) -> None:
+        """Takes no more requests, but for one that has come and the first of a fresh connection.
+
+        aiohttp's ``close`` leaves an idle connection open, and what comes on it unanswered.
+        """
+        if self.fresh:
+            return
+        self.close()
         if not self._serving and not self._messages:
             self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self.lost = True
         self._stop_timer()
         super().connection_lost(exc)
 
     def head_read(self) -> None:
         """A whole head has come; its answer is under way."""
-        self._serving = True
+        self._serving, self.fresh = True, False
         self._stop_timer()
 
     def answered(self) -> None:
@@ -105,6 +123,20 @@ class Server(web.Server):
         self._head_timeout = head_timeout
         self._max_body = max_body
         self._options = options
+
+    def pre_shutdown(self) -> None:
+        """Ends idle connections. Those that are fresh may ask once, and should be told to close then."""
+        for connection in self.connections:
+            if isinstance(connection, Connection):
+                connection.retire()
+
+    async def heard(self, within_s: float) -> None:
+        """Waits until no connection is fresh, no longer than ``within_s`` seconds: some are opened ahead of need."""
+        end = self._loop.time() + within_s
+        fresh = True
+        while fresh and self._loop.time() < end:
+            await asyncio.sleep(_LOOK_S)
+            fresh = any(isinstance(one, Connection) and one.fresh for one in self.connections)
 
     def __call__(self) -> RequestHandler:
         return Connection(self, loop=self._loop, head_timeout=self._head_timeout, **self._options)

@@ -37,15 +37,19 @@ class Bytes:
 
 
 @contextlib.asynccontextmanager
-async def delivering(source, length=LENGTH, stall_s=30.0):
+async def delivering(source, length=LENGTH, stall_s=30.0, send_buffer=None, ended=None):
     """A server that delivers ``source``; gives its port, how far the delivery came, and an event of its end."""
     came, over = Delivery(), asyncio.Event()
 
     async def handle(request):
         response = web.StreamResponse(headers={"Content-Length": str(length)})
+        if send_buffer is not None:
+            request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         try:
             await deliver(request, response, source, length, stall_s, came)
         finally:
+            if ended is not None:
+                ended(request.transport)
             request.protocol.answered()
             over.set()
         return response
@@ -56,7 +60,7 @@ async def delivering(source, length=LENGTH, stall_s=30.0):
         yield listener.sockets[0].getsockname()[1], came, over
     finally:
         listener.close()
-        await server.shutdown(0)
+        await server.shutdown(0.05)
         await listener.wait_closed()
 
 
@@ -79,6 +83,32 @@ async def test_a_whole_body_leaves_and_is_counted():
         await over.wait()
         writer.close()
     assert (came.sent, came.result, came.reason) == (LENGTH, Result.COMPLETE, None)
+
+
+async def test_a_body_is_complete_once_the_kernel_has_all_of_it():
+    """What lay in this process's memory would be lost with it at shutdown."""
+    left = []
+
+    def ended(transport):
+        left.append(transport.get_write_buffer_size())
+
+    async with delivering(Bytes(PIECE), PIECE, send_buffer=4096, ended=ended) as (port, came, over):
+        reader, writer = await ask(port, receive_buffer=4096)
+        await reader.readexactly(PIECE)
+        await over.wait()
+        writer.close()
+    assert (came.result, left) == (Result.COMPLETE, [0])
+
+
+async def test_a_body_that_shutdown_cuts_off_is_interrupted_and_not_the_clients_fault():
+    async with delivering(Bytes(length=LENGTH * 100), LENGTH * 100) as (port, came, over):
+        reader, writer = await ask(port)
+        writer.transport.pause_reading()
+    assert over.is_set()
+    assert (came.result, came.reason) == (Result.INTERRUPTED, "shutdown")
+    assert came.sent < LENGTH * 100
+    writer.close()
+    del reader
 
 
 @pytest.mark.parametrize(
