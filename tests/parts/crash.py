@@ -158,7 +158,7 @@ class Worker:
             *self._words,
             stdout=asyncio.subprocess.PIPE,
             limit=1 << 20,
-            env=os.environ | {"PYTHONPATH": str(WORKER.parents[1])},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         ready = asyncio.Event()
         self._listening = asyncio.create_task(self._listen(ready))
