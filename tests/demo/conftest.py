@@ -1,13 +1,22 @@
 """A demo that runs for as long as the tests of this folder need it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from parts.demo import Demo
+from parts.demo import Demo, room
 
 
 @pytest.fixture(scope="package")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    running = Demo(tmp_path_factory.mktemp("demo") / "state")
-    yield running
-    running.stop()
+def demo() -> Iterator[Demo]:
+    with room() as folder:
+        running = Demo(folder / "state")
+        yield running
+        running.stop()
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """Where a demo of the test's own may keep its state."""
+    with room() as folder:
+        yield folder / "state"

@@ -1,13 +1,12 @@
 """How a demo begins and ends, and what a second one finds."""
 
-import shutil
 import signal
 import socket
 import wave
 
 import pytest
 from parts.command import ended, process
-from parts.demo import Demo, alive
+from parts.demo import Demo, alive, room
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -16,13 +15,13 @@ def once(state, *words, **kwargs):
     return ended(process("demo", "--once", "--port", "0", "--state", state, *words, **kwargs), within_s=120)
 
 
-def test_a_second_run_gives_the_same_ids_and_keys_and_leaves_nothing_running(tmp_path):
-    first = Demo(tmp_path / "state")
+def test_a_second_run_gives_the_same_ids_and_keys_and_leaves_nothing_running(state):
+    first = Demo(state)
     facts, children = first.facts, first.children
     assert first.stop() == 0
     assert not any(map(alive, children))
 
-    second = Demo(tmp_path / "state")
+    second = Demo(state)
     again, children = second.facts, second.children
     for surface in ("native", "yotel"):
         for name in ("headers", "headers_limited", "calls"):
@@ -31,17 +30,17 @@ def test_a_second_run_gives_the_same_ids_and_keys_and_leaves_nothing_running(tmp
     assert not any(map(alive, children))
 
 
-def test_what_a_killed_run_left_behind_is_ended_by_the_next(tmp_path):
-    killed = Demo(tmp_path / "state")
+def test_what_a_killed_run_left_behind_is_ended_by_the_next(state):
+    killed = Demo(state)
     left = killed.children
     killed.stop(signal.SIGKILL)
     assert all(map(alive, left))
-    done = once(tmp_path / "state")
+    done = once(state)
     assert done.code == 0, done.err
     assert not any(map(alive, left))
 
 
-def test_ones_own_recordings_take_the_place_of_made_ones(tmp_path):
+def test_ones_own_recordings_take_the_place_of_made_ones(state, tmp_path):
     audio = tmp_path / "audio"
     audio.mkdir()
     for name, channels in (("Ünser Anruf.wav", 1), ("stereo call.wav", 2), ("pending.wav", 1)):
@@ -52,7 +51,7 @@ def test_ones_own_recordings_take_the_place_of_made_ones(tmp_path):
             file.writeframes(bytes(2 * 8000 * 3 * channels))
     (audio / "readme.txt").write_text("no recording")
     (audio / "broken.mp3").write_text("no recording either")
-    demo = Demo(tmp_path / "state", "--audio", str(audio))
+    demo = Demo(state, "--audio", str(audio))
     try:
         calls = demo.facts["yotel"]["calls"]
         assert calls["ready_stereo"] == "call_stereocall"
@@ -60,20 +59,20 @@ def test_ones_own_recordings_take_the_place_of_made_ones(tmp_path):
         assert "call_broken" not in calls.values()
     finally:
         assert demo.stop() == 0
-    done = once(tmp_path / "state", "--audio", str(audio))
+    done = once(state, "--audio", str(audio))
     assert done.code == 0, done.err
 
 
-def test_a_folder_without_recordings_is_refused_by_name(tmp_path):
-    done = once(tmp_path / "state", "--audio", str(tmp_path))
+def test_a_folder_without_recordings_is_refused_by_name(state, tmp_path):
+    done = once(state, "--audio", str(tmp_path))
     assert (done.code, done.out) == (1, "")
     assert ".wav" in done.err
 
 
-def test_a_taken_port_is_said_to_be_taken(tmp_path):
+def test_a_taken_port_is_said_to_be_taken(state):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = ended(process("demo", "--port", port, "--state", tmp_path / "state"))
+        done = ended(process("demo", "--port", port, "--state", state))
     assert (done.code, done.out) == (1, "")
     assert f"port {port} is taken; choose another with --port" in done.err.replace("\n", " ")
 
@@ -85,15 +84,11 @@ def test_two_demos_do_not_share_a_folder(demo):
 
 
 @pytest.fixture(scope="module")
-def on_disk(tmp_path_factory):
+def on_disk():
     """``--once --store disk``, below a folder closed to others, where another gateway's settings are in force."""
-    closed = tmp_path_factory.mktemp("closed")
-    closed.chmod(0o700)
     environment = {"RECORDING_GATEWAY__DATABASE__URL": "postgresql://127.0.0.1:1/production"}
-    yield closed, once(closed / "state", "--store", "disk", env=environment)
-    aside = closed / "state" / "postgres.path"
-    if aside.exists():  # as root: Postgres lies elsewhere, for an account that may not walk through here
-        shutil.rmtree(aside.read_text())
+    with room(closed=True) as closed:
+        yield closed, once(closed / "state", "--store", "disk", env=environment)
 
 
 def test_once_checks_itself_on_disk_alone(on_disk):

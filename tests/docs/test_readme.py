@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from parts.command import Command
-from parts.demo import Demo
+from parts.demo import Demo, room
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -31,10 +31,11 @@ def matches(printed: str, said: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    running = Demo(tmp_path_factory.mktemp("readme") / ".demo")
-    yield running
-    running.stop()
+def demo():
+    with room() as folder:
+        running = Demo(folder / ".demo")
+        yield running
+        running.stop()
 
 
 @pytest.mark.timeout(180)

@@ -1,15 +1,32 @@
 """A demo in a process of its own, as ``make demo`` starts it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 READY_S = 60
+
+
+@contextmanager
+def room(*, closed: bool = False) -> Iterator[Path]:
+    """A folder for a demo's state, ``state``, which goes with all that belongs to it; ``closed`` to other accounts."""
+    folder = Path(tempfile.mkdtemp(prefix="rg-demo-"))
+    folder.chmod(0o700 if closed else 0o711)
+    try:
+        yield folder
+    finally:
+        for aside in folder.glob("*/postgres.path"):
+            shutil.rmtree(aside.read_text())
+        shutil.rmtree(folder)
 
 
 class Demo:
