@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
+from parts.calls import Calls
 from parts.doors import Doors
 from parts.gcs import GcsEmulator
 from parts.postgres import Databases, StoppablePostgres
 from parts.s3 import SeaweedS3
 from parts.stage import Shelf, Stage, shelves
+from parts.wary import Wary
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +73,15 @@ def brittle(_brittle_stage: Stage, stoppable_postgres: StoppablePostgres) -> Bri
         assert time.monotonic() < end, "the gateway did not find its Postgres again"
         time.sleep(0.05)  # it is the gateway that finds it, and tells nobody
     return Brittle(_brittle_stage, stoppable_postgres)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def calls(stage: Stage) -> Calls:
+    """A call in each state that the contracts know."""
+    return await Calls.made(stage)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def wary(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Wary:
+    """A gateway with short deadlines that believes one issuer; a call of its tenant, and one of another's."""
+    return await Wary.made(stage, tmp_path_factory.mktemp("issuer"))

@@ -5,6 +5,7 @@ import json
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -91,9 +92,9 @@ class Stage:
         house.start()
         return house
 
-    async def key(self, *scopes: str, tenant: UUID | None = None) -> dict[str, str]:
+    async def key(self, *scopes: str, tenant: UUID | None = None, expires_at: datetime | None = None) -> dict[str, str]:
         """The request fields of a new key, the stage's tenant's unless another is named."""
-        fields = await self.office.key(tenant or self.tenant, *scopes)
+        fields = await self.office.key(tenant or self.tenant, *scopes, expires_at=expires_at)
         self.secrets.add(fields["Authorization"].removeprefix("Bearer "))
         return fields
 
