@@ -9,6 +9,7 @@ from parts.postgres import Databases, StoppablePostgres
 
 from gateway.catalog.schema import MIGRATIONS, MigrationFailed, migrate, pending
 from gateway.config import Database
+from gateway.postgres import connect
 
 FILES = [path.name for path in sorted(MIGRATIONS.glob("*.sql"))]
 PASSWORD = "p@ss/w:rd %25#?é"
@@ -34,14 +35,16 @@ async def test_what_is_pending_is_known_at_every_step(databases: Databases):
     await databases.drop(url)
 
 
-async def test_migrations_run_over_tcp_with_a_password_that_no_other_process_sees():
+async def test_an_ordinary_owner_migrates_over_tcp_with_a_password_that_no_other_process_sees():
+    """On a server that knows nothing of the gateway yet, as a login that may make roles and is no superuser."""
     server = StoppablePostgres(password=PASSWORD)
     try:
         server.start()
-        url = server.url("gateway")
-        owner = await asyncpg.connect(server.url())
-        await owner.execute("CREATE DATABASE gateway")
-        await owner.close()
+        admin = await asyncpg.connect(server.url())
+        await admin.execute(f"CREATE ROLE keeper LOGIN CREATEROLE PASSWORD '{PASSWORD}'")
+        await admin.execute("CREATE DATABASE gateway OWNER keeper")
+        await admin.close()
+        place = Database(url=server.url("gateway").replace("//postgres:", "//keeper:"))
         seen: list[str] = []
 
         async def watch() -> None:
@@ -50,11 +53,14 @@ async def test_migrations_run_over_tcp_with_a_password_that_no_other_process_see
                 await asyncio.sleep(0.002)
 
         watching = asyncio.create_task(watch())
-        assert await migrate(Database(url=url)) == FILES
+        assert await migrate(place) == FILES
         watching.cancel()
         assert seen
         assert not any("postgresql://" in command or PASSWORD in command for command in seen)
-        wrong = url.replace(":p%40ss", ":wrong")
+        service = await connect(place)
+        assert await service.fetchval("SELECT current_user") == "recording_gateway"
+        await service.close()
+        wrong = place.url.get_secret_value().replace(":p%40ss", ":wrong")
         with pytest.raises(MigrationFailed) as caught:
             await migrate(Database(url=wrong))
         assert "authentication failed" in str(caught.value)
@@ -85,35 +91,37 @@ async def test_a_setting_of_dbmates_own_in_the_environment_changes_nothing(
     await databases.drop(url)
 
 
+@pytest.mark.usefixtures("database")  # its migrations have made the role
 async def test_migrations_run_as_their_own_login(databases: Databases):
     """An owner that is no superuser migrates; a login that owns nothing serves."""
     name = await databases.empty()
     url = databases.url(name)
+    owner, login = f"{name}_owner", f"{name}_login"
     admin = await asyncpg.connect(url)
     try:
-        await admin.execute("CREATE ROLE gateway_owner LOGIN CREATEROLE")
-        await admin.execute("CREATE ROLE gateway_login LOGIN")
-        await admin.execute(f"ALTER DATABASE {name} OWNER TO gateway_owner")
+        await admin.execute(f"CREATE ROLE {owner} LOGIN CREATEROLE PASSWORD 'secret'")
+        await admin.execute(f"CREATE ROLE {login} LOGIN PASSWORD 'secret'")
+        await admin.execute(f"ALTER DATABASE {name} OWNER TO {owner}")
         # Elsewhere on this server a superuser has made the role; whoever is to migrate here must be let in on it.
-        await admin.execute("GRANT recording_gateway TO gateway_owner WITH ADMIN OPTION")
-        place = Database(url=_as(url, "gateway_login"), migrate_url=_as(url, "gateway_owner"))
+        await admin.execute(f"GRANT recording_gateway TO {owner} WITH ADMIN OPTION")
+        place = Database(url=_as(url, login), migrate_url=_as(url, owner))
         assert await migrate(place) == FILES
-        await admin.execute("GRANT recording_gateway TO gateway_login")
-        login = await asyncpg.connect(place.url.get_secret_value(), server_settings={"role": "recording_gateway"})
-        assert await pending(login) == []
-        assert await login.fetchval("SELECT ensure_access_partitions(6)") > 0
-        await login.close()
+        await admin.execute(f"GRANT recording_gateway TO {login}")
+        service = await connect(place)
+        assert await pending(service) == []
+        assert await service.fetchval("SELECT ensure_access_partitions(6)") > 0
+        await service.close()
     finally:
         await admin.close()
         await databases.drop(url)
         admin = await asyncpg.connect(databases.base_url)
-        await admin.execute("DROP ROLE gateway_owner, gateway_login")
+        await admin.execute(f"DROP ROLE IF EXISTS {owner}, {login}")
         await admin.close()
 
 
 def _as(url: str, login: str) -> str:
-    head, _, rest = url.partition("://")
-    return f"{head}://{login}@{rest.partition('@')[2]}"
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{login}:secret@{rest.partition('@')[2]}"
 
 
 async def test_the_way_back_leads_to_an_empty_database(databases: Databases):
