@@ -1,84 +1,111 @@
 """What the audit in Postgres says of each kind of access."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from parts.calls import DATA, MISSING, Calls
-from parts.stage import ORIGIN
+from parts.house import Filed
+
+FULL, LOW, LINK, NOBODY = "full rights", "too low a scope", "a link", "nobody"
+SCOPES = ["audit:read", "calls:read", "recordings:download", "recordings:write"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request, and what the audit must say of it."""
+
+    method: str
+    target: str
+    kind: str
+    status: int
+    lines: tuple[tuple[str, str], ...] = ()
+    who: str = FULL
+    sent: int = 0
+    refused: str | None = None
+    of_call: bool = True
+    """The call was found."""
+    of_object: bool = True
+    """What was asked for is the ready recording's object, of that version."""
+
+    @property
+    def outcome(self) -> tuple[int, int, str, str | None]:
+        return self.status, self.sent, "refused" if self.refused else "complete", self.refused
+
+
+def requests(calls: Calls, of: Filed, link: str) -> list[Asked]:
+    native, size = f"/v1/recordings/{of.id}", len(of.data)
+    pending = f"/v1/recordings/{calls.by_state['pending'].native}/audio"
+    past, several = ("Range", f"bytes={size}-"), ("Range", "bytes=0-9,20-29")
+    return [
+        Asked("GET", of.native, "stream", 200, sent=size),
+        Asked("GET", of.native, "stream", 206, (("Range", "bytes=10-19"),), sent=10),
+        Asked("GET", of.native, "stream", 206, (several,), sent=20),
+        Asked("HEAD", of.native, "probe", 200),
+        Asked("GET", of.native, "stream", 304, (("If-None-Match", "*"),)),
+        Asked("GET", of.native, "stream", 412, (("If-Match", '"x"'),), refused="precondition_failed"),
+        Asked("GET", of.native, "stream", 416, (past,), refused="range_unsatisfiable"),
+        Asked("GET", of.yotel, "stream", 200, sent=size),
+        Asked("HEAD", of.yotel, "probe", 200),
+        Asked("GET", of.yotel.removesuffix("/audio"), "link", 200),
+        Asked("POST", f"{native}/links", "link", 201),
+        Asked("GET", native, "metadata", 200),
+        Asked("GET", "/v1/recordings?limit=1", "list", 200, of_call=False, of_object=False),
+        Asked("GET", link, "stream", 200, who=LINK, sent=size),
+        Asked("GET", of.native, "stream", 403, who=LOW, refused="forbidden", of_object=False),
+        Asked("GET", of.native, "stream", 401, who=NOBODY, refused="unauthenticated", of_call=False, of_object=False),
+        Asked("GET", f"/v1/recordings/{MISSING}", "metadata", 404, refused="not_found", of_call=False, of_object=False),
+        Asked("GET", pending, "stream", 409, refused="recording_not_ready", of_object=False),
+    ]
 
 
 async def test_every_kind_of_access_is_one_event_with_all_its_fields(calls: Calls):
-    stage, of = calls.stage, calls.ready["s3"]
-    native, agent = f"/v1/recordings/{of.id}", f"auditor {uuid4()}"
-    pending = calls.by_state["pending"]
+    stage, of, agent = calls.stage, calls.ready["s3"], f"auditor {uuid4()}"
     (recording,) = await stage.office.rows("SELECT id FROM recordings WHERE call_id = $1", of.id)
-    (key,) = await stage.office.rows(
-        "SELECT id FROM api_keys WHERE tenant_id = $1 ORDER BY created_at LIMIT 1", stage.tenant
-    )
-    play = urlsplit(calls.link(of, {"delivery": "gateway"}).json()["url"]).path
-    size = len(DATA)
-    whole = (200, size, "complete", None)
-    # method, target, lines, credential → the audit's method, call, etag, range, (status, bytes, result, reason)
-    asked: list[tuple[str, str, list[tuple[str, str]], Mapping[str, str] | None, str, bool, bool, tuple[Any, ...]]] = [
-        ("GET", of.native, [], None, "stream", True, True, whole),
-        ("GET", of.native, [("Range", "bytes=10-19")], None, "stream", True, True, (206, 10, "complete", None)),
-        ("GET", of.native, [("Range", "bytes=0-9,20-29")], None, "stream", True, True, (206, 20, "complete", None)),
-        ("HEAD", of.native, [], None, "probe", True, True, (200, 0, "complete", None)),
-        ("GET", of.native, [("If-None-Match", "*")], None, "stream", True, True, (304, 0, "complete", None)),
-        ("GET", of.native, [("If-Match", '"x"')], None, "stream", True, True, (412, 0, "refused", "precondition_failed")),
-        ("GET", of.native, [("Range", f"bytes={size}-")], None, "stream", True, True, (416, 0, "refused", "range_unsatisfiable")),
-        ("GET", of.yotel, [], None, "stream", True, True, whole),
-        ("HEAD", of.yotel, [], None, "probe", True, True, (200, 0, "complete", None)),
-        ("GET", of.yotel.removesuffix("/audio"), [], None, "link", True, True, (200, 0, "complete", None)),
-        ("POST", f"{native}/links", [], None, "link", True, True, (201, 0, "complete", None)),
-        ("GET", native, [], None, "metadata", True, True, (200, 0, "complete", None)),
-        ("GET", "/v1/recordings?limit=1", [], None, "list", False, False, (200, 0, "complete", None)),
-        ("GET", play, [], {}, "stream", True, True, whole),
-        ("GET", of.native, [], calls.read_only, "stream", False, False, (403, 0, "refused", "forbidden")),
-        ("GET", of.native, [], {}, "stream", False, False, (401, 0, "refused", "unauthenticated")),
-        ("GET", f"/v1/recordings/{MISSING}", [], None, "metadata", False, False, (404, 0, "refused", "not_found")),
-        ("GET", f"/v1/recordings/{pending.native}/audio", [], None, "stream", True, False, (409, 0, "refused", "recording_not_ready")),
-    ]  # fmt: skip
-    for number, (method, target, lines, credential, *_) in enumerate(asked):
-        calls.ask(method, target, credential, [*lines, ("User-Agent", f"{agent} {number}")])
-    rows = {
-        row["user_agent"]: row
-        for row in [
-            row for number in range(len(asked)) for row in await stage.accesses("user_agent", f"{agent} {number}", 1)
-        ]
-    }
-    for number, (_, target, lines, credential, kind, of_call, with_etag, outcome) in enumerate(asked):
-        row = rows[f"{agent} {number}"]
-        where = (number, target)
-        assert row["event_id"].version == 7, where
-        assert row["surface"] == ("yotel" if target.startswith("/yotel") else "native"), where
-        assert row["method"] == kind, where
-        assert (row["status"], row["bytes_sent"] or 0, row["result"], row["reason"]) == outcome, where
-        assert row["range_asked"] == dict(lines).get("Range"), where
-        assert (row["address"], row["peer"]) == ("127.0.0.1", "127.0.0.1"), where
-        assert len(row["request_id"]) == 32, where
-        assert row["occurred_at"] <= row["completed_at"], where
-        assert row["etag"] == (of.etag if with_etag else None), where
-        assert (row["call"] is not None) == of_call or outcome[3] == "forbidden", where
-        if with_etag:
-            assert (row["call"], row["recording"]) == (of.id, recording["id"]), where
-        assert (row["session"] is not None) == (kind in {"stream", "probe"} and with_etag), where
-        if credential is None:
-            actor = (row["tenant"], row["actor_kind"], row["actor_id"], row["credential_id"], row["auth_method"])
-            assert actor == (stage.tenant, "api_key", str(key["id"]), str(key["id"]), "api_key"), where
-            assert row["scopes"] == ["audit:read", "calls:read", "recordings:download", "recordings:write"], where
-        elif credential == {} and target == play:
-            assert (row["tenant"], row["actor_kind"], row["auth_method"]) == (stage.tenant, "link", "link"), where
-            assert row["actor_id"] == row["credential_id"] != "", where
-        elif credential == {}:
-            assert (row["tenant"], row["actor_kind"], row["actor_id"]) == (None, "anonymous", None), where
-    told = json.dumps([dict(row) for row in rows.values()], default=str)
-    for secret in stage.secrets:
-        assert secret not in told, "a secret stands in the audit"
+    link = urlsplit(calls.link(of, {"delivery": "gateway"}).json()["url"]).path
+    credentials = {FULL: calls.full, LOW: calls.read_only, LINK: {}, NOBODY: {}}
+    asked = requests(calls, of, link)
+    for number, each in enumerate(asked):
+        lines = [*each.lines, ("User-Agent", f"{agent} {number}")]
+        assert calls.ask(each.method, each.target, credentials[each.who], lines).status == each.status
+    for number, each in enumerate(asked):
+        (row,) = await stage.accesses("user_agent", f"{agent} {number}", 1)
+        assert row["event_id"].version == 7
+        assert row["occurred_at"] <= row["completed_at"]
+        assert len(row["request_id"]) == 32
+        assert (row["address"], row["peer"]) == ("127.0.0.1", "127.0.0.1")
+        assert row["surface"] == ("yotel" if each.target.startswith("/yotel") else "native"), each
+        assert row["method"] == each.kind, each
+        assert (row["status"], row["bytes_sent"], row["result"], row["reason"]) == each.outcome, each
+        assert row["range_asked"] == dict(each.lines).get("Range"), each
+        assert row["etag"] == (of.etag if each.of_object else None), each
+        assert (row["session"] is not None) == (each.of_object and each.kind in {"stream", "probe"}), each
+        assert (row["call"] is not None, row["recording"] is not None) == (each.of_call, each.of_call), each
+        if each.of_object:
+            assert (row["call"], row["recording"]) == (of.id, recording["id"]), each
+        await assert_actor(calls, each, row)
+        told = json.dumps(dict(row), default=str)
+        assert not [secret for secret in stage.secrets if secret in told], "a secret stands in the audit"
+
+
+async def assert_actor(calls: Calls, each: Asked, row: asyncpg.Record) -> None:
+    stage = calls.stage
+    actor = (row["tenant"], row["actor_kind"], row["auth_method"], row["scopes"], row["role"])
+    assert row["actor_id"] == row["credential_id"], each
+    if each.who == NOBODY:
+        assert actor == (None, "anonymous", None, [], None)
+        assert row["actor_id"] is None
+    elif each.who == LINK:
+        assert actor == (stage.tenant, "link", "link", ["recordings:download"], None)
+        assert UUID(row["actor_id"])
+    else:
+        scopes = SCOPES if each.who == FULL else ["calls:read"]
+        assert actor == (stage.tenant, "api_key", "api_key", scopes, None)
+        (key,) = await stage.office.rows("SELECT scopes FROM api_keys WHERE id = $1", UUID(row["actor_id"]))
+        assert key["scopes"] == scopes
 
 
 async def test_requests_of_one_playback_share_a_session_and_others_do_not(calls: Calls):
@@ -108,8 +135,3 @@ async def test_access_log_cannot_be_changed(calls: Calls):
     for change in ("UPDATE access_events SET surface = 'x'", "DELETE FROM access_outcomes", "TRUNCATE access_events"):
         with pytest.raises(Exception, match="is refused: its rows are kept"):
             await calls.stage.office.rows(change)
-
-
-def test_answers_tell_web_pages_what_they_may_read(calls: Calls):
-    answer = calls.ask("GET", calls.ready["s3"].native, lines=[("Origin", ORIGIN)])
-    assert answer.get("Access-Control-Allow-Origin") == ORIGIN

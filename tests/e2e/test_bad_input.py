@@ -314,8 +314,8 @@ def test_mark_everywhere_is_echoed_nowhere(wary: Wary):
 
 
 def test_no_log_line_holds_what_was_sent_nor_a_secret(wary: Wary):
-    """All tests above have run; what they sent, and every secret there was, is looked for."""
+    """Of all that the tests above sent, and of every secret there was."""
     told = json.dumps(wary.house.logs, ensure_ascii=False)
-    assert len(wary.house.logs) > 100
+    assert "serving" in told
     for secret in wary.stage.secrets:
         assert secret not in told

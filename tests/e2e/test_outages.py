@@ -1,8 +1,10 @@
 """Database or store away: what is answered then is never a 404."""
 
 import asyncio
+from pathlib import Path
 
-from parts.calls import DATA, MISSING, Calls, assert_refused
+from parts.calls import DATA, MISSING, Calls, Wanted, assert_refused
+from parts.house import Filed, House
 from parts.liar import LIES, Liar
 from parts.s3 import free_ports
 from parts.wire import Answer, Lines, Wire
@@ -38,34 +40,43 @@ async def test_away_database_is_a_503_and_what_is_known_is_served_on(brittle):
         assert wire.ask("GET", "/healthz").status == 200
 
 
-async def test_store_that_is_away_is_a_503_and_one_that_lies_a_502(calls: Calls):
-    stage = calls.stage
-    away = stage.stores["s3"] | {"endpoint": f"http://127.0.0.1:{free_ports(1)[0]}"}
+async def test_store_that_is_away_is_a_503_and_one_that_lies_a_502(calls: Calls, tmp_path: Path):
+    stage, nobody = calls.stage, f"http://127.0.0.1:{free_ports(1)[0]}"
+    folder = tmp_path / "unmounted"
+    folder.mkdir()
     async with Liar(DATA) as liar:
         liar.lie = LIES["another part"]
-        stores = {"s3": stage.stores["s3"], "away": away, "lying": liar.settings()}
+        stores = {
+            "disk": stage.stores["disk"],
+            "s3 away": stage.stores["s3"] | {"endpoint": nobody},
+            "gcs away": stage.stores["gcs"] | {"endpoint": nobody},
+            "disk away": {"kind": "disk", "root": str(folder)},
+            "lying": liar.settings(),
+        }
         house = await asyncio.to_thread(stage.another, stores)
-        by_store = {name: await stage.file("disk", DATA) for name in ("away", "lying")}
-        for name, of in by_store.items():
+        folder.rmdir()
+        for name in ("s3 away", "gcs away", "disk away", "lying"):
+            of = await stage.file("disk", DATA)
             await stage.office.rows("UPDATE recordings SET store = $2 WHERE call_id = $1", of.id, name)
-
-        def look() -> None:
-            with Wire(house.base_url) as wire:
-                for name, status, codes, retry in (
-                    ("away", 503, ("unavailable", "unavailable"), "5"),
-                    ("lying", 502, ("storage_failed", "storage_failed"), None),
-                ):
-                    of = by_store[name]
-                    for lines in ([], [("Range", "bytes=5-9")], [("Range", "bytes=0-1,5-9")]):
-                        asked = [*stage.full.items(), *lines]
-                        assert_refused(wire.ask("GET", of.native, asked), "native", (status, codes[0], retry))
-                        assert_refused(wire.ask("GET", of.yotel, asked), "yotel", (status, codes[1], retry))
-                    assert wire.ask("HEAD", of.native, stage.full.items()).status == 200
-                    assert wire.ask("GET", f"/v1/recordings/{of.id}", stage.full.items()).status == 200
-                ready = wire.ask("GET", "/readyz")
-                assert ready.status == 503
-                assert ready.json()["checks"]["store.s3"] == "ok"
-                assert ready.json()["checks"]["store.away"] == "unavailable"
-
-        await asyncio.to_thread(look)
+            wanted = (502, "storage_failed", None) if name == "lying" else (503, "unavailable", "5")
+            await asyncio.to_thread(look, calls, house, of, wanted)
+        with Wire(house.base_url) as wire:
+            ready = await asyncio.to_thread(wire.ask, "GET", "/readyz")
+        assert ready.status == 503
+        assert {name: state for name, state in ready.json()["checks"].items() if "away" in name or state != "ok"} == {
+            "store.s3 away": "unavailable",
+            "store.gcs away": "unavailable",
+            "store.disk away": "unavailable",
+        }
         await asyncio.to_thread(house.stop)
+
+
+def look(calls: Calls, house: House, of: Filed, wanted: Wanted) -> None:
+    """What needs the store is refused as ``wanted``, and what does not is served."""
+    with Wire(house.base_url) as wire:
+        for lines in ([], [("Range", "bytes=5-9")], [("Range", "bytes=0-1,5-9")]):
+            asked = [*calls.full.items(), *lines]
+            assert_refused(wire.ask("GET", of.native, asked), "native", wanted)
+            assert_refused(wire.ask("GET", of.yotel, asked), "yotel", wanted)
+        for method, target in (("HEAD", of.native), ("HEAD", of.yotel), ("GET", f"/v1/recordings/{of.id}")):
+            assert wire.ask(method, target, calls.full.items()).status == 200
