@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from ..demo import DemoFailed, Options
+from ..demo import run as run_demo
 from .common import Exit, Stop, examples, run, stderr, stdout
 
 
@@ -43,10 +45,6 @@ def demo(*, port: int, state: Path, store: str, audio: Path | None, once: bool) 
 
     Prints lines to paste into a shell, and writes demo.json into the state folder. Ctrl-C stops all of it.
     """
-    # its parts come with an extra: nothing else needs them
-    from ..demo import DemoFailed, Options  # noqa: PLC0415
-    from ..demo import run as run_demo  # noqa: PLC0415
-
     options = Options(port=port, state=state, s3=store == "s3", audio=audio, once=once)
     try:
         well = run(run_demo(options, stdout(), stderr()))

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from uuid import uuid4
 
 import aiohttp
@@ -33,7 +34,9 @@ class Answer:
 
     def is_whole(self, size: int, sha256: str) -> bool:
         """Whether it is a 200 with exactly those bytes."""
-        return self.status == 200 and len(self.body) == size and hashlib.sha256(self.body).hexdigest() == sha256  # noqa: PLR2004
+        return (
+            self.status == HTTPStatus.OK and len(self.body) == size and hashlib.sha256(self.body).hexdigest() == sha256
+        )
 
 
 class Client:
@@ -84,14 +87,15 @@ async def _serving(facts: Facts, client: Client) -> AsyncIterator[tuple[str, boo
     sound, audio = playing["ready"], f"{recordings}/{ids['ready']}/audio"
     whole = (await client.play(audio, headers)).body
     part_of = await client.play(audio, {**headers, "Range": "bytes=1000-1999"})
-    yield "ready: bytes 1000 to 1999", part_of.status == 206 and part_of.body == whole[1000:2000]  # noqa: PLR2004
+    yield "ready: bytes 1000 to 1999", part_of.status == HTTPStatus.PARTIAL_CONTENT and part_of.body == whole[1000:2000]
     head = await client.ask(audio, headers, method="HEAD")
-    yield "ready: HEAD", head.status == 200 and head.headers.get("Content-Length") == str(sound.size)  # noqa: PLR2004
+    yield "ready: HEAD", head.status == HTTPStatus.OK and head.headers.get("Content-Length") == str(sound.size)
     yotel = f"{facts.mounts['yotel']}/api/v1/calls/{cast.ids('yotel', facts.sounds)['ready']}/recording"
     answer = await client.play(f"{yotel}/audio", bearer(facts.keys["yotel"].full))
     yield "yotel: whole, SHA-256 equal", answer.is_whole(sound.size, sound.sha256)
     link = await client.ask(f"{recordings}/{ids['ready']}/links", headers, method="POST", body={"delivery": "gateway"})
-    linked = await client.play(orjson.loads(link.body)["url"]) if link.status == 201 else link  # noqa: PLR2004
+    made = link.status == HTTPStatus.CREATED
+    linked = await client.play(orjson.loads(link.body)["url"]) if made else link
     yield "ready: a link, played without headers", linked.is_whole(sound.size, sound.sha256)
     empty = await client.ask(f"{recordings}/{ids['ready_empty']}/audio", headers)
     yield "ready_empty: no bytes", empty.is_whole(0, hashlib.sha256().hexdigest())
@@ -104,7 +108,7 @@ async def _refusing(facts: Facts, client: Client) -> AsyncIterator[tuple[str, bo
         answer = await client.ask(f"{recordings}/{ids[part]}/audio", headers)
         yield f"{part}: {status}", answer.status == status
     limited = await client.ask(f"{recordings}/{ids['ready']}/audio", bearer(facts.keys["native"].limited))
-    yield "ready, with a key that may not download: 403", limited.status == 403  # noqa: PLR2004
+    yield "ready, with a key that may not download: 403", limited.status == HTTPStatus.FORBIDDEN
 
 
 async def _audited(facts: Facts, agent: str, client: Client) -> bool:

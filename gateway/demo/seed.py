@@ -19,6 +19,8 @@ from .cast import Sound
 from .state import DemoFailed, State
 
 LIMITED = ("calls:read",)
+SIDES = 2
+"""Channels of a voice agent's call: one for each side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +75,9 @@ class Seeder:
             if result.outcome not in {Outcome.READY, Outcome.UNCHANGED}:
                 tell(f"{sound.description}: left out: {result.reason}")
                 continue
-            if not sound.voice_agent and result.recording.channels == 2:  # noqa: PLR2004  a side each
-                await self._registry.create_call(tenant.id, NewCall(id=call, voice_agent=True))
-                sound = replace(sound, voice_agent=True)  # noqa: PLW2901
-            registered.append(sound)
+            voice_agent = sound.voice_agent or result.recording.channels == SIDES
+            await self._registry.create_call(tenant.id, NewCall(id=call, voice_agent=voice_agent))
+            registered.append(replace(sound, voice_agent=voice_agent))
         if not registered:
             raise DemoFailed("none of the recordings could be read; --audio takes wav, mp3, m4a, mp4, webm and ogg")
         return registered
