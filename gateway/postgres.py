@@ -82,9 +82,8 @@ async def borrow(pool: Pool, what: str, *, wait_s: float) -> AsyncIterator[Poole
     with outages(what):
         try:
             connection = await pool.acquire(timeout=wait_s)
-        except (
-            pg.PostgresError
-        ) as error:  # whatever bars the way in: asking again may help, once somebody has seen to it
+        except pg.PostgresError as error:
+            # Whatever bars the way in: asking again may help, once somebody has seen to it.
             raise Unavailable(f"{what}: {type(error).__name__}: {error}") from error
         try:
             yield connection
