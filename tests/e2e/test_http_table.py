@@ -23,7 +23,8 @@ from parts.wire import Answer, Wire
 STORES = ("s3", "gcs", "disk")
 SURFACES = ("native", "yotel")
 SIZE = 200_003
-CASES = 5_000
+CASES = 10_000
+CONNECTIONS = 4
 SEED = 7233
 LEAST = {"200": 0.15, "206": 0.1, "206 multipart": 0.04, "304": 0.02, "400": 0.005, "412": 0.05, "416": 0.05}
 """The share that each kind of answer must have among the generated, or the run shows nothing about it."""
@@ -263,8 +264,8 @@ async def register(stage: Stage, cases: list[Case]) -> list[Generated]:
     return made
 
 
-async def test_generated_requests_are_answered_as_the_oracle_says(stage: Stage):
-    made = await register(stage, list(generated(CASES)))
+def held_against_the_oracle(stage: Stage, made: list[Generated]) -> Counter[str]:
+    """Asks for each on one connection. How many answers there were of each kind."""
     kinds: Counter[str] = Counter()
     with Wire(stage.house.base_url) as wire:
         for each in made:
@@ -276,5 +277,13 @@ async def test_generated_requests_are_answered_as_the_oracle_says(stage: Stage):
                 assert spans_of(answer, some_bytes(c.size, c.size)) == expected.spans, c
             multipart = answer.status == 206 and len(expected.spans) > 1
             kinds["206 multipart" if multipart else str(answer.status)] += 1
+    return kinds
+
+
+async def test_generated_requests_are_answered_as_the_oracle_says(stage: Stage):
+    made = await register(stage, list(generated(CASES)))
+    at_once = [asyncio.to_thread(held_against_the_oracle, stage, made[n::CONNECTIONS]) for n in range(CONNECTIONS)]
+    kinds = sum(await asyncio.gather(*at_once), Counter[str]())
+    assert kinds.total() == CASES
     assert kinds.keys() == LEAST.keys()
     assert not {kind: n for kind, n in kinds.items() if n < LEAST[kind] * CASES}
