@@ -80,7 +80,8 @@ class Server(Section):
         " Unset: http://host:port",
     )
     trusted_proxies: tuple[Network, ...] = Field(
-        (), description="networks whose X-Forwarded-For, X-Request-Id and traceparent are believed; none unless you say so"
+        (),
+        description="networks whose X-Forwarded-For, X-Request-Id and traceparent are believed; none unless you say so",
     )
     backlog: Count = Field(1024, description="connections the kernel queues before accept")
     header_timeout_s: Seconds = Field(10, description="seconds a client has to send a whole request head")
@@ -88,6 +89,11 @@ class Server(Section):
     write_stall_s: Seconds = Field(60, description="seconds a reader may take no byte at all before it is cut off")
     max_header_bytes: Bytes = Field(16_384, description="bytes of one header line, and of the request line")
     max_body_bytes: Bytes = Field(1_048_576, description="bytes of a request body")
+    send_buffer_bytes: int = Field(
+        262_144,
+        ge=0,
+        description="bytes on their way to one client that the kernel holds; 0 lets it choose, up to megabytes per slow reader",
+    )
     drain_delay_s: float = Field(
         5, ge=0, description="seconds between failing readiness and closing the listener, for balancers to notice"
     )
@@ -217,6 +223,12 @@ class Origin(Section):
         3, ge=0, description="times a broken body is taken up again at the same version before the client is cut off"
     )
     connections: Count = Field(1024, description="connections per store, one per stream")
+    receive_buffer_bytes: int = Field(
+        262_144,
+        ge=0,
+        description="bytes on their way from a store that the kernel holds, per stream; 0 lets it choose, up to megabytes."
+        " A far store wants more: its round trip in seconds × the bytes a second one stream should reach",
+    )
     sign_reuse_s: Seconds = Field(300, description="seconds a read URL signed for an object serves all of its ranges")
 
 

@@ -26,9 +26,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=60,
         help="bodies broken at random offsets, for each store that is reached by HTTP; 1000 for the long run",
     )
-    parser.addoption("--crashes", metavar="N", type=int, default=6, help="times a process is killed -9; 100 for the long run")
     parser.addoption(
-        "--outage", metavar="S", type=float, default=5, help="seconds that Postgres is away under load; 300 for the long run"
+        "--crashes", metavar="N", type=int, default=6, help="times a process is killed -9; 100 for the long run"
+    )
+    parser.addoption(
+        "--outage",
+        metavar="S",
+        type=float,
+        default=5,
+        help="seconds that Postgres is away under load; 300 for the long run",
+    )
+    parser.addoption(
+        "--departures", metavar="N", type=int, default=48, help="clients that leave in mid-body; 200 for the long run"
+    )
+    parser.addoption(
+        "--slow-readers", metavar="N", type=int, default=100, help="slow readers at once; 1000 for the long run"
     )
 
 
