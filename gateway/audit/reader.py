@@ -74,8 +74,17 @@ async def list_accesses(
     return [_access(row) for row in rows]
 
 
-async def follow(connection: Connection, wanted: Wanted, *, poll_s: float = POLL_S) -> AsyncIterator[Access]:
-    """Every access that reaches Postgres from now on, soon after it does, however late that is.
+async def horizon(connection: Connection) -> str:
+    """What has reached Postgres up to now, for ``follow`` to begin after. Raises Unavailable."""
+    with outages("audit"):
+        now: str = await connection.fetchval(_HORIZON)
+    return now
+
+
+async def follow(
+    connection: Connection, wanted: Wanted, *, after: str | None = None, poll_s: float = POLL_S
+) -> AsyncIterator[Access]:
+    """Every access that reaches Postgres from now on (or ``after`` a horizon), soon after it does, however late that is.
 
     One whose outcome follows later comes twice: first while it is open, ``result`` null, then whole. While anybody's
     transaction that writes stays open on the server, what came after it is held back. Raises NotFound (tenant), Unavailable.
@@ -83,7 +92,7 @@ async def follow(connection: Connection, wanted: Wanted, *, poll_s: float = POLL
     with outages("audit"):
         where, values = await _where(connection, wanted)
         query = _ARRIVED.format(wanted=where)
-        start: str = await connection.fetchval(_HORIZON)
+    start = await horizon(connection) if after is None else after
     while True:
         with outages("audit"):
             async with connection.transaction(isolation="repeatable_read", readonly=True):

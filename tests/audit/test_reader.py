@@ -11,7 +11,7 @@ from parts.audit import CALL, intent, outcome
 
 from gateway.audit.events import encode
 from gateway.audit.postgres import PostgresSink
-from gateway.audit.reader import Access, Wanted, follow, list_accesses
+from gateway.audit.reader import Access, Wanted, follow, horizon, list_accesses
 from gateway.config import Database
 from gateway.errors import NotFound
 from gateway.model import Intent, Result
@@ -112,12 +112,10 @@ async def take(rows: AsyncIterator[Access], count: int) -> list[tuple[str, str |
 
 async def test_following_begins_now_and_shows_each_access_once(sink: PostgresSink, connection: Connection):
     await write(sink, intent())
-    rows = follow(connection, Wanted(), poll_s=0.01)
-    first = asyncio.create_task(take(rows, 3))
-    await asyncio.sleep(0.05)  # it has looked a few times, and seen nothing
+    rows = follow(connection, Wanted(), after=await horizon(connection), poll_s=0.01)
     given = [intent() for _ in range(3)]
     await write(sink, *given)
-    assert await first == [(str(each.event_id), "complete") for each in given]
+    assert await take(rows, 3) == [(str(each.event_id), "complete") for each in given]
     late = intent()
     await write(sink, late)
     assert await take(rows, 1) == [(str(late.event_id), "complete")]
@@ -125,12 +123,10 @@ async def test_following_begins_now_and_shows_each_access_once(sink: PostgresSin
 
 
 async def test_an_access_that_ends_later_is_shown_again_when_it_does(sink: PostgresSink, connection: Connection):
-    rows = follow(connection, Wanted(), poll_s=0.01)
+    rows = follow(connection, Wanted(), after=await horizon(connection), poll_s=0.01)
     given = intent()
-    first = asyncio.create_task(take(rows, 1))
-    await asyncio.sleep(0.05)
     await write(sink, given, concluded=False)
-    assert await first == [(str(given.event_id), None)]
+    assert await take(rows, 1) == [(str(given.event_id), None)]
     await sink.write([], [encode(outcome(given, result=Result.CLIENT_GONE))])
     assert await take(rows, 1) == [(str(given.event_id), "client_gone")]
     await rows.aclose()  # type: ignore[attr-defined]
@@ -140,9 +136,8 @@ async def test_following_misses_nothing_that_comes_late_or_is_written_slowly(
     sink: PostgresSink, connection: Connection, database: str
 ):
     """A row's time and the moment it becomes visible are two things: one waited in a journal, one in a transaction."""
-    rows = follow(connection, Wanted(), poll_s=0.01)
+    rows = follow(connection, Wanted(), after=await horizon(connection), poll_s=0.01)
     first = asyncio.create_task(take(rows, 3))
-    await asyncio.sleep(0.05)
     slow = await asyncpg.connect(database)
     transaction = slow.transaction()
     await transaction.start()
@@ -156,8 +151,7 @@ async def test_following_misses_nothing_that_comes_late_or_is_written_slowly(
     quick, old = intent(), intent(occurred_at=datetime.now(UTC) - timedelta(days=20))
     await write(sink, quick)
     await write(sink, old)
-    await asyncio.sleep(0.05)
-    assert not first.done()
+    assert await asyncio.wait([first], timeout=0.1) == (set(), {first})
     await transaction.commit()
     await slow.close()
     assert {event for event, _ in await first} == {str(each.event_id) for each in (held, quick, old)}
@@ -165,10 +159,8 @@ async def test_following_misses_nothing_that_comes_late_or_is_written_slowly(
 
 
 async def test_following_shows_only_what_is_wanted(sink: PostgresSink, connection: Connection):
-    rows = follow(connection, Wanted(actor="user-7"), poll_s=0.01)
-    first = asyncio.create_task(take(rows, 1))
-    await asyncio.sleep(0.05)
+    rows = follow(connection, Wanted(actor="user-7"), after=await horizon(connection), poll_s=0.01)
     given = intent(actor_id="user-7")
     await write(sink, intent(), given, intent())
-    assert await first == [(str(given.event_id), "complete")]
+    assert await take(rows, 1) == [(str(given.event_id), "complete")]
     await rows.aclose()  # type: ignore[attr-defined]
