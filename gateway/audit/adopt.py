@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import structlog
 
@@ -19,9 +16,7 @@ from .folders import Folder, folders_of
 from .frames import Kind
 from .quarantine import Quarantine
 from .segments import Chunk, filled, read_batch, segments_of
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from .threads import OwnThread
 
 _log = structlog.get_logger(__name__)
 
@@ -45,7 +40,7 @@ class Adopter:
         self._batch = settings.batch
         self._interval_s = settings.adopt_interval_s
         self._held = held
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="audit-adopter")
+        self._thread = OwnThread("audit-adopter")
         self._mine: dict[Folder, dict[Path, int]] = {}
         """Per segment the bytes not delivered."""
 
@@ -53,12 +48,11 @@ class Adopter:
         """Looks now and then, until it is cancelled; what it holds then is left to the next."""
         try:
             while True:
-                await self._in_thread(self._take)
+                await self._thread.run(self._take)
                 await self._settle()
                 await asyncio.sleep(self._interval_s)
         finally:
-            self._threads.submit(self._release)  # behind what the thread may still be about
-            self._threads.shutdown()
+            self._thread.close(self._release)
 
     def _release(self) -> None:
         for folder in self._mine:
@@ -73,13 +67,19 @@ class Adopter:
             return
         for path in paths:
             try:
-                folder = Folder.take(path)
-                if folder is not None:
-                    segments = segments_of(path)
-                    self._mine[folder] = {segment: filled(segment) for segment in segments}
-                    _log.info("audit_journal_adopted", folder=path.name, segments=len(segments))
+                if (folder := Folder.take(path)) is not None:
+                    self._hold(folder)
             except OSError:
                 _log.exception("audit_journal_not_adopted", folder=path.name)
+
+    def _hold(self, folder: Folder) -> None:
+        try:
+            segments = {segment: filled(segment) for segment in segments_of(folder.path)}
+        except OSError:
+            folder.release()
+            raise
+        self._mine[folder] = segments
+        _log.info("audit_journal_adopted", folder=folder.path.name, segments=len(segments))
 
     async def _settle(self) -> None:
         self._tell()
@@ -97,7 +97,7 @@ class Adopter:
         segments = self._mine[folder]
         for segment in list(segments):
             offset = 0
-            while (chunk := await self._in_thread(self._read, segment, offset, seen)).offset > offset:
+            while (chunk := await self._thread.run(self._read, segment, offset, seen)).offset > offset:
                 offset = chunk.offset
                 await self._courier.deliver([record for record in chunk.records if record[0] != Kind.OPEN])
             segments[segment] = 0
@@ -105,7 +105,7 @@ class Adopter:
         interrupted = seen.interrupted(datetime.now(UTC))
         for at in range(0, len(interrupted), self._batch):
             await self._courier.deliver([(Kind.OUTCOME, outcome) for outcome in interrupted[at : at + self._batch]])
-        await self._in_thread(_remove, folder)
+        await self._thread.run(_remove, folder)
         _log.info("audit_journal_settled", folder=folder.path.name, interrupted=len(interrupted))
 
     def _read(self, segment: Path, offset: int, seen: OpenEvents) -> Chunk:
@@ -118,9 +118,6 @@ class Adopter:
 
     def _tell(self) -> None:
         self._held(sum(sum(sizes.values()) for sizes in self._mine.values()))
-
-    async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
 
 
 def _remove(folder: Folder) -> None:

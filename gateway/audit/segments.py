@@ -92,7 +92,10 @@ class SegmentWriter:
         """Durable when it returns. Raises OSError: then abandon the file, for a failed sync may have lied."""
         done = 0
         while done < len(data):
-            done += self._files.write(self._fd, data[done:] if done else data, self.end + done)
+            written = self._files.write(self._fd, data[done:] if done else data, self.end + done)
+            if not written:
+                raise OSError(errno.EIO, "the journal's disk takes nothing")
+            done += written
         self._files.sync(self._fd)
         self.end += done
 
@@ -118,7 +121,7 @@ class Damage:
     offset: int
     data: bytes
     torn: bool
-    """At the file's end: a write that a crash cut short."""
+    """At the end of a file whose writer is gone: a write that was cut short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +141,18 @@ def read_batch(path: Path, offset: int, end: int | None, limit: int) -> Chunk:
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        may_be_torn = end is None
         end = os.fstat(fd).st_size if end is None else end
         batch = Chunk([], offset)
         while batch.offset < end and len(batch.records) < limit:
-            chunk = _read_chunk(fd, batch.offset, end, limit - len(batch.records))
+            chunk = _read_chunk(fd, batch.offset, end, limit - len(batch.records), may_be_torn=may_be_torn)
             batch = Chunk(batch.records + chunk.records, chunk.offset, batch.damaged + chunk.damaged)
         return batch
     finally:
         os.close(fd)
 
 
-def _read_chunk(fd: int, offset: int, end: int, limit: int) -> Chunk:
+def _read_chunk(fd: int, offset: int, end: int, limit: int, *, may_be_torn: bool) -> Chunk:
     size = CHUNK
     while True:
         wanted = min(size, end - offset)
@@ -158,7 +162,7 @@ def _read_chunk(fd: int, offset: int, end: int, limit: int) -> Chunk:
         if found.end or final:
             break
         size *= 2  # damage so long that the next frame, if there is one, is not in sight
-    damaged = [Damage(offset + a, data[a:b], torn=final and b == len(data)) for a, b in found.damaged]
+    damaged = [Damage(offset + a, data[a:b], torn=may_be_torn and final and b == len(data)) for a, b in found.damaged]
     if len(data) < wanted and found.end == len(data):  # the file is shorter than what was durable in it
         return Chunk(found.records, end, [*damaged, Damage(offset + len(data), b"", torn=False)])
     return Chunk(found.records, offset + found.end, damaged)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
-from typing import ParamSpec, TypeVar
 
 import structlog
 
@@ -17,10 +14,8 @@ from .frames import Kind
 from .journal import Journal, NotDurable, Segment
 from .quarantine import Quarantine
 from .segments import Chunk, Damage, read_batch
+from .threads import OwnThread
 from .trail import JournalTrail
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
@@ -46,7 +41,7 @@ class Shipper:
         self._quarantine = quarantine
         self._batch = settings.batch
         self._interval_s = settings.ship_interval_ms / 1000
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="audit-shipper")
+        self._thread = OwnThread("audit-shipper")
         self._offset = 0
         """Where delivery stands in the oldest of the journal's segments."""
         self._done: list[Segment] = []
@@ -69,7 +64,7 @@ class Shipper:
                     self._journal.grown.clear()
                     await self._journal.grown.wait()
         finally:
-            self._threads.shutdown(wait=False)
+            self._thread.close()
 
     def finish(self) -> None:
         """Nothing more will be appended: hurry, and end when all is shipped."""
@@ -90,8 +85,7 @@ class Shipper:
         """One batch. Returns how many records it had."""
         segment = self._journal.segments[0]
         try:
-            chunk = await self._in_thread(_read, segment, self._offset, self._batch)
-            await self._in_thread(self._quarantine.keep_damage, segment.path, chunk.damaged)
+            chunk = await self._thread.run(self._read, segment)
         except OSError as error:
             if self.problem is None:
                 _log.exception("audit_journal_unreadable", segment=str(segment.path))
@@ -117,24 +111,21 @@ class Shipper:
         with suppress(NotDurable):
             await self._trail.carry(newest)
             done, self._done = self._done, []
-            await self._in_thread(_delete, done)
+            await self._thread.run(_delete, done)
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._finishing.wait()
 
-    async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Its own thread: whatever else blocks elsewhere, the audit moves on."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
-
-
-def _read(segment: Segment, offset: int, limit: int) -> Chunk:
-    """Blocks; raises OSError."""
-    try:
-        return read_batch(segment.path, offset, segment.end, limit)
-    except FileNotFoundError:  # removed by somebody: told, and passed over
-        return Chunk([], segment.end, [Damage(offset, b"", torn=False)])
+    def _read(self, segment: Segment) -> Chunk:
+        """Blocks; raises OSError."""
+        try:
+            chunk = read_batch(segment.path, self._offset, segment.end, self._batch)
+        except FileNotFoundError:  # removed by somebody: told, and passed over
+            chunk = Chunk([], segment.end, [Damage(self._offset, b"", torn=False)])
+        self._quarantine.keep_damage(segment.path, chunk.damaged)
+        return chunk
 
 
 def _delete(segments: Sequence[Segment]) -> None:

@@ -255,6 +255,7 @@ async def test_a_file_cut_short_behind_our_back_is_told_and_holds_up_nothing(shi
     async with at.running():
         await until(lambda: not at.journal.used)
     assert at.quarantine.damages == 2  # the frame that was cut, and what is missing
+    assert not list((at.settings.journal_dir / "quarantine").glob("*.torn"))  # no crash did that
     assert 10 < len(at.sink.outcomes) < 20
 
 

@@ -1,0 +1,29 @@
+"""A thread of one's own for what blocks: whatever else hangs elsewhere, the audit moves on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class OwnThread:
+    """Does one thing after another."""
+
+    def __init__(self, name: str) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Cancelled, it leaves the work to end by itself."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *args, **kwargs))
+
+    def close(self, last: Callable[[], None] | None = None) -> None:
+        """Does ``last`` behind what was begun. Without it, waits for nothing."""
+        if last is not None:
+            self._pool.submit(last)
+        self._pool.shutdown(wait=last is not None)
