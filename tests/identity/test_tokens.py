@@ -115,9 +115,9 @@ MAPPED: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, str | None, s
     "no scope": ({}, {"scope": None}, ("acme", "attendant", set())),
     "an empty scope": ({}, {"scope": ""}, ("acme", "attendant", set())),
     "several audiences": ({}, {"aud": ["another", AUDIENCE]}, ("acme", "attendant", {"x"})),
-    "times in fractions": ({}, {"exp": time.time() + 60.5, "nbf": 0.5}, ("acme", "attendant", {"x"})),
+    "times in fractions": ({}, {"exp": time.time() + 3600.5, "nbf": 0.5}, ("acme", "attendant", {"x"})),
     "iat not asked for": ({"required": ("exp", "sub")}, {"iat": None}, ("acme", "attendant", {"x"})),
-    "expired within the leeway": ({"leeway_s": 60}, {"exp": int(time.time()) - 10}, ("acme", "attendant", {"x"})),
+    "expired within the leeway": ({"leeway_s": 3600}, {"exp": int(time.time()) - 10}, ("acme", "attendant", {"x"})),
 }
 
 
