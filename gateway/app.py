@@ -183,7 +183,12 @@ async def serve(config: Config) -> None:
 def _bind(config: Config) -> socket.socket:
     host = config.server.host
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, config.server.port), family=family, backlog=config.server.backlog)
+    bound = socket.create_server((host, config.server.port), family=family, backlog=config.server.backlog)
+    if config.server.send_buffer_bytes:
+        bound.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDBUF, config.server.send_buffer_bytes
+        )  # what it accepts inherits
+    return bound
 
 
 async def _either(*waits: Coroutine[object, object, object]) -> None:

@@ -90,7 +90,7 @@ class Server(Section):
     max_header_bytes: Bytes = Field(16_384, description="bytes of one header line, and of the request line")
     max_body_bytes: Bytes = Field(1_048_576, description="bytes of a request body")
     send_buffer_bytes: int = Field(
-        262_144,
+        131_072,
         ge=0,
         description="bytes on their way to one client that the kernel holds; 0 lets it choose, up to megabytes per slow reader",
     )
@@ -224,7 +224,7 @@ class Origin(Section):
     )
     connections: Count = Field(1024, description="connections per store, one per stream")
     receive_buffer_bytes: int = Field(
-        262_144,
+        131_072,
         ge=0,
         description="bytes on their way from a store that the kernel holds, per stream; 0 lets it choose, up to megabytes."
         " A far store wants more: its round trip in seconds × the bytes a second one stream should reach",

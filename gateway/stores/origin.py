@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from aiohttp import (
+    AddrInfoType,
     ClientConnectorError,
     ClientError,
     ClientResponse,
@@ -83,6 +86,15 @@ def fault(status: int, headers: Mapping[str, str], span: Span) -> str | None:
     return None
 
 
+def _sock(address: AddrInfoType, receive_buffer: int) -> socket.socket:
+    """A socket to connect with; its buffer must be set before, or TCP tells the store of a larger one."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    if receive_buffer:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    return made
+
+
 class Reader:
     """Reads byte ranges of one store over pooled connections. Made inside the loop that uses it."""
 
@@ -90,7 +102,9 @@ class Reader:
         self._store = store
         self._settings = settings
         self._session = ClientSession(
-            connector=TCPConnector(limit=settings.connections),
+            connector=TCPConnector(
+                limit=settings.connections, socket_factory=partial(_sock, receive_buffer=settings.receive_buffer_bytes)
+            ),
             timeout=ClientTimeout(total=None, connect=settings.connect_s),
             cookie_jar=DummyCookieJar(),
             auto_decompress=False,
