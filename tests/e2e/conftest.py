@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 from parts.calls import Calls
-from parts.doors import Doors
+from parts.doors import IMPATIENT, Doors
 from parts.gcs import GcsEmulator
 from parts.postgres import Databases, StoppablePostgres
 from parts.s3 import SeaweedS3
@@ -37,7 +37,7 @@ async def stage(
 @pytest.fixture(scope="session")
 def doors(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Doors:
     """A gateway, impatient with its stores, that reaches them over proxies that a test puts up."""
-    return Doors.open(stage, tmp_path_factory.mktemp("behind-doors"))
+    return Doors.open(stage, tmp_path_factory.mktemp("behind-doors"), origin=IMPATIENT)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ class FaultProxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
+        self.send_buffer: int | None = None
+        """Bytes that the kernel may hold for each client; None: as many as it likes, and ``sent`` counts them."""
         self.open = 0
         """Connections now."""
         self.total = 0
@@ -126,6 +128,9 @@ class FaultProxy:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if self.send_buffer is not None:
+            raw: socket.socket = writer.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_buffer)
         await self._note(opened=1)
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._upstream, limit=PIECE)

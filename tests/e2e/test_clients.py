@@ -1,0 +1,203 @@
+"""Clients that leave, are slow, or stop: what becomes of the origin's connection, of memory, and of everybody else."""
+
+import asyncio
+import json
+import random
+import re
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+import pytest
+from parts.doors import LANES, Doors
+from parts.drinker import Client, Way, fetch
+from parts.faults import Fault, FaultProxy, Kind
+from parts.house import Filed, some_bytes
+from parts.ledger import outcomes
+from parts.sippers import Order, start
+from parts.stage import Stage
+
+SIP = 32_768
+"""Bytes a second that a slow reader takes."""
+SIP_S = 12
+LARGE = some_bytes(48_000_000, 5)
+"""More than the kernel takes on its way to a client that does not read."""
+
+
+class Scene(StrEnum):
+    """What goes on when the client leaves."""
+
+    UNANSWERED = "before the first byte"
+    FLOWING = "in mid-body"
+    STALLED = "while the origin stalls in mid-body"
+    FULL = "while it reads nothing"
+
+
+@pytest.mark.timeout(600)
+async def test_a_client_that_leaves_closes_the_origins_connection_within_a_second(
+    doors: Doors, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> None:
+    """``--departures=200 -s`` for the long run; it prints how long the origin's connection stood after the client left."""
+    count, run, key = request.config.getoption("--departures"), uuid4().hex[:8], f"departures/{uuid4().hex}.wav"
+    origin = doors.stage.stores["s3"]
+    doors.stage.shelves["s3"].put(key, LARGE)
+    plays = [(scene, way) for scene in Scene for way in Way]
+    took: dict[Scene, list[float]] = {scene: [] for scene in Scene}
+
+    async def lane(number: int) -> None:
+        store, chance = f"s3-{number}", random.Random(number)
+        filed = await doors.file(store, origin, key, LARGE)
+        async with doors.ajar(store, origin) as proxy:
+            for turn in range(number, count, LANES):
+                scene, way = plays[turn % len(plays)]
+                fields = doors.stage.full | {"User-Agent": f"{run} {turn}"}
+                took[scene].append(await _departure(doors, proxy, filed, fields, scene, way, chance))
+
+    await asyncio.gather(*map(lane, range(LANES)))
+    told = await outcomes(doors.stage.office, [f"{run} {turn}" for turn in range(count)])
+
+    every = sorted(one for times in took.values() for one in times)
+    figures = {"p50": statistics.median(every), "p99": every[int(len(every) * 0.99)], "max": every[-1]}
+    print(f"\n{count} departures: " + ", ".join(f"{name} {value * 1000:.1f} ms" for name, value in figures.items()))
+    for scene, times in took.items():
+        print(f"  {scene}: p50 {statistics.median(times) * 1000:.1f} ms, max {max(times) * 1000:.1f} ms")
+    record_property("departures", figures)
+    assert figures["p99"] < 1
+    assert {row["result"] for row in told.values()} == {"client_gone"}
+
+
+async def _departure(
+    doors: Doors,
+    proxy: FaultProxy,
+    filed: Filed,
+    fields: dict[str, str],
+    scene: Scene,
+    way: Way,
+    chance: random.Random,
+) -> float:
+    """Seconds from the client's leaving until the proxy has no connection any more."""
+    struck, at = len(proxy.struck), chance.randrange(1, 2_000_000)
+    if scene in {Scene.UNANSWERED, Scene.STALLED}:
+        proxy.plan(Fault(Kind.STALL, at=-1 if scene is Scene.UNANSWERED else at))
+    async with await Client.ask(doors.house.base_url, filed.native, fields, receive_buffer=65_536) as client:
+        match scene:
+            case Scene.UNANSWERED:
+                await proxy.until(lambda p: len(p.struck) > struck)
+            case Scene.FLOWING | Scene.STALLED:
+                await client.head()
+                assert LARGE.startswith(await client.exactly(at))
+            case Scene.FULL:
+                await client.head()
+                await client.exactly(at)
+                await _quiet(proxy)
+        assert proxy.open == 1
+        client.leave(way)
+        left = time.perf_counter()
+        await asyncio.wait_for(proxy.closed(), 30)
+        return time.perf_counter() - left
+
+
+async def _quiet(proxy: FaultProxy) -> None:
+    """Until nothing passes any more: every buffer on the way is full."""
+    seen = -1
+    while seen != proxy.sent:
+        seen = proxy.sent
+        await asyncio.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def patient(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Doors:
+    """Another gateway behind doors, as it is shipped but for how long a reader may take nothing."""
+    return Doors.open(stage, tmp_path_factory.mktemp("patient"), server={"write_stall_s": 6})
+
+
+@dataclass
+class Watched:
+    """What was seen of a gateway while it was busy."""
+
+    process: psutil.Process
+    resident: list[int] = field(default_factory=list)
+    health_s: list[float] = field(default_factory=list)
+    kernel: list[int] = field(default_factory=list)
+    """Bytes of TCP buffers on the whole machine."""
+
+    def look(self) -> None:
+        self.resident.append(self.process.memory_info().rss)
+        pages = re.search(r"^TCP:.* mem (\d+)", Path("/proc/net/sockstat").read_text(), re.MULTILINE)
+        self.kernel.append(int(pages[1]) * resource.getpagesize() if pages else 0)
+
+    async def ask(self, base_url: str) -> None:
+        begun = time.perf_counter()
+        client, _ = await fetch(base_url, "/healthz")
+        assert client.status == 200
+        self.health_s.append(time.perf_counter() - begun)
+
+
+@pytest.mark.timeout(300)
+async def test_many_slow_readers_are_held_in_bounded_memory_and_nobody_else_notices(
+    patient: Doors,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """``--slow-readers=1000 -s`` for the long run; it prints what a stream cost."""
+    count, origin, key = (
+        request.config.getoption("--slow-readers"),
+        patient.stage.stores["s3"],
+        f"slow/{uuid4().hex}.wav",
+    )
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))  # for the proxy's two ends of each stream
+    patient.stage.shelves["s3"].put(key, LARGE)
+    (tmp_path / "object").write_bytes(LARGE)
+    filed = await patient.file("s3-0", origin, key, LARGE)
+    run = uuid4().hex[:8]
+    assert patient.house.process is not None
+    watched = Watched(psutil.Process(patient.house.process.pid))
+    async with patient.ajar("s3-0", origin) as proxy:
+        proxy.send_buffer = 65_536
+        await fetch(patient.house.base_url, filed.native, patient.stage.full | {"Range": "bytes=0-200000"})
+        watched.look()
+        sent = proxy.sent
+        host, port = patient.house.base_url.removeprefix("http://").split(":")
+        fields = patient.stage.full | {"User-Agent": run}
+        order = Order(host, int(port), filed.native, fields, str(tmp_path / "object"), count, SIP, SIP_S)
+        sippers = await asyncio.to_thread(start, order)
+        with sippers:
+            assert sippers.stdin is not None and sippers.stdout is not None
+            assert json.loads(await asyncio.to_thread(sippers.stdout.readline)) == {"reading": count}
+            told = asyncio.create_task(asyncio.to_thread(sippers.stdout.readline))
+            while not (await asyncio.wait([told], timeout=0.25))[0]:
+                watched.look()
+                await watched.ask(patient.house.base_url)
+            took = json.loads(told.result())
+            ahead = (proxy.sent - sent - took["taken"]) / count
+            sippers.stdin.write("\n")
+        await asyncio.wait_for(proxy.closed(), 10)
+    rows = await outcomes(patient.stage.office, [f"{run} {number}" for number in range(count)])
+
+    figures = {
+        "readers": count,
+        "resident KB per stream": round((max(watched.resident) - watched.resident[0]) / count / 1024),
+        "kernel's TCP KB per stream, both proxies' and clients' ends": round(
+            (max(watched.kernel) - watched.kernel[0]) / count / 1024
+        ),
+        "origin ahead of client, KB per stream": round(ahead / 1024),
+        "health ms, median": round(statistics.median(watched.health_s) * 1000, 1),
+        "health ms, worst": round(max(watched.health_s) * 1000, 1),
+    }
+    print(f"\n{took}\n{figures}")
+    record_property("slow readers", figures)
+    assert (took["wrong"], took["ended"]) == (0, 0)
+    assert took["least"] >= SIP * SIP_S * 0.5
+    assert figures["resident KB per stream"] < 600
+    assert figures["origin ahead of client, KB per stream"] < 8 * 1024
+    assert statistics.median(watched.health_s) < 0.25
+    assert {row["result"] for row in rows.values()} == {"client_gone"}
+    assert sum(row["bytes_sent"] for row in rows.values()) >= took["taken"]
