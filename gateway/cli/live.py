@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import AsyncExitStack
 
 from rich.console import Console
 
 from ..catalog.store import PostgresCatalog
 from ..config import Config, ConfigError
 from ..errors import OriginFailed, OriginTimeout, Unavailable
+from ..identity import Identity
 from ..postgres import open_pool
 from ..stores import open_store
 from .common import OutOfReach
@@ -23,7 +25,13 @@ async def reach(config: Config, console: Console) -> None:
         if problem is not None:
             failed.append(name)
 
-    tell("database", await _database(config))
+    async with AsyncExitStack() as stack:
+        pool = await open_pool(config.database)
+        stack.callback(pool.terminate)
+        catalog = PostgresCatalog(pool, config.database)
+        stack.push_async_callback(catalog.close)
+        tell("database", await _database(catalog))
+        tell("identity", await _identity(config, catalog))
     for name in config.stores:
         tell(f"stores.{name}", await _store(config, name))
     tell("audit.journal_dir", _journal(config))
@@ -31,18 +39,22 @@ async def reach(config: Config, console: Console) -> None:
         raise OutOfReach(f"out of reach: {', '.join(failed)}")
 
 
-async def _database(config: Config) -> str | None:
-    pool = await open_pool(config.database)
-    catalog = PostgresCatalog(pool, config.database)
+async def _database(catalog: PostgresCatalog) -> str | None:
     try:
         await catalog.check()
     except Unavailable as error:
         return error.detail
-    else:
-        return None
-    finally:
-        await catalog.close()
-        pool.terminate()
+    return None
+
+
+async def _identity(config: Config, catalog: PostgresCatalog) -> str | None:
+    """Key files are read; key sets that issuers publish are not waited for."""
+    try:
+        identity = await Identity.open(config.identity, catalog)
+    except ConfigError as error:
+        return "; ".join(error.problems)
+    await identity.close()
+    return None
 
 
 async def _store(config: Config, name: str) -> str | None:

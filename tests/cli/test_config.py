@@ -170,12 +170,15 @@ def test_json_holds_every_section(tmp_path):
 def test_live_names_each_part_that_is_out_of_reach(offline, tmp_path):
     settings = {
         **offline.settings,
+        "identity": {
+            "issuers": [{"issuer": "i", "audience": "a", "public_key_file": str(tmp_path / "none.pem")}],
+        },
         "stores": {"gone": {"kind": "disk", "root": str(tmp_path / "nowhere")}},
         "audit": {"journal_dir": str(offline.file / "journal")},
     }
     done = Command(tmp_path, settings)("config", "check", "--live")
     assert done.code == 69
-    assert "out of reach: database, stores.gone, audit.journal_dir" in done.err.replace("\n", " ")
+    assert "out of reach: database, identity, stores.gone, audit.journal_dir" in done.err.replace("\n", " ")
     assert "hunter2" not in done.err
 
 

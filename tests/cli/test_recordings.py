@@ -129,3 +129,12 @@ def test_what_cannot_be_done_is_refused_with_the_fix(acme, words, code, said):
     done = acme("recordings", *words)
     assert (done.code, done.out) == (code, "")
     assert said in done.err
+
+
+def test_with_the_store_away_nothing_is_decided_and_it_ends_with_69(acme):
+    acme.settings["stores"]["calls"] = {"kind": "s3", "bucket": "calls", "endpoint": "http://127.0.0.1:1"}
+    acme.settings["stores"]["calls"] |= {"access_key_id": "hunter2", "secret_access_key": "hunter2"}
+    done = add(acme, "mono.wav", "yotel:a")
+    assert done.code == 69
+    assert done.err.splitlines()[-1] == "1 undecided"
+    assert "hunter2" not in done.err
