@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import subprocess
-import sysconfig
+import sys
 import tempfile
 import time
 import urllib.error
@@ -29,10 +29,17 @@ from .s3 import free_ports
 
 READY_S = 30.0
 BUCKET = "recordings"
+_EMULATOR = """
+from http import server
+server.HTTPServer = server.ThreadingHTTPServer
+from gcp_storage_emulator.__main__ import main
+main()
+"""
+"""Left alone it serves one request at a time: a player that opens a second while it holds the first would wait for ever."""
 
 
 class GcsEmulator:
-    """gcp-storage-emulator in memory with one bucket. It serves one request at a time and knows no generations."""
+    """gcp-storage-emulator in memory with one bucket. It knows no generations."""
 
     def __init__(self) -> None:
         self.bucket = BUCKET
@@ -42,7 +49,7 @@ class GcsEmulator:
 
     def start(self) -> None:
         """Returns once it answers. Blocks."""
-        command = [str(Path(sysconfig.get_path("scripts")) / "gcp-storage-emulator"), "start", "--host=127.0.0.1"]
+        command = [sys.executable, "-c", _EMULATOR, "start", "--host=127.0.0.1"]
         self._process = subprocess.Popen(
             [*command, f"--port={self.port}", f"--default-bucket={self.bucket}", "--in-memory", "--quiet"],
             stdout=subprocess.DEVNULL,
