@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import resource
 import signal
 import socket
 from collections.abc import Coroutine
@@ -163,6 +165,7 @@ class Gateway:
 async def serve(config: Config) -> None:
     """Runs until SIGTERM or SIGINT, then drains; a second signal cuts the draining short. Raises as Gateway.start."""
     logs.configure(config.log)
+    _raise_file_limit()
     gateway = await Gateway.start(config)
     asked = asyncio.Event()
 
@@ -178,6 +181,13 @@ async def serve(config: Config) -> None:
     log.info("draining", delay_s=config.server.drain_delay_s, drain_s=config.server.drain_s)
     await gateway.stop(delay_s=config.server.drain_delay_s, drain_s=config.server.drain_s)
     log.info("stopped")
+
+
+def _raise_file_limit() -> None:
+    """Takes all the descriptors this process may have: a stream needs two, and shells and systemd allow 1024 at first."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # some systems call the limit infinite and do not mean it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _bind(config: Config) -> socket.socket:

@@ -3,11 +3,11 @@
 import asyncio
 import json
 import random
-import re
 import resource
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -25,7 +25,9 @@ from parts.stage import Stage
 
 SIP = 32_768
 """Bytes a second that a slow reader takes."""
-SIP_S = 12
+SIP_S = 10
+STALL_S = 6
+"""A slow reader's kernel may say nothing for two: on loopback a window opens by 64 KB at a time."""
 LARGE = some_bytes(48_000_000, 5)
 """More than the kernel takes on its way to a client that does not read."""
 
@@ -113,8 +115,16 @@ async def _quiet(proxy: FaultProxy) -> None:
 
 @pytest.fixture(scope="module")
 def patient(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Doors:
-    """Another gateway behind doors, as it is shipped but for how long a reader may take nothing."""
-    return Doors.open(stage, tmp_path_factory.mktemp("patient"), server={"write_stall_s": 6})
+    """Another gateway behind doors, as it is shipped but for how long a reader may take nothing.
+
+    It is started with fewer descriptors than its readers will take.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (160, hard))
+    try:
+        return Doors.open(stage, tmp_path_factory.mktemp("patient"), server={"write_stall_s": STALL_S})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @dataclass
@@ -122,15 +132,22 @@ class Watched:
     """What was seen of a gateway while it was busy."""
 
     process: psutil.Process
+    port: int
+    store_port: int
     resident: list[int] = field(default_factory=list)
-    health_s: list[float] = field(default_factory=list)
     kernel: list[int] = field(default_factory=list)
-    """Bytes of TCP buffers on the whole machine."""
+    """Bytes that the kernel holds for it: come from the store and unread, or sent to clients and unacknowledged."""
+    health_s: list[float] = field(default_factory=list)
 
     def look(self) -> None:
         self.resident.append(self.process.memory_info().rss)
-        pages = re.search(r"^TCP:.* mem (\d+)", Path("/proc/net/sockstat").read_text(), re.MULTILINE)
-        self.kernel.append(int(pages[1]) * resource.getpagesize() if pages else 0)
+        held = 0
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, local, remote, _, queues, *_ = line.split()
+            sent, come = queues.split(":")
+            held += int(sent, 16) if int(local.partition(":")[2], 16) == self.port else 0
+            held += int(come, 16) if int(remote.partition(":")[2], 16) == self.store_port else 0
+        self.kernel.append(held)
 
     async def ask(self, base_url: str) -> None:
         begun = time.perf_counter()
@@ -159,13 +176,13 @@ async def test_many_slow_readers_are_held_in_bounded_memory_and_nobody_else_noti
     filed = await patient.file("s3-0", origin, key, LARGE)
     run = uuid4().hex[:8]
     assert patient.house.process is not None
-    watched = Watched(psutil.Process(patient.house.process.pid))
+    host, port = patient.house.base_url.removeprefix("http://").split(":")
     async with patient.ajar("s3-0", origin) as proxy:
         proxy.send_buffer = 65_536
+        watched = Watched(psutil.Process(patient.house.process.pid), int(port), proxy.port)
         await fetch(patient.house.base_url, filed.native, patient.stage.full | {"Range": "bytes=0-200000"})
         watched.look()
         sent = proxy.sent
-        host, port = patient.house.base_url.removeprefix("http://").split(":")
         fields = patient.stage.full | {"User-Agent": run}
         order = Order(host, int(port), filed.native, fields, str(tmp_path / "object"), count, SIP, SIP_S)
         sippers = await asyncio.to_thread(start, order)
@@ -185,19 +202,55 @@ async def test_many_slow_readers_are_held_in_bounded_memory_and_nobody_else_noti
     figures = {
         "readers": count,
         "resident KB per stream": round((max(watched.resident) - watched.resident[0]) / count / 1024),
-        "kernel's TCP KB per stream, both proxies' and clients' ends": round(
-            (max(watched.kernel) - watched.kernel[0]) / count / 1024
-        ),
+        "KB per stream in the kernel": round(max(watched.kernel) / count / 1024),
         "origin ahead of client, KB per stream": round(ahead / 1024),
         "health ms, median": round(statistics.median(watched.health_s) * 1000, 1),
         "health ms, worst": round(max(watched.health_s) * 1000, 1),
     }
     print(f"\n{took}\n{figures}")
+    assert watched.process.rlimit(resource.RLIMIT_NOFILE)[0] == hard
     record_property("slow readers", figures)
     assert (took["wrong"], took["ended"]) == (0, 0)
     assert took["least"] >= SIP * SIP_S * 0.5
     assert figures["resident KB per stream"] < 600
-    assert figures["origin ahead of client, KB per stream"] < 8 * 1024
+    assert figures["KB per stream in the kernel"] < 768
+    assert figures["origin ahead of client, KB per stream"] < 2048
     assert statistics.median(watched.health_s) < 0.25
     assert {row["result"] for row in rows.values()} == {"client_gone"}
     assert sum(row["bytes_sent"] for row in rows.values()) >= took["taken"]
+
+
+async def test_readers_that_stop_are_cut_off_in_time_and_only_they(patient: Doors) -> None:
+    stalled, origin, key = 10, patient.stage.stores["s3"], f"stalled/{uuid4().hex}.wav"
+    patient.stage.shelves["s3"].put(key, LARGE)
+    filed = await patient.file("s3-0", origin, key, LARGE)
+    run = uuid4().hex[:8]
+    async with patient.ajar("s3-0", origin) as proxy, AsyncExitStack() as lifetimes:
+        clients = []
+        for number in range(stalled + 1):
+            fields = patient.stage.full | {"User-Agent": f"{run} {number}"}
+            client = await Client.ask(patient.house.base_url, filed.native, fields, receive_buffer=65_536)
+            clients.append(await lifetimes.enter_async_context(client))
+            await client.head()
+        *idlers, reader = clients
+        begun = time.monotonic()
+        reading = asyncio.create_task(_sip(reader, 0.2))
+        await asyncio.wait_for(proxy.until(lambda p: p.open == 1), 3 * STALL_S)
+        took = time.monotonic() - begun
+        reading.cancel()
+        got = [len(await idler.rest()) for idler in idlers]
+    told = await outcomes(patient.stage.office, [f"{run} {number}" for number in range(stalled)])
+
+    print(f"\n{stalled} stalled readers cut off after {took:.2f} s")
+    assert STALL_S <= took < 2 * STALL_S
+    assert not any(idler.whole for idler in idlers)
+    assert {(row["result"], row["reason"]) for row in told.values()} == {("client_gone", "stalled")}
+    for number, count in enumerate(got):
+        assert 0 < told[f"{run} {number}"]["bytes_sent"] <= count + 1000, "only what it took, give or take the head"
+
+
+async def _sip(client: Client, pause_s: float) -> None:
+    """Reads on, a little at a time."""
+    while True:
+        await client.read(16_384)
+        await asyncio.sleep(pause_s)
