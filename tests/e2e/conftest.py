@@ -57,7 +57,7 @@ async def _brittle_stage(
     url = await Databases(_stoppable_postgres.url()).create()
     made = Stage(url, shelved, tmp_path_factory.mktemp("brittle"))
     try:
-        await made.open()
+        await made.open(audit={"retry_max_s": 0.5})
         yield made
     finally:
         if not _stoppable_postgres.running:
