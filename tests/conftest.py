@@ -36,9 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=5,
         help="seconds that Postgres is away under load; 300 for the long run",
     )
-    parser.addoption(
-        "--departures", metavar="N", type=int, default=48, help="clients that leave in mid-body; 200 for the long run"
-    )
+    parser.addoption("--departures", metavar="N", type=int, default=200, help="clients that leave in mid-body")
     parser.addoption(
         "--slow-readers", metavar="N", type=int, default=100, help="slow readers at once; 1000 for the long run"
     )

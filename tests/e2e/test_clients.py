@@ -45,12 +45,13 @@ class Scene(StrEnum):
 async def test_a_client_that_leaves_closes_the_origins_connection_within_a_second(
     doors: Doors, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
 ) -> None:
-    """``--departures=200 -s`` for the long run; it prints how long the origin's connection stood after the client left."""
+    """``-s`` prints how long the origin's connection stood after the client left."""
     count, run, key = request.config.getoption("--departures"), uuid4().hex[:8], f"departures/{uuid4().hex}.wav"
     origin = doors.stage.stores["s3"]
     doors.stage.shelves["s3"].put(key, LARGE)
     plays = [(scene, way) for scene in Scene for way in Way]
     took: dict[Scene, list[float]] = {scene: [] for scene in Scene}
+    got: dict[str, int] = {}
 
     async def lane(number: int) -> None:
         store, chance = f"s3-{number}", random.Random(number)
@@ -58,11 +59,13 @@ async def test_a_client_that_leaves_closes_the_origins_connection_within_a_secon
         async with doors.ajar(store, origin) as proxy:
             for turn in range(number, count, LANES):
                 scene, way = plays[turn % len(plays)]
-                fields = doors.stage.full | {"User-Agent": f"{run} {turn}"}
-                took[scene].append(await _departure(doors, proxy, filed, fields, scene, way, chance))
+                agent = f"{run} {turn}"
+                fields = doors.stage.full | {"User-Agent": agent}
+                seconds, got[agent] = await _departure(doors, proxy, filed, fields, scene, way, chance)
+                took[scene].append(seconds)
 
     await asyncio.gather(*map(lane, range(LANES)))
-    told = await outcomes(doors.stage.office, [f"{run} {turn}" for turn in range(count)])
+    told = await outcomes(doors.stage.office, list(got))
 
     every = sorted(one for times in took.values() for one in times)
     figures = {"p50": statistics.median(every), "p99": every[int(len(every) * 0.99)], "max": every[-1]}
@@ -72,6 +75,7 @@ async def test_a_client_that_leaves_closes_the_origins_connection_within_a_secon
     record_property("departures", figures)
     assert figures["p99"] < 1
     assert {row["result"] for row in told.values()} == {"client_gone"}
+    assert all(got[agent] <= row["bytes_sent"] <= len(LARGE) for agent, row in told.items())
 
 
 async def _departure(
@@ -82,8 +86,8 @@ async def _departure(
     scene: Scene,
     way: Way,
     chance: random.Random,
-) -> float:
-    """Seconds from the client's leaving until the proxy has no connection any more."""
+) -> tuple[float, int]:
+    """Seconds from the client's leaving until the proxy has no connection any more; bytes that it had by then."""
     struck, at = len(proxy.struck), chance.randrange(1, 2_000_000)
     if scene in {Scene.UNANSWERED, Scene.STALLED}:
         proxy.plan(Fault(Kind.STALL, at=-1 if scene is Scene.UNANSWERED else at))
@@ -102,7 +106,7 @@ async def _departure(
         client.leave(way)
         left = time.perf_counter()
         await asyncio.wait_for(proxy.closed(), 30)
-        return time.perf_counter() - left
+        return time.perf_counter() - left, client.got
 
 
 async def _quiet(proxy: FaultProxy) -> None:
