@@ -13,9 +13,10 @@ from functools import partial
 from typing import Protocol
 from uuid import UUID
 
+import structlog
 from uuid_utils.compat import uuid7
 
-from .errors import Changed, NoLink, OriginFailed, Refusal, Unavailable
+from .errors import Changed, NoLink, NotFound, ObjectMissing, OriginFailed, Refusal, Unavailable
 from .http.preconditions import plan as plan_request
 from .model import (
     Caller,
@@ -45,6 +46,8 @@ from .model import (
 )
 from .policy import permit, permit_scopes, servable
 from .sequence import Sequenced, object_bytes
+
+log = structlog.get_logger("gateway.access")
 
 _RANGE_KEPT = 200
 _AGENT_KEPT = 300
@@ -219,6 +222,13 @@ class Access:
         return link
 
     async def _play(self, route: Route, found: Found, known: Object, draft: Draft) -> Answer:
+        try:
+            return await self._play_as_found(route, found, known, draft)
+        except NotFound as error:
+            log.exception("object_missing", store=known.store, request_id=found.head.request_id)
+            raise ObjectMissing(error.detail) from error
+
+    async def _play_as_found(self, route: Route, found: Found, known: Object, draft: Draft) -> Answer:
         try:
             return await self._play_version(route, found, known, draft)
         except Changed:

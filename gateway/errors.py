@@ -89,6 +89,12 @@ class NotFound(Refusal):
     reason = "not_found"
 
 
+class ObjectMissing(Refusal):
+    """The catalog says ready, and the store has no such object: to the client a 404, to the operator an alarm."""
+
+    reason = "object_missing"
+
+
 class Absent(Refusal):
     """The call exists and was never recorded."""
 

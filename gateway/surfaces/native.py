@@ -29,6 +29,7 @@ LINK_TTL = timedelta(hours=1)
 LINK_TTL_MAX = timedelta(days=7)
 PAGE_MAX = 200
 
+_NOT_FOUND: Wording = (404, "not_found", "There is no such recording.")
 _RETRY = "Retry after the time given."
 
 WORDS: dict[type[Refusal], Wording] = {
@@ -39,7 +40,8 @@ WORDS: dict[type[Refusal], Wording] = {
     errors.Forbidden: (403, "forbidden", "The credential lacks the scope named in 'needed'."),
     errors.UnknownRoute: (404, "not_found", "There is no such endpoint."),
     errors.MethodNotAllowed: (405, "method_not_allowed", "This endpoint takes the methods named in Allow."),
-    errors.NotFound: (404, "not_found", "There is no such recording."),
+    errors.NotFound: _NOT_FOUND,
+    errors.ObjectMissing: _NOT_FOUND,
     errors.Absent: (404, "recording_absent", "The call exists and was not recorded."),
     errors.NotReady: (409, "recording_not_ready", f"The recording is not there yet. {_RETRY}"),
     errors.Failed: (409, "recording_unavailable", "The recording failed and will not become available."),

@@ -29,6 +29,7 @@ WORDS: dict[type[Refusal], Wording] = {
     errors.UnknownRoute: (404, "not_found", "There is no such endpoint."),
     errors.MethodNotAllowed: (405, "method_not_allowed", "This endpoint does not take that method."),
     errors.NotFound: _NOT_FOUND,
+    errors.ObjectMissing: _NOT_FOUND,
     errors.Absent: _NOT_FOUND,
     errors.NotReady: (
         409,

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
@@ -133,3 +134,14 @@ async def test_access_log_cannot_be_changed(calls: Calls):
     for change in ("UPDATE access_events SET surface = 'x'", "DELETE FROM access_outcomes", "TRUNCATE access_events"):
         with pytest.raises(Exception, match="is refused: its rows are kept"):
             await calls.stage.office.rows(change)
+
+
+async def test_an_object_gone_from_its_store_is_not_found_and_raises_an_alarm(calls: Calls):
+    of = await calls.stage.file("disk", DATA, key="gone.wav")
+    (Path(calls.stage.stores["disk"]["root"]) / "gone.wav").unlink()
+    answer = calls.ask("GET", of.native)
+    assert (answer.status, answer.json()["code"]) == (404, "not_found")
+    (row,) = await calls.stage.accesses("call", of.id, 1)
+    assert (row["status"], row["result"], row["reason"], row["bytes_sent"]) == (404, "refused", "object_missing", 0)
+    alarms = [line for line in calls.stage.house.logs if line["event"] == "object_missing"]
+    assert answer.get("X-Request-Id") in {line["request_id"] for line in alarms}
