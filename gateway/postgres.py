@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TypeAlias
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 from asyncpg import exceptions as pg
 
-from .config import Database
+from .config import ConfigError, Database
 from .errors import Unavailable
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -55,7 +58,9 @@ async def open_pool(database: Database) -> Pool:
     """A pool for the service, ``pool_min`` connections warm if Postgres is there: a gateway also starts while it is away.
 
     A connection once made is kept: one that a firewall forgot ends with the first question it doesn't carry.
+    Raises ConfigError where nothing says who connects.
     """
+    _refuse_nameless(database.url.get_secret_value())
     pool = await asyncpg.create_pool(
         database.url.get_secret_value(),
         min_size=0,
@@ -100,6 +105,20 @@ async def connect(database: Database) -> Connection:
     return await asyncpg.connect(
         database.url.get_secret_value(), timeout=database.connect_s, server_settings=_settings(database)
     )
+
+
+def _refuse_nameless(url: str) -> None:
+    """A URL without a user means the process's own name, and a container's uid may have none."""
+    parts = urlsplit(url)
+    if parts.username or "user" in parse_qs(parts.query) or os.environ.get("PGUSER"):
+        return
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        problem = (
+            f"database.url: names no user, and uid {os.getuid()} has no name; write postgresql://user@host/database"
+        )
+        raise ConfigError([problem]) from None
 
 
 def _settings(database: Database, *, statement_s: float | None = None) -> dict[str, str]:
