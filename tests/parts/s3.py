@@ -102,6 +102,8 @@ class SeaweedS3:
                     left.unlink(missing_ok=True)
 
     def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()  # its data goes as well; an orderly end may take it ten seconds
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
