@@ -312,6 +312,6 @@ async def test_what_is_no_plain_file_is_not_found_and_raises_an_alarm(
     row = await outcome(doors.stage.office, agent)
     assert client.status == 404
     assert b"bytes" not in body
-    assert (row["result"], row["reason"], row["bytes_sent"]) == ("refused", "not_found", 0)
+    assert (row["result"], row["reason"], row["bytes_sent"]) == ("refused", "object_missing", 0)
     alarms = [line for line in doors.house.logs if line["event"] == "disk_key_refused" and line["key"] == file.name]
     assert {(line["level"], line["store"]) for line in alarms} == {("error", "disk")}
