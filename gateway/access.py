@@ -178,11 +178,14 @@ class Access:
                 return await self._worded(route, found, draft)
 
     async def refused(self, draft: Draft, status: int, refusal: Refusal) -> None:
-        """Closes the event of a request that was refused. Raises Unavailable where the denial cannot be recorded."""
+        """Closes the event of a request that was refused. Raises Unavailable where the denial cannot be recorded.
+
+        A stranger whom an outage turned away was denied nothing: the room in the journal is for accesses.
+        """
         outcome = draft.outcome(status, Result.REFUSED, reason=refusal.reason)
         if draft.intended:
             self.trail.conclude(outcome)
-        elif draft.caller is not None or self.trail.admits_unproven:
+        elif draft.caller is not None or (self.trail.admits_unproven and not isinstance(refusal, Unavailable)):
             await self.trail.record(draft.intent(), outcome)
 
     def abandoned(self, draft: Draft) -> None:

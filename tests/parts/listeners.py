@@ -25,6 +25,8 @@ class Listeners:
     """status → how many answers without audio"""
     served: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at each answer that brought something."""
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set at each answer, a refusal too."""
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
     def start(self, base_url: str) -> None:
@@ -41,6 +43,12 @@ class Listeners:
         for _ in range(times):
             self.served.clear()
             await self.served.wait()
+
+    async def until_answered(self, times: int = 1) -> None:
+        """Returns once ``times`` more answers came, whatever they brought."""
+        for _ in range(times):
+            self.answered.clear()
+            await self.answered.wait()
 
     async def _listen(self, base_url: str, seed: int) -> None:
         chance = random.Random(seed)
@@ -59,6 +67,7 @@ class Listeners:
             start = chance.randrange(100_000)
             headers["Range"] = f"bytes={start}-{start + chance.randrange(1, 200_000)}"
         async with session.get(path, headers=headers) as answer:
+            self.answered.set()
             if answer.status not in {200, 206}:
                 self.refused[answer.status] = self.refused.get(answer.status, 0) + 1
                 await asyncio.sleep(0.01)
