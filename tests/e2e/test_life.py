@@ -11,13 +11,12 @@ from uuid import uuid4
 
 import pytest
 from parts.command import Command
-from parts.doors import unused_ports
 from parts.drinker import Client, fetch
 from parts.faults import FaultProxy
 from parts.house import House, Office, some_bytes
 from parts.ledger import outcome, outcomes
 from parts.postgres import Databases, StoppablePostgres
-from parts.s3 import SeaweedS3
+from parts.s3 import SeaweedS3, free_ports
 from parts.stage import Stage
 
 RATE = 2_000_000
@@ -228,7 +227,7 @@ async def test_without_postgres_at_start_it_serves_503_says_so_and_recovers_by_i
 async def test_without_a_store_at_start_the_others_are_served_and_it_recovers_by_itself(
     stage: Stage, s3: SeaweedS3
 ) -> None:
-    data, (port,) = some_bytes(100_000), unused_ports(1)
+    data, (port,) = some_bytes(100_000), free_ports(1)
     away = stage.stores["s3"] | {"endpoint": f"http://127.0.0.1:{port}"}
     here, there = await stage.file("disk", data), await stage.file("s3", data)
     house = stage.another({"disk": stage.stores["disk"], "s3": away}, origin={"connect_s": 1})

@@ -1,7 +1,5 @@
 """A gateway whose stores are reached over doors: ports that stand empty until a test puts a proxy there."""
 
-import random
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,13 +8,12 @@ from typing import Any
 
 from .faults import FaultProxy
 from .house import Filed, House, Office
+from .s3 import free_ports
 from .stage import Stage
 
 LANES = 4
 """Doors to each kind of store, so that as many downloads can be watched at once."""
 IMPATIENT = {"connect_s": 1, "first_byte_s": 2, "progress_s": 0.25, "resumes": 2}
-UNUSED = range(20_000, 30_000)
-"""Ports that the system picks for nobody, so that one stays free while nobody listens."""
 
 
 @dataclass
@@ -32,7 +29,7 @@ class Doors:
     def open(cls, stage: Stage, root: Path, **sections: dict[str, Any]) -> "Doors":
         """``sections`` change the configuration."""
         names = [f"{kind}-{lane}" for kind in ("s3", "gcs") for lane in range(LANES)]
-        ports = dict(zip(names, unused_ports(len(names)), strict=True))
+        ports = dict(zip(names, free_ports(len(names)), strict=True))
         stores = {
             name: stage.stores[name.partition("-")[0]] | {"endpoint": f"http://127.0.0.1:{port}"}
             for name, port in ports.items()
@@ -51,17 +48,3 @@ class Doors:
     async def file(self, store: str, origin: Mapping[str, Any], key: str, data: bytes) -> Filed:
         """Registers what lies at ``origin`` as if it lay in ``store``."""
         return await Office(self.stage.database_url, {store: dict(origin)}).file(self.stage.tenant, store, key, data)
-
-
-def unused_ports(count: int) -> list[int]:
-    """Different ones, below those that outgoing connections take."""
-    ports: list[int] = []
-    for port in random.sample(UNUSED, len(UNUSED)):
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        ports.append(port)
-        if len(ports) == count:
-            return ports
-    raise RuntimeError("no unused ports")
