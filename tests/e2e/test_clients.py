@@ -25,7 +25,7 @@ from parts.stage import Stage
 
 SIP = 32_768
 """Bytes a second that a slow reader takes."""
-SIP_S = 10
+SIP_S = 8
 STALL_S = 6
 """A slow reader's kernel may say nothing for two: on loopback a window opens by 64 KB at a time."""
 LARGE = some_bytes(48_000_000, 5)

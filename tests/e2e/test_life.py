@@ -71,7 +71,7 @@ async def test_at_sigterm_downloads_complete_and_everybody_else_gets_a_clean_ans
     drinking = [asyncio.create_task(drink(reader, RATE)) for reader in readers]
 
     house.signal(signal.SIGTERM)
-    asked, begun = 0, time.monotonic()
+    asked, reset, begun = 0, 0, time.monotonic()
     closed = asyncio.create_task(refused(house))
     while (ready := (await fetch(house.base_url, "/readyz"))[0]).status == 200:
         assert time.monotonic() - begun < 0.5
@@ -81,6 +81,9 @@ async def test_at_sigterm_downloads_complete_and_everybody_else_gets_a_clean_ans
             client, body = await fetch(house.base_url, filed[0].native, stage.full | {"Range": "bytes=5-104"})
         except ConnectionRefusedError:
             break
+        if client.status == 0:  # its handshake met the closing itself, and was reset: it knows, and nothing was begun
+            reset += 1
+            continue
         assert (client.status, client.fields["connection"], body) == (206, "close", filed[0].data[5:105])
         asked += 1
     await closed
@@ -91,7 +94,7 @@ async def test_at_sigterm_downloads_complete_and_everybody_else_gets_a_clean_ans
     told = await outcomes(stage.office, agents)
 
     print(f"\n{asked} requests answered in the {shut:.2f} s before the listener closed")
-    assert asked > 0
+    assert (asked > 0, reset <= 1) == (True, True)
     assert 1 <= shut < 3
     assert [body == one.data for body, one in zip(bodies, filed, strict=True)] == [True] * len(filed)
     assert {(row["result"], row["bytes_sent"]) for row in told.values()} == {("complete", 8_000_000)}

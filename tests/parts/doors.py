@@ -13,7 +13,7 @@ from .stage import Stage
 
 LANES = 4
 """Doors to each kind of store, so that as many downloads can be watched at once."""
-IMPATIENT = {"connect_s": 1, "first_byte_s": 2, "progress_s": 0.25, "resumes": 2}
+IMPATIENT = {"connect_s": 1, "first_byte_s": 2, "progress_s": 0.4, "resumes": 2}
 
 
 @dataclass
