@@ -1,6 +1,7 @@
 """The command line as a user has it: arguments in, stdout, stderr and an exit code out."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -59,7 +60,13 @@ def process(*words: object, env: Mapping[str, str] | None = None, cwd: Path | No
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_heed_interrupts,  # noqa: PLW1509  nothing here has threads that hold a lock across it
     )
+
+
+def _heed_interrupts() -> None:
+    """A test run in the background ignores Ctrl-C, and a child would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def ended(process: subprocess.Popen[str], *, within_s: float = 30) -> Ended:
