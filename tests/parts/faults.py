@@ -111,6 +111,7 @@ class FaultProxy:
 
     async def __aexit__(self, *_: object) -> None:
         await self.refuse()
+        await asyncio.sleep(0)  # connections that were just accepted begin, and can be ended
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -131,8 +132,8 @@ class FaultProxy:
         if self.send_buffer is not None:
             raw: socket.socket = writer.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_buffer)
-        await self._note(opened=1)
         try:
+            await self._note(opened=1)
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._upstream, limit=PIECE)
         except OSError:
             _reset(writer)
