@@ -130,7 +130,7 @@ class Gateway:
         """Fails readiness, waits ``delay_s``, closes the listener, gives requests in flight ``drain_s``, flushes the audit."""
         self._lifecycle.draining = True
         await _either(self._hurry.wait(), asyncio.sleep(delay_s))
-        await asyncio.gather(*self._close_listener())
+        await self._close_listener()
         self._server.pre_shutdown()
         await _either(self._hurry.wait(), self._drained(drain_s))
         if self._lifecycle.in_flight:
@@ -139,19 +139,19 @@ class Gateway:
         await self._listener.wait_closed()
         await self._stack.aclose()
 
-    def _close_listener(self) -> list[Coroutine[object, object, object]]:
+    async def _close_listener(self) -> None:
         """Takes the connections that the kernel has queued first: closing would reset them, their requests unread."""
         loop = asyncio.get_running_loop()
+        loop.remove_reader(self._sock)
+        await asyncio.sleep(0)  # what asyncio has accepted and not yet begun would be lost with the listener
         taken: list[Coroutine[object, object, object]] = []
-        while True:
-            try:
+        with contextlib.suppress(OSError):
+            while True:
                 accepted, _ = self._sock.accept()
-            except OSError:
-                break
-            accepted.setblocking(False)
-            taken.append(loop.connect_accepted_socket(self._server, accepted))
+                accepted.setblocking(False)
+                taken.append(loop.connect_accepted_socket(self._server, accepted))
         self._listener.close()
-        return taken
+        await asyncio.gather(*taken)
 
     async def _drained(self, within_s: float) -> None:
         await self._server.heard(min(_FRESH_S, within_s))
