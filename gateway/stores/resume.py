@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ..errors import Broken, Changed, NotFound, OriginFailed, OriginTimeout, Unavailable
+from ..errors import Broken, NotFound, OriginFailed, OriginTimeout, Unavailable
 from ..model import Source, Span, Store
 from .origin import jittered
 
@@ -31,12 +31,10 @@ class Resuming:
         self.resumed = 0
 
     async def read(self) -> bytes:
-        """As Source.read, but Broken is final: it was tried again, or the object has changed."""
+        """As Source.read, but Broken is final: it was tried again."""
         while self._at < self._stop:
             try:
                 piece = await self._source.read()
-            except Changed as error:
-                raise Broken(f"changed in mid-body: {error}") from error
             except Broken as error:
                 await self._take_up(error)
                 continue
@@ -62,7 +60,7 @@ class Resuming:
                 source = await self._store.open(self._key, Span(self._at, self._stop), self._version)
             except (Unavailable, OriginTimeout) as error:
                 why = error
-            except (Changed, NotFound, OriginFailed) as error:
+            except (NotFound, OriginFailed) as error:
                 raise Broken(f"cannot be taken up again: {type(error).__name__} {error}") from error
             else:
                 self._source = source

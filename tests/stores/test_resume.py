@@ -125,7 +125,7 @@ async def test_an_object_overwritten_between_break_and_resume_is_never_spliced(l
         while len(got) < 100_000:
             got += await source.read()
         await asyncio.to_thread(lab.put, "splice.wav", new)
-        with pytest.raises(Broken, match="Changed"):
+        with pytest.raises(Changed):
             await source.read()
         assert got == old[:100_000]
         assert source.resumed == 1
@@ -207,8 +207,9 @@ async def test_what_cannot_be_read_on_is_given_up_at_once(final: Exception) -> N
     store = ScriptedStore(ScriptedSource(b"ab", Broken("x")), final)
     source = await open_resuming(store, "k", Span(5, 10), "v", 3)
     assert await source.read() == b"ab"
-    with pytest.raises(Broken, match=type(final).__name__):
+    with pytest.raises((Broken, Changed)) as given_up:
         await source.read()
+    assert type(given_up.value) is (Changed if isinstance(final, Changed) else Broken)
     assert store.asked == [(Span(5, 10), "v"), (Span(7, 10), "v")]
 
 
@@ -222,7 +223,7 @@ async def test_a_change_seen_in_mid_body_is_final() -> None:
     store = ScriptedStore(ScriptedSource(b"ab", Changed("x")))
     source = await open_resuming(store, "k", Span(0, 5), "v", 3)
     assert await source.read() == b"ab"
-    with pytest.raises(Broken, match="changed in mid-body"):
+    with pytest.raises(Changed):
         await source.read()
     assert len(store.asked) == 1
 
