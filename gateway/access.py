@@ -87,8 +87,6 @@ class Draft:
     session: UUID | None = None
     intended: bool = False
     """The intent is in the journal, and waits for its outcome."""
-    recorded: bool = False
-    """The whole event is in the journal."""
 
     @classmethod
     def begin(cls, surface: str, method: Method, head: Head) -> Draft:
@@ -206,7 +204,6 @@ class Access:
         """An answer that is over once it is worded: recorded whole, before it leaves."""
         reply = route.render(found)
         await self.trail.record(draft.intent(), draft.outcome(reply.status, Result.COMPLETE))
-        draft.recorded = True
         return Answer(reply, plan=found.plan)
 
     async def _link(self, route: Route, found: Found, known: Object, draft: Draft) -> Link:
