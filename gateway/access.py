@@ -14,117 +14,69 @@ from typing import Protocol
 from uuid import UUID
 
 import structlog
-from uuid_utils.compat import uuid7
 
-from .errors import Changed, NoLink, NotFound, ObjectMissing, OriginFailed, Refusal, Unavailable
+from .contract import Found, Reply, Route, Surface, Transcribed
+from .draft import Draft, method_of
+from .errors import (
+    Changed,
+    Internal,
+    MethodNotAllowed,
+    NoLink,
+    NotFound,
+    NoTranscript,
+    ObjectMissing,
+    OriginFailed,
+    Refusal,
+    TooMany,
+    Unavailable,
+)
 from .http.preconditions import plan as plan_request
 from .model import (
     Caller,
     CallRef,
     Catalog,
     Entry,
-    Found,
     Head,
-    Intent,
+    Limits,
     Link,
     LinkAsk,
-    Method,
+    LinkUses,
     Object,
-    Outcome,
+    Operation,
     Plan,
     Presented,
-    Reply,
     Result,
-    Route,
     Source,
     Span,
-    State,
     Store,
-    Surface,
     Trail,
     Verb,
 )
-from .policy import permit, permit_scopes, servable
+from .policy import Roles, known_object, permit, permit_at_large, permit_public, servable
 from .sequence import Sequenced, object_bytes
 
 log = structlog.get_logger("gateway.access")
 
-_RANGE_KEPT = 200
-_AGENT_KEPT = 300
-
 
 class Prover(Protocol):
-    """A credential → who asks. Raises Unauthenticated, LinkSpent, LinkExpired, NotFound, Unavailable."""
+    """A credential → who asks."""
 
-    async def prove(self, presented: Presented) -> Caller: ...
+    async def prove(self, presented: Presented, address: str) -> Caller:
+        """Raises Unauthenticated, LinkSpent, LinkExpired, LinkRevoked, NotFound, Unavailable."""
+        ...
 
 
 class LinkMinter(Protocol):
-    """A gateway link to one call's audio, or None where none can be made."""
+    """A gateway link to one call's audio, or None where none can be made. Raises Unavailable."""
 
-    def __call__(self, entry: Entry, ask: LinkAsk) -> Link | None: ...
+    async def __call__(self, caller: Caller, entry: Entry, ask: LinkAsk, /) -> Link | None: ...
 
 
 OpenSource = Callable[[Store, str, Span, str], Awaitable[Source]]
 """(store, key, span, version) → a body that takes itself up again where its origin breaks. Raises as Store.open."""
 
-SessionOf = Callable[["Draft", UUID, str], UUID]
+SessionOf = Callable[[Draft, UUID, str], UUID]
 """Which playback a stream belongs to: (draft, recording, etag) → session."""
-
-
-@dataclass(slots=True)
-class Draft:
-    """The audit event while it is still being lived."""
-
-    surface: str
-    method: Method
-    head: Head
-    event_id: UUID
-    occurred_at: datetime
-    caller: Caller | None = None
-    entry: Entry | None = None
-    etag: str | None = None
-    session: UUID | None = None
-    intended: bool = False
-    """The intent is in the journal, and waits for its outcome."""
-
-    @classmethod
-    def begin(cls, surface: str, method: Method, head: Head) -> Draft:
-        return cls(surface, method, head, uuid7(), datetime.now(UTC))
-
-    def renew(self) -> None:
-        """Another event for the same request, after this one was concluded."""
-        self.event_id, self.occurred_at, self.intended = uuid7(), datetime.now(UTC), False
-
-    def intent(self) -> Intent:
-        caller, entry, headers = self.caller, self.entry, self.head.headers
-        agent, asked = headers.get("User-Agent"), headers.get("Range")
-        return Intent(
-            event_id=self.event_id,
-            occurred_at=self.occurred_at,
-            surface=self.surface,
-            method=self.method,
-            tenant=caller.tenant if caller else None,
-            actor_kind=caller.kind if caller else "anonymous",
-            actor_id=caller.subject if caller else None,
-            credential_id=caller.credential if caller else None,
-            auth_method=caller.method if caller else None,
-            scopes=tuple(sorted(caller.scopes)) if caller else (),
-            role=caller.role if caller else None,
-            address=self.head.address,
-            peer=self.head.peer,
-            user_agent=agent[:_AGENT_KEPT] if agent else None,
-            request_id=self.head.request_id,
-            trace_id=self.head.trace_id,
-            call=entry.call.id if entry else None,
-            recording=entry.recording.id if entry and entry.recording else None,
-            etag=self.etag,
-            range=asked[:_RANGE_KEPT] if asked else None,
-            session=self.session,
-        )
-
-    def outcome(self, status: int, result: Result, *, bytes_sent: int = 0, reason: str | None = None) -> Outcome:
-        return Outcome(self.event_id, self.occurred_at, datetime.now(UTC), status, bytes_sent, result, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,36 +103,29 @@ class Access:
     trail: Trail
     session_of: SessionOf
     mint: LinkMinter
+    uses: LinkUses
+    limits: Limits
+    roles: Roles
+    operations: Mapping[type, Operation]
+    """What an ACT does, by the type of its ask."""
 
     async def serve(self, surface: Surface, route: Route, base: str, draft: Draft) -> Answer:
         """Raises Refusal: then nothing has left, and the draft knows as much as was found out."""
-        head = draft.head
-        caller = draft.caller = await self.prover.prove((route.present or surface.present)(head))
-        if route.verb is Verb.LIST:
-            return await self._list(route, base, caller, draft)
-        ref = route.ref(head) or CallRef(None, str(caller.call))
-        entry = draft.entry = await self.catalog.find(caller.tenant, ref)
-        permit(caller, entry, route.scopes)
-        now = datetime.now(UTC)
-        recording = servable(entry, now)
-        assert recording.object is not None
-        found = Found(head, base, now, entry, State.READY)
-        match route.verb:
-            case Verb.PLAY:
-                return await self._play(route, found, recording.object, draft)
-            case Verb.LINK:
-                link = await self._link(route, found, recording.object, draft)
-                return await self._worded(route, replace(found, link=link), draft)
-            case Verb.DESCRIBE:
-                draft.etag = recording.object.stat.etag
-                return await self._worded(route, found, draft)
+        caller = await self._identify(surface, route, draft)
+        if route.verb is Verb.BATCH:
+            return await self._batch(surface, route, base, caller, draft)
+        return await self._serve(route, base, caller, draft)
 
     async def refused(self, draft: Draft, status: int, refusal: Refusal) -> None:
         """Closes the event of a request that was refused. Raises Unavailable where the denial cannot be recorded.
 
+        Who proved nothing is counted against his address.
+
         A stranger whom an outage turned away was denied nothing: the room in the journal is for accesses.
         """
         outcome = draft.outcome(status, Result.REFUSED, reason=refusal.reason)
+        if draft.caller is None and not isinstance(refusal, Unavailable | TooMany):
+            await self.limits.failed(draft.head.address)
         if draft.intended:
             self.trail.conclude(outcome)
         elif draft.caller is not None or (self.trail.admits_unproven and not isinstance(refusal, Unavailable)):
@@ -195,10 +140,126 @@ class Access:
         """Closes the event of a body that was delivered, or not to its end."""
         self.trail.conclude(draft.outcome(status, result, bytes_sent=bytes_sent, reason=reason))
 
-    async def _list(self, route: Route, base: str, caller: Caller, draft: Draft) -> Answer:
-        permit_scopes(caller, route.scopes)
-        page = await self.catalog.list(caller.tenant, route.listing(draft.head))
-        return await self._worded(route, Found(draft.head, base, datetime.now(UTC), page=page), draft)
+    async def _identify(self, surface: Surface, route: Route, draft: Draft) -> Caller:
+        head = draft.head
+        presented = (route.present or surface.present)(head)
+        if not presented.public:
+            await self.limits.suspect(head.address)
+            draft.caller = caller = await self.prover.prove(presented, head.address)
+            await self.limits.caller(caller)
+            return caller
+        await self.limits.stranger(head.address)
+        ref = route.ref(head)
+        assert ref is not None, "a public route names its call"
+        entry = await self.catalog.find(None, ref)
+        # What it may is the route's to say; it is whose it is, and this one call.
+        draft.caller = caller = Caller(
+            entry.call.tenant, "anonymous", None, None, None, route.scopes, call=entry.call.id
+        )
+        draft.entry = entry
+        permit_public(entry)
+        return caller
+
+    async def _serve(self, route: Route, base: str, caller: Caller, draft: Draft) -> Answer:
+        head = draft.head
+        found = Found(head, base, datetime.now(UTC))
+        ref = route.ref(head) or (CallRef(None, str(caller.call)) if caller.call else None)
+        if ref is None:
+            permit_at_large(caller, route.scopes, route.role, self.roles)
+            return await self._at_large(route, found, caller, draft)
+        entry = draft.entry = draft.entry or await self.catalog.find(caller.tenant, ref)
+        permit(caller, entry, route.scopes, route.role, self.roles)
+        if route.verb is Verb.DELETE:
+            raise MethodNotAllowed(route.allow)
+        if route.verb is Verb.ACT:
+            return await self._act(route, replace(found, entry=entry, state=entry.state(found.now)), caller, draft)
+        found = replace(found, entry=entry, state=servable(entry, found.now, route.states))
+        match route.verb:
+            case Verb.PLAY:
+                return await self._play(route, found, known_object(entry, found.state), draft)
+            case Verb.LINK:
+                link = await self._link(route, found, known_object(entry, found.state), draft)
+                return await self._worded(route, replace(found, link=link), draft)
+            case Verb.DESCRIBE:
+                return await self._describe(route, found, entry, draft)
+            case _:
+                raise Internal(f"{route.method} {route.path}: {route.verb} names no call")
+
+    async def _at_large(self, route: Route, found: Found, caller: Caller, draft: Draft) -> Answer:
+        """What names no call."""
+        if route.verb is Verb.ACT:
+            return await self._act(route, found, caller, draft)
+        page = await self.catalog.list(caller.tenant, route.listing(found.head))
+        return await self._worded(route, replace(found, page=page), draft)
+
+    async def _batch(self, surface: Surface, route: Route, base: str, caller: Caller, draft: Draft) -> Answer:
+        """Each call walks the path by itself, and has an event of its own."""
+        permit_at_large(caller, route.scopes, route.role, self.roles)
+        assert route.several is not None
+        several = route.several(draft.head)
+        replies = await asyncio.gather(
+            *(self._one_of_several(surface, several.route, base, caller, head) for head in several.heads)
+        )
+        return await self._worded(
+            route, Found(draft.head, base, datetime.now(UTC), batch=[answer.reply for answer in replies]), draft
+        )
+
+    async def _one_of_several(self, surface: Surface, route: Route, base: str, caller: Caller, head: Head) -> Answer:
+        draft = Draft.begin(surface.name, method_of(route, head), head)
+        draft.caller = caller
+        try:
+            return await self._serve(route, base, caller, draft)
+        except Unavailable:
+            raise
+        except Refusal as refusal:
+            reply = surface.refuse(refusal, head)
+            await self.refused(draft, reply.status, refusal)
+            return Answer(reply)
+
+    async def _act(self, route: Route, found: Found, caller: Caller, draft: Draft) -> Answer:
+        """Recorded before it is done. How it ended is told afterwards, whatever becomes of the client."""
+        ask = route.ask(found.head)
+        draft.intended = True
+        durable = asyncio.ensure_future(self.trail.intend(draft.intent()))
+        durable.add_done_callback(_heed)
+        await _made_durable(durable, draft)
+        doing = asyncio.ensure_future(self.operations[type(ask)](caller, draft.entry, ask))
+        try:
+            done = await asyncio.shield(doing)
+        except asyncio.CancelledError:
+            # It goes on without its client, and its event is concluded as it ends.
+            draft.intended = False
+            doing.add_done_callback(partial(self._done_alone, route, found, draft))
+            raise
+        reply = route.render(replace(found, done=done))
+        self.trail.conclude(draft.outcome(reply.status, Result.COMPLETE))
+        return Answer(reply)
+
+    def _done_alone(self, route: Route, found: Found, draft: Draft, doing: asyncio.Future[object]) -> None:
+        outcome = draft.outcome(0, Result.INTERRUPTED)
+        if not doing.cancelled():
+            match doing.exception():
+                case None:
+                    status = route.render(replace(found, done=doing.result())).status
+                    outcome = draft.outcome(status, Result.COMPLETE, reason="client_gone")
+                case Refusal(reason=reason):
+                    outcome = draft.outcome(0, Result.REFUSED, reason=reason)
+                case defect:
+                    log.error("defect", request_id=found.head.request_id, exc_info=defect)
+                    outcome = draft.outcome(500, Result.REFUSED, reason=Internal.reason)
+        self.trail.conclude(outcome)
+
+    async def _describe(self, route: Route, found: Found, entry: Entry, draft: Draft) -> Answer:
+        if entry.recording is not None and entry.recording.object is not None:
+            draft.etag = entry.recording.object.stat.etag
+        if route.transcript is not Transcribed.NO:
+            transcript = None
+            if entry.account.transcription_enabled:
+                transcript = await self.catalog.transcript(entry.call.tenant, entry.call.id)
+            if transcript is None and route.transcript is Transcribed.REQUIRED:
+                raise NoTranscript
+            found = replace(found, transcript=transcript)
+        return await self._worded(route, found, draft)
 
     async def _worded(self, route: Route, found: Found, draft: Draft) -> Answer:
         """An answer that is over once it is worded: recorded whole, before it leaves."""
@@ -215,8 +276,8 @@ class Access:
             store = self._store(known)
             link = await store.sign(known.key, ask.ttl, media_type=known.media_type, disposition=disposition)
         if link is None and ask.delivery != "store":
-            assert found.entry is not None
-            link = self.mint(found.entry, ask)
+            assert found.entry is not None and draft.caller is not None
+            link = await self.mint(draft.caller, found.entry, ask)
         if link is None:
             raise NoLink(known.store)
         return link
@@ -249,6 +310,7 @@ class Access:
         draft.etag = stat.etag
         assert draft.entry is not None and draft.entry.recording is not None
         draft.session = self.session_of(draft, draft.entry.recording.id, stat.etag)
+        await self._use(draft.caller, draft.session)
         plan = plan_request(head.method, head.headers, stat, media_type=known.media_type, ranges=route.ranges)
         found = replace(found, plan=plan)
         spans = [part.span for part in plan.parts] or ([plan.span] if plan.span else [])
@@ -258,6 +320,12 @@ class Access:
         first = await self._record_and_open(draft, opener, spans[0])
         source = Sequenced(plan.parts, plan.tail, first, opener) if plan.parts else first
         return Answer(route.render(found), source, plan)
+
+    async def _use(self, caller: Caller | None, session: UUID) -> None:
+        """One use of a link that is good for so many, unless this playback was counted before."""
+        if caller is not None and caller.max_uses is not None:
+            assert caller.credential is not None
+            await self.uses.use(UUID(caller.credential), session, caller.max_uses)
 
     async def _record_and_open(self, draft: Draft, opener: Callable[[Span], Awaitable[Source]], span: Span) -> Source:
         """The intent made durable and the origin opened, side by side. Both must succeed."""

@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Self
 from uuid import UUID
@@ -16,18 +17,24 @@ from uuid import UUID
 import structlog
 
 from . import logs
-from .access import Access, Draft, LinkMinter
+from .access import Access, LinkMinter
 from .audit import Audit, Sessions
 from .catalog.cache import CachedCatalog
+from .catalog.links import LinkBook
 from .catalog.listener import Listener
 from .catalog.store import PostgresCatalog
-from .config import Config
+from .config import Config, Mount
+from .contract import Surface
+from .draft import Draft
 from .edge.handler import Handler
 from .edge.lifecycle import Lifecycle
+from .edge.limits import NoLimits
 from .edge.router import Mounted, Router
 from .edge.server import Server
 from .identity import Identity
-from .model import Entry, Link, LinkAsk
+from .model import Caller, Entry, Link, LinkAsk, Verb
+from .operations import operations
+from .policy import Roles
 from .postgres import Pool, connect, open_pool
 from .stores import open_resuming, open_store
 from .surfaces import SURFACES
@@ -44,10 +51,18 @@ _FRESH_S = 0.5
 def router(config: Config) -> Router:
     """The mounts as configured. Raises ConfigError where two of them collide."""
     return Router(
-        [
-            Mounted(SURFACES[mount.surface], mount.prefix, mount.host, config.public_url(mount))
-            for mount in config.mounts
-        ]
+        [Mounted(_as_mounted(mount), mount.prefix, mount.host, config.public_url(mount)) for mount in config.mounts]
+    )
+
+
+def _as_mounted(mount: Mount) -> Surface:
+    """The surface as this mount's settings have it."""
+    surface = SURFACES[mount.surface]
+    if mount.ranges is None:
+        return surface
+    ranges = mount.ranges
+    return replace(
+        surface, routes=tuple(replace(r, ranges=ranges) if r.verb is Verb.PLAY else r for r in surface.routes)
     )
 
 
@@ -101,6 +116,10 @@ class Gateway:
                 trail=audit.trail,
                 session_of=partial(_session_of, audit.sessions),
                 mint=_minter(config, identity),
+                uses=LinkBook(),
+                limits=NoLimits(),
+                roles=Roles(config.identity.roles),
+                operations=operations(),
             )
             lifecycle = Lifecycle(
                 {"postgres": asked.check, "journal": audit.check}
@@ -232,7 +251,7 @@ def _minter(config: Config, identity: Identity) -> LinkMinter:
     native = next((mount for mount in config.mounts if mount.surface == "native"), None)
     base = config.public_url(native) if native else ""
 
-    def mint(entry: Entry, ask: LinkAsk) -> Link | None:
+    async def mint(_caller: Caller, entry: Entry, ask: LinkAsk) -> Link | None:
         if native is None or identity.links is None:
             return None
         minted = identity.links.mint(entry.call.tenant, entry.call.id, ask.ttl)

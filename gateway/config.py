@@ -114,6 +114,9 @@ class Mount(Section):
     public_url: BaseUrl | None = Field(
         None, description="base of the links this mount emits; unset: server.public_url and the prefix"
     )
+    ranges: bool | None = Field(
+        None, description="whether its downloads take Range; unset: as the surface's contract says (callsid: no)"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -290,6 +293,10 @@ class Issuer(Section):
     tenant_claim: str = Field("tenant", description="claim that holds the tenant's slug; dots reach into objects")
     role_claim: str = Field("role", description="claim that holds the role, if any")
     scope_claim: str = Field("scope", description="claim that holds scopes: a list, or words with spaces between")
+    scopes: tuple[str, ...] = Field(
+        (),
+        description="scopes that every token of this issuer has, beside those it names: for issuers that know of none",
+    )
     tenants: Mapping[str, str] = Field({}, description="claim value → tenant slug, where the two differ")
     roles: Mapping[str, str] = Field({}, description="claim value → role, where the two differ")
     jwks_refresh_s: Seconds = Field(3600, description="seconds fetched keys are believed")
@@ -318,6 +325,11 @@ class Identity(Section):
 
     keys: Keys = Keys()
     issuers: tuple[Issuer, ...] = Field((), description="JWT issuers; none: only API keys are accepted")
+    roles: tuple[str, ...] = Field(
+        ("attendant", "supervisor", "manager", "admin"),
+        min_length=1,
+        description="roles of keys and tokens, lowest first; a surface that asks for one takes it and those above it",
+    )
     link_keys: tuple[SecretStr, ...] = Field(
         (),
         description="secrets that sign gateway links, at least 32 bytes each: the first signs, all verify, so that they can be"
@@ -331,6 +343,74 @@ class Identity(Section):
         if len({(i.issuer, i.audience) for i in self.issuers}) != len(self.issuers):
             raise ValueError("issuers: two of them share issuer and audience")
         return self
+
+
+RATE = r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$"
+Rate = Annotated[str, Field(pattern=RATE)]
+
+
+class Limits(Section):
+    """How much anybody may ask before the answer is 429."""
+
+    url: SecretStr = Field(
+        SecretStr("memory://"),
+        description="where counts are kept: memory:// counts for this process alone, redis://host:6379 for all replicas",
+    )
+    key: Rate | None = Field(None, description='requests of one credential, as "600/minute"; unset: any number')
+    tenant: Rate | None = Field(None, description="requests of one tenant; unset: any number")
+    public: Rate | None = Field(
+        "1200/minute", description="requests from one address that need no credential; unset: any number"
+    )
+    failing: Rate | None = Field(
+        "300/minute",
+        description="requests from one address that proved nothing, beyond which none of its requests is looked at;"
+        " unset: any number",
+    )
+    wait_s: Seconds = Field(
+        0.25, description="seconds that counting elsewhere may take; after that this process counts alone for a while"
+    )
+
+
+class Pipeline(Section):
+    """What those who register recordings over the API may name."""
+
+    key_prefix: str = Field(
+        "{tenant}/",
+        description="what keys that a tenant registers must begin with, {tenant} being its slug, so that nobody registers"
+        ' another\'s object; "" where every holder of recordings:write is trusted with every object',
+    )
+    key_pattern: str = Field(
+        r"^(?P<tenant>[a-z0-9][a-z0-9_-]*)/(?P<surface>[a-z][a-z0-9_]*)/(?P<id>[A-Za-z0-9_.+-]+)\.[A-Za-z0-9]+$",
+        description="how a key in a storage notification names its call, where no call has it registered: groups tenant"
+        " (optional), surface and id",
+    )
+
+
+class Webhooks(Section):
+    """Telling others of what has happened."""
+
+    allow_networks: tuple[Network, ...] = Field(
+        (),
+        description="private, loopback or link-local networks that endpoints may lie in all the same; none unless you say so",
+    )
+    allow_http: bool = Field(False, description="whether endpoints may be plain http://")
+    connect_s: Seconds = Field(5, description="seconds to connect to an endpoint")
+    answer_s: Seconds = Field(15, description="seconds an endpoint has to answer")
+    schedule_s: tuple[Seconds, ...] = Field(
+        (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400),
+        min_length=1,
+        description="seconds before each further try; after the last the delivery is given up",
+    )
+    concurrency: Count = Field(20, description="deliveries under way at once, per process")
+    poll_s: Seconds = Field(5, description="seconds between looks for what is due; what is new is told of at once")
+
+
+class Retention(Section):
+    """Deleting what is past its days."""
+
+    sweep: bool = Field(True, description="whether this process takes part; one replica at a time does the work")
+    interval_s: Seconds = Field(3600, description="seconds between sweeps")
+    batch: Count = Field(100, description="recordings taken up at once")
 
 
 class Cors(Section):
@@ -373,6 +453,10 @@ class Config(BaseSettings):
     origin: Origin = Origin()
     audit: Audit = Audit()
     identity: Identity = Identity()
+    limits: Limits = Limits()
+    pipeline: Pipeline = Pipeline()
+    webhooks: Webhooks = Webhooks()
+    retention: Retention = Retention()
     cors: Cors = Cors()
     log: Log = Log()
 

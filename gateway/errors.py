@@ -131,6 +131,35 @@ class LinkExpired(Refusal):
     reason = "link_expired"
 
 
+class LinkRevoked(Refusal):
+    """A link that was taken back. Worded as LinkExpired is."""
+
+    reason = "link_revoked"
+
+
+class LinkUsedUp(Refusal):
+    """A link whose uses are spent. Worded as LinkSpent is."""
+
+    reason = "link_used_up"
+
+
+class NoTranscript(Refusal):
+    """The call has no transcript, or its tenant has none made."""
+
+    reason = "transcript_absent"
+
+
+class Contradicts(Refusal):
+    """What was asked contradicts what is there. ``code`` and ``message`` are for the client; neither holds what was sent."""
+
+    reason = "conflict"
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.message = message
+
+
 class NoLink(Refusal):
     """The recording's store signs no URLs, and no gateway link key is configured."""
 
@@ -154,9 +183,15 @@ class Unsatisfiable(Refusal):
 
 
 class TooMany(Refusal):
-    """A rate or a concurrency bound was reached."""
+    """A rate or a concurrency bound was reached. ``policy`` names it, as ``key``; ``quota`` requests in ``window_s`` seconds."""
 
     reason = "rate_limited"
+
+    def __init__(self, policy: str, *, quota: int, window_s: int, retry_after: int) -> None:
+        super().__init__(policy, retry_after=retry_after)
+        self.policy = policy
+        self.quota = quota
+        self.window_s = window_s
 
 
 class Unavailable(Refusal):

@@ -5,16 +5,14 @@ Sizes are in bytes, durations in milliseconds, times are aware and in UTC. A sur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from multidict import MultiMapping
-
-from .errors import Refusal
 
 PIECE = 64 * 1024
 """Bytes move in pieces of at most this many."""
@@ -27,6 +25,12 @@ class Verb(StrEnum):
     LINK = "link"
     DESCRIBE = "describe"
     LIST = "list"
+    BATCH = "batch"
+    """Other operations of the same surface, one for each of several calls."""
+    DELETE = "delete"
+    """Of a recording: never granted, and audited."""
+    ACT = "act"
+    """Anything that moves no audio: the route's ``ask`` says what."""
 
 
 class State(StrEnum):
@@ -69,6 +73,8 @@ class Presented:
     """A tenant named beside the credential (X-Tenant, X-Organization-Id). It must match; alone it proves nothing."""
     link: bool = False
     """The token is a gateway link's."""
+    public: bool = False
+    """The call's id alone is the credential: the route's ``ref`` is looked up among all tenants'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +85,19 @@ class Caller:
     tenant_slug: str = field(default="", kw_only=True)
     """Empty where the credential names its tenant by id alone (a gateway link)."""
     kind: str
-    """api_key · user · link · operator"""
-    subject: str
-    """The actor's id: the key's id, the token's ``sub``."""
-    credential: str
-    """The credential's id, never its secret."""
-    method: str
-    """How it was proven: api_key · jwt · link"""
+    """api_key · user · link · anonymous · operator"""
+    subject: str | None
+    """The actor's id: the key's id, the token's ``sub``. None: anonymous."""
+    credential: str | None
+    """The credential's id, never its secret. None: anonymous."""
+    method: str | None
+    """How it was proven: api_key · jwt · link. None: not at all, the call's id being enough."""
     scopes: frozenset[str] = frozenset()
     role: str | None = None
     call: UUID | None = None
     """Where set, the credential is good for this call alone."""
+    max_uses: int | None = None
+    """Where set, the credential is good for so many playbacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +188,51 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class Tenant:
+    """An account."""
+
+    id: UUID
+    slug: str
+    name: str
+    recording_enabled: bool = False
+    """Its recordings are served to whoever knows a call's id, on the surface where that is enough (agentphone)."""
+    transcription_enabled: bool = False
+    retention_days: int | None = None
+    """None: for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A timed piece of a transcript."""
+
+    start_ms: int
+    end_ms: int
+    text: str
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was said, as the pipeline put it. Text never leaves for a log or the audit."""
+
+    status: str
+    """pending · processing · ready · failed"""
+    language: str | None
+    """BCP 47"""
+    text: str | None
+    segments: Sequence[Segment] = ()
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """What the catalog holds under one call id."""
 
     call: Call
     recording: Recording | None
+    account: Tenant
+    """Whose the call is."""
 
     def state(self, now: datetime) -> State:
         """The core state of CONTRACTS at ``now``: retention that has run out counts before anything swept it."""
@@ -194,15 +242,6 @@ class Entry:
         if end is not None and end <= now and not self.recording.hold:
             return State.EXPIRED
         return self.recording.state
-
-
-@dataclass(frozen=True, slots=True)
-class Tenant:
-    """An account."""
-
-    id: UUID
-    slug: str
-    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +283,12 @@ class Listing:
 class Catalog(Protocol):
     """Call id → recording, tenant in every question. Raises NotFound, Unavailable."""
 
-    async def find(self, tenant: UUID, ref: CallRef) -> Entry: ...
+    async def find(self, tenant: UUID | None, ref: CallRef) -> Entry:
+        """``tenant`` None: whoever's, for a surface whose external ids are unique among all tenants."""
+        ...
+
     async def list(self, tenant: UUID, listing: Listing) -> Page: ...
+    async def transcript(self, tenant: UUID, call: UUID) -> Transcript | None: ...
 
 
 class Credentials(Protocol):
@@ -275,6 +318,8 @@ class Link:
 
     url: str
     expires_at: datetime
+    id: UUID | None = None
+    """By which it can be taken back. None: it can't."""
 
 
 class Source(Protocol):
@@ -347,66 +392,10 @@ class LinkAsk:
     ttl: timedelta
     delivery: str = "any"
     """store (its own signed URL) · gateway · any: the store's, else the gateway's"""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What the core hands a surface to word."""
-
-    head: Head
-    base: str
-    """The mount's public URL, without a slash at its end."""
-    now: datetime
-    entry: Entry | None = None
-    state: State = State.ABSENT
-    plan: Plan | None = None
-    link: Link | None = None
-    page: Page | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A worded answer. ``body`` None: the bytes come from a Source, or there are none."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One operation of a surface, as data."""
-
-    method: str
-    path: str
-    """A template of whole segments: ``/api/v1/calls/{call_id}/recording``"""
-    verb: Verb
-    scopes: frozenset[str]
-    """Any one of these permits."""
-    ref: Callable[[Head], CallRef | None]
-    """Reads the call's id, or raises Malformed. None: a LIST, or the credential itself names the call."""
-    render: Callable[[Found], Reply]
-    present: Callable[[Head], Presented] | None = None
-    """Where the credential stands, if elsewhere than on the surface's other routes."""
-    link: Callable[[Head], LinkAsk] = field(default=lambda _head: LinkAsk(timedelta(hours=1)))
-    """Verb LINK: which link is asked for, or raises Malformed."""
-    listing: Callable[[Head], Listing] = field(default=lambda _head: Listing())
-    """Verb LIST: which page is asked for, or raises Malformed."""
-    ranges: bool = True
-    disposition: Callable[[Found], str | None] = field(default=lambda _found: None)
-    """The Content-Disposition of what is played or linked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surface:
-    """One contract: its paths, where a credential stands, how each refusal is worded. No logic of its own."""
-
-    name: str
-    routes: tuple[Route, ...]
-    present: Callable[[Head], Presented]
-    refuse: Callable[[Refusal, Head], Reply]
-    vary: str = "Authorization"
-    """The request fields that authorise, and so tell answers apart."""
+    max_uses: int | None = None
+    """Playbacks that a gateway link is good for. None: any number."""
+    ip_cidr: str | None = None
+    """Network that a gateway link is good from. None: anywhere."""
 
 
 # --- the audit ------------------------------------------------------------------------------------------------------
@@ -420,6 +409,15 @@ class Method(StrEnum):
     PROBE = "probe"
     METADATA = "metadata"
     LIST = "list"
+    BATCH = "batch"
+    TRANSCRIPT = "transcript"
+    DELETION = "deletion"
+    REVOCATION = "revocation"
+    HOLD = "hold"
+    REGISTRATION = "registration"
+    AUDIT = "audit"
+    WEBHOOKS = "webhooks"
+    SETTINGS = "settings"
 
 
 class Result(StrEnum):
@@ -512,3 +510,40 @@ class Sink(Protocol):
         Raises Unavailable (try again), Rejected (at least one can never be taken as it is).
         """
         ...
+
+
+# --- what the one path asks of others -------------------------------------------------------------------------------
+
+
+class Limits(Protocol):
+    """How much anybody may ask. Every method raises TooMany."""
+
+    async def stranger(self, address: str) -> None:
+        """Counts a request that needs no credential."""
+        ...
+
+    async def suspect(self, address: str) -> None:
+        """Counts nothing; for an address that has failed too often lately."""
+        ...
+
+    async def caller(self, caller: Caller) -> None:
+        """Counts a request of somebody proven, for his credential and for his tenant."""
+        ...
+
+    async def failed(self, address: str) -> None:
+        """Counts a request that proved nothing. Never raises."""
+        ...
+
+
+class LinkUses(Protocol):
+    """How often a link was used. Requests of one playback are one use."""
+
+    async def use(self, link: UUID, session: UUID, max_uses: int) -> None:
+        """Raises LinkUsedUp, Unavailable."""
+        ...
+
+
+class Operation(Protocol):
+    """One thing that moves no audio, for a caller who may. ``entry``: the call that the route names, if it names one."""
+
+    async def __call__(self, caller: Caller, entry: Entry | None, ask: Any, /) -> object: ...

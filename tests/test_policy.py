@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import Absent, Expired, Failed, Forbidden, Internal, NotFound, NotReady, Refusal
-from gateway.model import Call, Caller, Entry, Object, Recording, Stat, State
-from gateway.policy import RETRY_S, permit, permit_scopes, servable
+from gateway.model import Call, Caller, Entry, Object, Recording, Stat, State, Tenant
+from gateway.policy import RETRY_S, permit, permit_at_large, servable
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 OURS, THEIRS = uuid4(), uuid4()
@@ -28,7 +28,7 @@ def caller(*scopes: str, tenant: UUID = OURS, call: UUID | None = None) -> Calle
 
 
 def entry(recording: Recording | None = READY, tenant: UUID = OURS) -> Entry:
-    return Entry(Call(CALL, tenant, {}), recording)
+    return Entry(Call(CALL, tenant, {}), recording, Tenant(tenant, "ours", "Ours"))
 
 
 def refusal_of(who: Caller, what: Entry, scopes: frozenset[str]) -> type[Refusal] | None:
@@ -100,14 +100,14 @@ def test_a_foreign_recording_is_not_found_and_never_forbidden(
 
 
 def test_a_listing_wants_one_of_its_scopes():
-    permit_scopes(caller(READ), BOTH)
+    permit_at_large(caller(READ), BOTH)
     with pytest.raises(Forbidden):
-        permit_scopes(caller("audit:read"), BOTH)
+        permit_at_large(caller("audit:read"), BOTH)
 
 
 def test_a_credential_for_one_call_lists_nothing():
     with pytest.raises(Forbidden):
-        permit_scopes(caller(READ, DOWNLOAD, call=CALL), BOTH)
+        permit_at_large(caller(READ, DOWNLOAD, call=CALL), BOTH)
 
 
 PAST, FUTURE = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
@@ -132,7 +132,7 @@ STATES: list[tuple[str, Recording | None, type[Refusal] | None]] = [
 @pytest.mark.parametrize(("recording", "refusal"), [row[1:] for row in STATES], ids=[row[0] for row in STATES])
 def test_each_state_has_its_refusal(recording: Recording | None, refusal: type[Refusal] | None):
     if refusal is None:
-        assert servable(entry(recording), NOW) is recording
+        assert servable(entry(recording), NOW) is State.READY
         return
     with pytest.raises(refusal) as caught:
         servable(entry(recording), NOW)

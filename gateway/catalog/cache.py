@@ -16,13 +16,14 @@ from uuid import UUID
 
 from ..config import Catalog as Settings
 from ..errors import NotFound, Unavailable
-from ..model import CallRef, Catalog, Credentials, Entry, Key, Listing, Page, Tenant
+from ..model import CallRef, Catalog, Credentials, Entry, Key, Listing, Page, Tenant, Transcript
 from .line import AWAY, PATIENCE_S, Line, Mark
 from .memory import Held, Memory
 from .tasks import Tasks
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+T = TypeVar("T")
 
 
 class Asked(Catalog, Credentials, Protocol):
@@ -125,7 +126,7 @@ class CachedCatalog:
         self._tasks = Tasks()
         self.line = Line(clock)
         ages = {"ttl_s": settings.cache_ttl_s, "stale_s": settings.stale_s}
-        self._calls: Shelf[tuple[UUID, CallRef], Entry] = Shelf(
+        self._calls: Shelf[tuple[UUID | None, CallRef], Entry] = Shelf(
             self.line, self._tasks, ask=self._ask_call, tags=_call_tags, size=settings.cache_entries, **ages
         )
         self._keys: Shelf[bytes, Key] = Shelf(
@@ -137,15 +138,16 @@ class CachedCatalog:
 
     # --- model.Catalog, model.Credentials
 
-    async def find(self, tenant: UUID, ref: CallRef) -> Entry:
+    async def find(self, tenant: UUID | None, ref: CallRef) -> Entry:
         return await self._calls.get((tenant, ref))
 
     async def list(self, tenant: UUID, listing: Listing) -> Page:
         """Never remembered. Raises Malformed, Unavailable."""
-        if not self.line.open():
-            raise Unavailable(AWAY)
-        task = self._tasks.start(self.line.ask(lambda _mark: self._asked.list(tenant, listing)))
-        return await asyncio.shield(task)
+        return await self._ask_now(lambda _mark: self._asked.list(tenant, listing))
+
+    async def transcript(self, tenant: UUID, call: UUID) -> Transcript | None:
+        """Never remembered. Raises Unavailable."""
+        return await self._ask_now(lambda _mark: self._asked.transcript(tenant, call))
 
     async def key(self, sha256: bytes) -> Key | None:
         try:
@@ -178,9 +180,14 @@ class CachedCatalog:
         for shelf in (self._calls, self._keys, self._tenants):
             shelf.drop(tag)
 
+    async def _ask_now(self, question: Callable[[Mark], Awaitable[T]]) -> T:
+        if not self.line.open():
+            raise Unavailable(AWAY)
+        return await asyncio.shield(self._tasks.start(self.line.ask(question)))
+
     # --- what the shelves ask
 
-    async def _ask_call(self, asked: tuple[UUID, CallRef]) -> Entry:
+    async def _ask_call(self, asked: tuple[UUID | None, CallRef]) -> Entry:
         return await self._asked.find(*asked)
 
     async def _ask_key(self, sha256: bytes) -> Key:
@@ -194,8 +201,8 @@ class CachedCatalog:
         return tenant
 
 
-def _call_tags(_asked: tuple[UUID, CallRef], entry: Entry) -> tuple[str, ...]:
-    return (f"call:{entry.call.id}",)
+def _call_tags(_asked: tuple[UUID | None, CallRef], entry: Entry) -> tuple[str, ...]:
+    return (f"call:{entry.call.id}", f"tenant:{entry.call.tenant}")
 
 
 def _key_tags(sha256: bytes, key: Key) -> tuple[str, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+import orjson
 from asyncpg import Record
 
-from ..model import Call, CallRef, Entry, Key, Listing, Object, Recording, Stat, State, Tenant
+from ..model import Call, CallRef, Entry, Key, Listing, Object, Recording, Segment, Stat, State, Tenant, Transcript
 
 RECORDING = """
     r.id AS recording_id, r.state, r.store, r.key, r.media_type, r.size, r.etag, r.version, r.modified,
@@ -19,12 +20,14 @@ RECORDING = """
 _COLUMNS = f"""
     c.id, c.tenant_id, c.department_id, c.direction, c.from_number, c.to_number, c.voice_agent,
     c.started_at, c.ended_at, c.created_at, {RECORDING},
+    t.slug AS tenant_slug, t.name AS tenant_name, t.recording_enabled, t.transcription_enabled,
+    t.retention_days AS tenant_retention_days,
     (SELECT array_agg(ARRAY[a.surface, a.external_id] ORDER BY a.created_at, a.external_id)
         FROM call_aliases a WHERE a.tenant_id = c.tenant_id AND a.call_id = c.id) AS aliases
 """  # noqa: S608  constants only
 
 FIND_BY_ID = f"""
-    SELECT {_COLUMNS} FROM calls c
+    SELECT {_COLUMNS} FROM calls c JOIN tenants t ON t.id = c.tenant_id
     LEFT JOIN recordings r ON r.tenant_id = c.tenant_id AND r.call_id = c.id
     WHERE c.tenant_id = $1 AND c.id = $2
 """  # noqa: S608  constants only
@@ -32,9 +35,17 @@ FIND_BY_ID = f"""
 FIND_BY_ALIAS = f"""
     SELECT {_COLUMNS} FROM call_aliases n
     JOIN calls c ON c.tenant_id = n.tenant_id AND c.id = n.call_id
+    JOIN tenants t ON t.id = c.tenant_id
     LEFT JOIN recordings r ON r.tenant_id = c.tenant_id AND r.call_id = c.id
     WHERE n.tenant_id = $1 AND n.surface = $2 AND n.external_id = $3
 """  # noqa: S608  constants only
+FIND_PUBLIC = FIND_BY_ALIAS.replace(
+    "n.tenant_id = $1 AND n.surface = $2 AND n.external_id = $3",
+    """
+    n.surface = 'agentphone' AND n.surface = $1 AND n.external_id = $2
+""",
+)
+"""Whoever's: the index that makes an id unique among all tenants is this one surface's."""
 
 KEY = """
     SELECT k.id, k.tenant_id, t.slug, k.name, k.hint, k.scopes, k.role, k.created_at, k.expires_at, k.revoked_at
@@ -42,7 +53,13 @@ KEY = """
 """
 KEY_BY_SHA256 = KEY + "WHERE k.sha256 = $1"
 
-TENANT_BY_SLUG = "SELECT id, slug, name FROM tenants WHERE slug = $1"
+TENANT = "id, slug, name, recording_enabled, transcription_enabled, retention_days"
+"""The columns that ``tenant`` reads."""
+TENANT_BY_SLUG = f"SELECT {TENANT} FROM tenants WHERE slug = $1"  # noqa: S608  constants only
+
+TRANSCRIPT = """
+    SELECT status, language, text, segments, created_at, updated_at FROM transcripts WHERE tenant_id = $1 AND call_id = $2
+"""
 
 _OVER = "coalesce(r.expires_at <= now() AND NOT r.hold, false)"
 """Retention has run out, whether or not anything has swept it: as Entry.state has it."""
@@ -69,6 +86,7 @@ def listing(tenant: UUID, asked: Listing, after: tuple[datetime, UUID] | None) -
         where.append(f"(r.created_at, r.id) < ({argument(after[0])}, {argument(after[1])})")
     statement = f"""
         SELECT {_COLUMNS} FROM recordings r JOIN calls c ON c.tenant_id = r.tenant_id AND c.id = r.call_id
+        JOIN tenants t ON t.id = r.tenant_id
         WHERE {" AND ".join(where)}
         ORDER BY r.created_at DESC, r.id DESC LIMIT {argument(asked.limit + 1)}
     """  # noqa: S608  constants and placeholders only
@@ -95,7 +113,15 @@ def entry(row: Record, ref: CallRef | None = None) -> Entry:
         ended_at=row["ended_at"],
         created_at=row["created_at"],
     )
-    return Entry(call, None if row["recording_id"] is None else recording(row))
+    account = Tenant(
+        id=call.tenant,
+        slug=row["tenant_slug"],
+        name=row["tenant_name"],
+        recording_enabled=row["recording_enabled"],
+        transcription_enabled=row["transcription_enabled"],
+        retention_days=row["tenant_retention_days"],
+    )
+    return Entry(call, None if row["recording_id"] is None else recording(row), account)
 
 
 def recording(row: Record) -> Recording:
@@ -137,7 +163,26 @@ def key(row: Record) -> Key:
 
 
 def tenant(row: Record) -> Tenant:
-    return Tenant(id=uuid(row["id"]), slug=row["slug"], name=row["name"])
+    return Tenant(
+        id=uuid(row["id"]),
+        slug=row["slug"],
+        name=row["name"],
+        recording_enabled=row["recording_enabled"],
+        transcription_enabled=row["transcription_enabled"],
+        retention_days=row["retention_days"],
+    )
+
+
+def transcript(row: Record) -> Transcript:
+    segments = orjson.loads(row["segments"]) if row["segments"] is not None else []
+    return Transcript(
+        status=row["status"],
+        language=row["language"],
+        text=row["text"],
+        segments=tuple(Segment(**segment) for segment in segments),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
 
 
 def uuid(asyncpgs: UUID) -> UUID:

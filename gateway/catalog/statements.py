@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import re
 
-from .queries import KEY, RECORDING
+from .queries import KEY, RECORDING, TENANT
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 SURFACE = re.compile(r"[a-z][a-z0-9_]{0,31}")
 """As the tables check them."""
 
-UPSERT_TENANT = """
+UPSERT_TENANT = f"""
     INSERT INTO tenants AS t (slug, name, recording_enabled, transcription_enabled, retention_days)
-    VALUES ($1, $2, coalesce($3, true), coalesce($4, false), $5)
+    VALUES ($1, $2, coalesce($3, false), coalesce($4, false), $5)
     ON CONFLICT (slug) DO UPDATE SET
         name = excluded.name,
         recording_enabled = coalesce($3, t.recording_enabled),
         transcription_enabled = coalesce($4, t.transcription_enabled),
         retention_days = coalesce($5, t.retention_days)
-    RETURNING id, slug, name
-"""
-TENANTS = "SELECT id, slug, name FROM tenants ORDER BY slug"
+    RETURNING {TENANT}
+"""  # noqa: S608  constants only
+TENANTS = f"SELECT {TENANT} FROM tenants ORDER BY slug"  # noqa: S608  constants only
 
 CALLS_OF_ALIASES = """
     SELECT a.surface, a.external_id, a.call_id FROM call_aliases a

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from ..config import Database
 from ..errors import Malformed, NotFound, Unavailable
-from ..model import CallRef, Entry, Key, Listing, Page, State, Tenant
+from ..model import CallRef, Entry, Key, Listing, Page, State, Tenant, Transcript
 from ..postgres import Pool, Pooled, borrow
 from . import cursor, queries
 from .schema import pending
@@ -35,10 +35,14 @@ class PostgresCatalog:
         self._wait_s = database.connect_s
         self._tasks = Tasks()
 
-    async def find(self, tenant: UUID, ref: CallRef) -> Entry:
+    async def find(self, tenant: UUID | None, ref: CallRef) -> Entry:
         """Raises NotFound (another tenant's call is one), Unavailable."""
         asked: tuple[object, ...]
-        if ref.surface is None:
+        if tenant is None:
+            if ref.surface is None or not storable(ref.id):
+                raise NotFound("not an id that could be public")
+            statement, asked = queries.FIND_PUBLIC, (ref.surface, ref.id)
+        elif ref.surface is None:
             statement, asked = queries.FIND_BY_ID, (tenant, _uuid(ref.id))
         elif storable(ref.id):
             statement, asked = queries.FIND_BY_ALIAS, (tenant, ref.surface, ref.id)
@@ -63,6 +67,11 @@ class PostgresCatalog:
             return Page(entries, None)
         last = rows[listing.limit - 1]
         return Page(entries, cursor.encode(tenant, last["recording_created_at"], last["recording_id"]))
+
+    async def transcript(self, tenant: UUID, call: UUID) -> Transcript | None:
+        """None: the call has none. Raises Unavailable."""
+        row = await self._ask(lambda connection: connection.fetchrow(queries.TRANSCRIPT, tenant, call))
+        return None if row is None else queries.transcript(row)
 
     async def key(self, sha256: bytes) -> Key | None:
         """Also one that is revoked or has expired: that is for identity to see. Raises Unavailable."""

@@ -15,12 +15,14 @@ from aiohttp import HttpVersion11, web
 from multidict import MultiDict, istr
 from uuid_utils.compat import uuid7
 
-from ..access import Access, Answer, Draft
+from ..access import Access, Answer
 from ..config import Config
+from ..contract import Reply, Surface
+from ..draft import Draft, method_of
 from ..errors import BadRequest, Internal, MethodNotAllowed, Refusal, TooLarge, UnknownRoute
 from ..http.cors import preflight_headers, response_headers
 from ..http.forwarded import client_address, is_trusted, request_id, trace_id
-from ..model import Head, Method, Reply, Result, Surface, Verb
+from ..model import Head, Result
 from .delivery import Delivery, deliver
 from .lifecycle import Lifecycle
 from .router import Endpoint, Router
@@ -28,7 +30,6 @@ from .server import SERVER, Connection
 
 log = structlog.get_logger("gateway.request")
 
-_METHODS = {Verb.PLAY: Method.STREAM, Verb.LINK: Method.LINK, Verb.DESCRIBE: Method.METADATA, Verb.LIST: Method.LIST}
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _NO_QUERY: MultiDict[str] = MultiDict()
 _QUERY_FIELDS = 50
@@ -132,8 +133,9 @@ class Handler:
     async def _walk(self, request: web.BaseRequest, endpoint: Endpoint, head: Head, told: Told) -> web.StreamResponse:
         """The one path, and what becomes of the draft on each way out of it."""
         surface, route = endpoint.mounted.surface, endpoint.routes[head.method]
-        method = Method.PROBE if head.method == "HEAD" else _METHODS[route.verb]
-        draft = Draft.begin(surface.name, method, head)
+        draft = Draft.begin(surface.name, method_of(route, head), head)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
         try:
             if head.method in _WITH_BODY:
                 draft.head = head = await self._with_body(request, head)
@@ -141,14 +143,19 @@ class Handler:
         except (ConnectionError, asyncio.CancelledError):
             self._access.abandoned(draft)
             raise
-        except Refusal as refusal:
-            return await self._refuse(request, surface, refusal, draft, told)
+        except Refusal as refused:
+            refusal = refused
         except Exception:
             log.exception("defect", request_id=head.request_id, surface=surface.name, route=told.route)
-            return await self._refuse(request, surface, Internal(), draft, told)
-        if answer.source is None:
-            return await self._send(request, answer.reply, told, surface.vary)
-        return await self._deliver(request, answer, draft, told, surface.vary)
+            refusal = Internal()
+        else:
+            if answer.source is None:
+                return await self._send(request, answer.reply, told, surface.vary)
+            return await self._deliver(request, answer, draft, told, surface.vary)
+        reply = await self._refused(surface, refusal, draft, told)
+        if route.even_s:
+            await asyncio.sleep(route.even_s - (loop.time() - begun) % route.even_s)
+        return await self._send(request, reply, told, surface.vary)
 
     async def _deliver(
         self, request: web.BaseRequest, answer: Answer, draft: Draft, told: Told, vary: str
@@ -167,9 +174,8 @@ class Handler:
             await answer.source.close()
         return response
 
-    async def _refuse(
-        self, request: web.BaseRequest, surface: Surface, refusal: Refusal, draft: Draft, told: Told
-    ) -> web.StreamResponse:
+    async def _refused(self, surface: Surface, refusal: Refusal, draft: Draft, told: Told) -> Reply:
+        """The refusal worded, once its event is closed."""
         reply = surface.refuse(refusal, draft.head)
         try:
             await self._access.refused(draft, reply.status, refusal)
@@ -178,7 +184,7 @@ class Handler:
         told.result, told.reason = Result.REFUSED, refusal.reason
         if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log.warning("refused", reason=refusal.reason, detail=refusal.detail, request_id=told.request_id)
-        return await self._send(request, reply, told, surface.vary)
+        return reply
 
     async def _send(self, request: web.BaseRequest, reply: Reply, told: Told, vary: str | None) -> web.StreamResponse:
         """An answer whose whole body is here."""

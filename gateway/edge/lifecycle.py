@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 import orjson
 import structlog
 
+from ..contract import Reply
 from ..errors import Refusal
-from ..model import Reply
 
 log = structlog.get_logger("gateway.lifecycle")
 

@@ -8,7 +8,7 @@ from itertools import combinations
 from urllib.parse import unquote_to_bytes
 
 from ..config import ConfigError
-from ..model import Route, Surface
+from ..contract import Route, Surface
 
 _PARAMETER = "{"
 

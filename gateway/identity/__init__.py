@@ -52,8 +52,11 @@ class Identity:
             jwks.begin()
         return identity
 
-    async def prove(self, presented: Presented) -> Caller:
-        """Raises Unauthenticated, LinkSpent, LinkExpired, Unavailable; NotFound where another tenant than its own is named beside it."""
+    async def prove(self, presented: Presented, address: str = "") -> Caller:  # noqa: ARG002  for links
+        """Who asks, from ``address``.
+
+        Raises Unauthenticated, LinkSpent, LinkExpired, Unavailable; NotFound where another tenant than its own is named beside it.
+        """
         caller = await self._prove(presented)
         if presented.tenant is not None and not await self._is_own_tenant(caller, presented.tenant):
             raise NotFound("the tenant named beside the credential is not the credential's own")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..model import Surface
+from ..contract import Surface
 from . import native, yotel
 
 SURFACES: dict[str, Surface] = {surface.name: surface for surface in (native.SURFACE, yotel.SURFACE)}

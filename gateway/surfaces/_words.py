@@ -9,8 +9,18 @@ from typing import Any
 
 import orjson
 
-from ..errors import BadRequest, Forbidden, Malformed, MethodNotAllowed, Refusal, Unauthenticated, Unsatisfiable
-from ..model import Call, CallRef, Found, Head, Object, Presented, Recording, Reply
+from ..contract import Found, Reply
+from ..errors import (
+    BadRequest,
+    Forbidden,
+    Malformed,
+    MethodNotAllowed,
+    Refusal,
+    TooMany,
+    Unauthenticated,
+    Unsatisfiable,
+)
+from ..model import Call, CallRef, Head, Object, Presented, Recording
 
 NO_STORE = "private, no-store"
 NOT_MODIFIED = 304
@@ -86,7 +96,7 @@ def alias(surface: str, pattern: str, parameter: str = "call_id") -> Callable[[H
 
 
 def refusal_fields(refusal: Refusal) -> dict[str, str]:
-    """The fields a refusal carries on every surface (RFC 9110, RFC 6750 section 3)."""
+    """The fields a refusal carries on every surface (RFC 9110, RFC 6750 section 3, draft-ietf-httpapi-ratelimit-headers-10)."""
     fields = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     if refusal.retry_after is not None:
         fields["Retry-After"] = str(refusal.retry_after)
@@ -101,6 +111,9 @@ def refusal_fields(refusal: Refusal) -> dict[str, str]:
             fields["Content-Range"] = f"bytes */{size}"
         case MethodNotAllowed(allow=allow):
             fields["Allow"] = allow
+        case TooMany(policy=policy, quota=quota, window_s=window, retry_after=wait):
+            fields["RateLimit-Policy"] = f'"{policy}";q={quota};w={window}'
+            fields["RateLimit"] = f'"{policy}";r=0;t={wait}'
         case _:
             pass
     return fields

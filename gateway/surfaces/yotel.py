@@ -9,9 +9,10 @@ from datetime import timedelta
 from typing import Any
 
 from .. import errors
+from ..contract import Found, Reply, Route, Surface
 from ..errors import Refusal
 from ..http.headers import content_disposition, extension_for, media_type
-from ..model import Found, Head, LinkAsk, Reply, Route, Surface, Verb
+from ..model import Head, LinkAsk, Verb
 from ._words import Wording, alias, audio, bearer, json_reply, known, refuser, timestamp, whole_seconds
 
 LINK_TTL = timedelta(days=7)
@@ -40,6 +41,10 @@ WORDS: dict[type[Refusal], Wording] = {
     errors.Expired: _NOT_FOUND,
     errors.LinkSpent: _NOT_FOUND,
     errors.LinkExpired: _NOT_FOUND,
+    errors.LinkRevoked: _NOT_FOUND,
+    errors.LinkUsedUp: _NOT_FOUND,
+    errors.NoTranscript: _NOT_FOUND,
+    errors.Contradicts: (409, "conflict", "The request contradicts what is there."),
     errors.NoLink: (501, "link_unsupported", "This recording has no signed URL. Use the audio streaming endpoint."),
     errors.PreconditionFailed: (412, "precondition_failed", "The recording is not the version asked for."),
     errors.Unsatisfiable: (416, "range_not_satisfiable", "The range lies outside of the recording."),

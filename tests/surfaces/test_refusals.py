@@ -23,6 +23,10 @@ def raised(kind: type[Refusal]) -> Refusal:
             return kind("calls:read")
         case errors.MethodNotAllowed:
             return kind("GET, HEAD")
+        case errors.Contradicts:
+            return kind("hold", "The recording is held.")
+        case errors.TooMany:
+            return kind("key", quota=10, window_s=60, retry_after=7)
         case _:
             return kind(SECRET)
 

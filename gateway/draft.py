@@ -1,0 +1,86 @@
+"""The audit event while it is still being lived."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from .contract import Route
+from .model import Caller, Entry, Head, Intent, Method, Outcome, Result, Verb
+
+_METHODS = {
+    Verb.PLAY: Method.STREAM,
+    Verb.LINK: Method.LINK,
+    Verb.DESCRIBE: Method.METADATA,
+    Verb.LIST: Method.LIST,
+    Verb.BATCH: Method.BATCH,
+    Verb.DELETE: Method.DELETION,
+    Verb.ACT: Method.SETTINGS,
+}
+_RANGE_KEPT = 200
+_AGENT_KEPT = 300
+
+
+@dataclass(slots=True)
+class Draft:
+    """The audit event while it is still being lived."""
+
+    surface: str
+    method: Method
+    head: Head
+    event_id: UUID
+    occurred_at: datetime
+    caller: Caller | None = None
+    entry: Entry | None = None
+    etag: str | None = None
+    session: UUID | None = None
+    intended: bool = False
+    """The intent is in the journal, and waits for its outcome."""
+
+    @classmethod
+    def begin(cls, surface: str, method: Method, head: Head) -> Draft:
+        return cls(surface, method, head, uuid7(), datetime.now(UTC))
+
+    def renew(self) -> None:
+        """Another event for the same request, after this one was concluded."""
+        self.event_id, self.occurred_at, self.intended = uuid7(), datetime.now(UTC), False
+
+    def intent(self) -> Intent:
+        caller, entry, headers = self.caller, self.entry, self.head.headers
+        agent, asked = headers.get("User-Agent"), headers.get("Range")
+        return Intent(
+            event_id=self.event_id,
+            occurred_at=self.occurred_at,
+            surface=self.surface,
+            method=self.method,
+            tenant=caller.tenant if caller else None,
+            actor_kind=caller.kind if caller else "anonymous",
+            actor_id=caller.subject if caller else None,
+            credential_id=caller.credential if caller else None,
+            auth_method=caller.method if caller else None,
+            scopes=tuple(sorted(caller.scopes)) if caller else (),
+            role=caller.role if caller else None,
+            address=self.head.address,
+            peer=self.head.peer,
+            user_agent=agent[:_AGENT_KEPT] if agent else None,
+            request_id=self.head.request_id,
+            trace_id=self.head.trace_id,
+            call=entry.call.id if entry else None,
+            recording=entry.recording.id if entry and entry.recording else None,
+            etag=self.etag,
+            range=asked[:_RANGE_KEPT] if asked else None,
+            session=self.session,
+        )
+
+    def outcome(self, status: int, result: Result, *, bytes_sent: int = 0, reason: str | None = None) -> Outcome:
+        return Outcome(self.event_id, self.occurred_at, datetime.now(UTC), status, bytes_sent, result, reason)
+
+
+def method_of(route: Route, head: Head) -> Method:
+    """How the audit calls what is asked."""
+    if head.method == "HEAD":
+        return Method.PROBE
+    return route.audited or _METHODS[route.verb]

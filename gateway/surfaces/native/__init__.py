@@ -1,0 +1,21 @@
+"""The gateway's own surface: stable audio URLs, metadata, listing, links. Errors are RFC 9457 problem details.
+
+An id is a call's internal UUID, or any alias as ``{surface}:{external id}``.
+"""
+
+from __future__ import annotations
+
+from ...contract import Surface
+from .._words import bearer, refuser
+from . import links, recordings
+from .links import play_url
+from .words import WORDS, problem
+
+__all__ = ["SURFACE", "play_url"]
+
+SURFACE = Surface(
+    name="native",
+    present=bearer,
+    refuse=refuser(WORDS, problem, media_type="application/problem+json"),
+    routes=(*recordings.ROUTES, *links.ROUTES),
+)

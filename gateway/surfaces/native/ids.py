@@ -1,0 +1,26 @@
+"""How the native surface names calls."""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID
+
+from ...errors import Malformed
+from ...model import CallRef, Head
+
+_EXTERNAL = re.compile(r"([a-z]{1,32}):([A-Za-z0-9_.+-]{1,128})", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+
+
+def call(head: Head) -> CallRef:
+    """The path's ``id``: an internal UUID, or ``surface:external-id``. Raises Malformed."""
+    text = head.path["id"]
+    if _UUID.fullmatch(text) is not None:
+        return CallRef(None, str(UUID(text)))
+    if (named := _EXTERNAL.fullmatch(text)) is not None:
+        return CallRef(named[1], named[2])
+    raise Malformed("path", "id", message="must be a UUID, or surface:external-id")
+
+
+def nothing(_head: Head) -> None:
+    """For a route that names no call."""
