@@ -22,6 +22,7 @@ from .audit import Audit, Sessions
 from .catalog.cache import CachedCatalog
 from .catalog.links import LinkBook
 from .catalog.listener import Listener
+from .catalog.registry import Registry
 from .catalog.store import PostgresCatalog
 from .config import Config, Mount
 from .contract import Surface
@@ -32,8 +33,9 @@ from .edge.limits import NoLimits
 from .edge.router import Mounted, Router
 from .edge.server import Server
 from .identity import Identity
+from .lifecycle.pipeline import Pipeline
 from .model import Caller, Entry, Link, LinkAsk, Verb
-from .operations import operations
+from .operations import Rooms, operations
 from .policy import Roles
 from .postgres import Pool, connect, open_pool
 from .stores import open_resuming, open_store
@@ -105,6 +107,7 @@ class Gateway:
             for name, settings in config.stores.items():
                 stores[name] = await open_store(name, settings, config.origin)
                 stack.push_async_callback(stores[name].close)
+            registry = Registry(pool, config.database)
             identity = await Identity.open(config.identity, catalog)
             stack.push_async_callback(identity.close)
             audit = await stack.enter_async_context(Audit(config.audit, pool, flush_s=config.server.flush_s))
@@ -119,7 +122,7 @@ class Gateway:
                 uses=LinkBook(),
                 limits=NoLimits(),
                 roles=Roles(config.identity.roles),
-                operations=operations(),
+                operations=operations(Rooms(config, pool, registry, Pipeline(stores, registry, asked))),
             )
             lifecycle = Lifecycle(
                 {"postgres": asked.check, "journal": audit.check}

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+from .catalog.registry import Registry
+from .config import Config
+from .lifecycle.pipeline import Pipeline
 from .model import Operation
+from .postgres import Pool
 
 
-def operations() -> Mapping[type, Operation]:
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What operations are made of."""
+
+    config: Config
+    pool: Pool
+    registry: Registry
+    pipeline: Pipeline
+
+
+def operations(rooms: Rooms) -> Mapping[type, Operation]:
     """Every operation there is."""
+    assert rooms
     return {}

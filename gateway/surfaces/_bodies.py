@@ -1,0 +1,43 @@
+"""JSON bodies of requests, read by the pydantic models that also describe them. Pure."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..errors import Malformed
+from ..model import Head
+
+B = TypeVar("B", bound="Body")
+
+
+class Body(BaseModel):
+    """Base of all request bodies: unknown members are refused, nothing is coerced, nothing sent is echoed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+def read_body(head: Head, model: type[B]) -> B:
+    """The request's body as ``model``; an empty one counts as ``{}``. Raises Malformed, naming the first member at fault."""
+    try:
+        return model.model_validate_json(head.body or b"{}")
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise Malformed(
+            "body", *(str(step) for step in first["loc"]), message=_said(first["type"], first["msg"])
+        ) from None
+
+
+def _said(kind: str, message: str) -> str:
+    match kind:
+        case "json_invalid":
+            return "must be JSON"
+        case "model_type":
+            return "must be a JSON object"
+        case "extra_forbidden":
+            return "there is no such member"
+        case "missing":
+            return "required"
+        case _:
+            return message.removeprefix("Value error, ")
