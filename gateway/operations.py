@@ -24,5 +24,5 @@ class Rooms:
 
 def operations(rooms: Rooms) -> Mapping[type, Operation]:
     """Every operation there is."""
-    assert rooms
+    del rooms
     return {}

@@ -63,7 +63,8 @@ class Gcs:
         self._session = ClientSession(connector=TCPConnector(limit=CONNECTIONS), cookie_jar=DummyCookieJar())
         self._storage = Storage(
             token=_no_token() if self._bearer is None else self._bearer.token,
-            session=cast("ClientSession", _AsWritten(self._session)),
+            # Its types name requests' Session wherever that is installed.
+            session=cast("Any", _AsWritten(self._session)),
             api_root=self._base,
             api_is_dev=emulated,
         )
