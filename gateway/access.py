@@ -119,9 +119,7 @@ class Access:
     async def refused(self, draft: Draft, status: int, refusal: Refusal) -> None:
         """Closes the event of a request that was refused. Raises Unavailable where the denial cannot be recorded.
 
-        Who proved nothing is counted against his address.
-
-        A stranger whom an outage turned away was denied nothing: the room in the journal is for accesses.
+        Who proved nothing is counted against his address. A stranger whom an outage turned away was denied nothing: the room in the journal is for accesses.
         """
         outcome = draft.outcome(status, Result.REFUSED, reason=refusal.reason)
         if draft.caller is None and not isinstance(refusal, Unavailable | TooMany):
@@ -309,8 +307,10 @@ class Access:
         head, stat = found.head, known.stat
         draft.etag = stat.etag
         assert draft.entry is not None and draft.entry.recording is not None
+        anew = draft.session is not None
         draft.session = self.session_of(draft, draft.entry.recording.id, stat.etag)
-        await self._use(draft.caller, draft.session)
+        if not anew:
+            await self._use(draft.caller, draft.session)
         plan = plan_request(head.method, head.headers, stat, media_type=known.media_type, ranges=route.ranges)
         found = replace(found, plan=plan)
         spans = [part.span for part in plan.parts] or ([plan.span] if plan.span else [])
