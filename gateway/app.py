@@ -122,7 +122,9 @@ class Gateway:
                 uses=LinkBook(),
                 limits=NoLimits(),
                 roles=Roles(config.identity.roles),
-                operations=operations(Rooms(config, pool, registry, Pipeline(stores, registry, asked))),
+                operations=operations(
+                    Rooms(config, pool, registry, Pipeline(stores, registry, asked), catalog.changed)
+                ),
             )
             lifecycle = Lifecycle(
                 {"postgres": asked.check, "journal": audit.check}

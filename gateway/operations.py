@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
 
+from .asks.tenants import (
+    ChangeTenant,
+    DeleteDepartment,
+    EnableRecording,
+    ListDepartments,
+    PutDepartment,
+    ShowDepartment,
+    ShowTenant,
+)
+from .catalog.departments import Departments
 from .catalog.registry import Registry
+from .catalog.tenants import Tenants
 from .config import Config
 from .lifecycle.pipeline import Pipeline
-from .model import Operation
+from .model import Caller, Entry, Operation
 from .postgres import Pool
 
 
@@ -20,9 +33,44 @@ class Rooms:
     pool: Pool
     registry: Registry
     pipeline: Pipeline
+    changed: Callable[[str], None] = lambda _tag: None
+    """Tells this process's cache of a change at once, by its tag; the others hear of it from Postgres."""
 
 
 def operations(rooms: Rooms) -> Mapping[type, Operation]:
     """Every operation there is."""
-    del rooms
-    return {}
+    return {**_accounts(rooms)}
+
+
+def _accounts(rooms: Rooms) -> Mapping[type, Operation]:
+    tenants = Tenants(rooms.pool, rooms.config.database)
+    departments = Departments(rooms.pool, rooms.config.database)
+    return {
+        ShowTenant: _own(tenants.show),
+        ChangeTenant: _felt(rooms, _own(tenants.change)),
+        EnableRecording: _felt(rooms, _own(tenants.enable_recording)),
+        ListDepartments: _own(departments.list),
+        ShowDepartment: _own(departments.show),
+        PutDepartment: _own(departments.put),
+        DeleteDepartment: _felt(rooms, _own(departments.delete)),
+    }
+
+
+def _own(act: Callable[[UUID, Any], Awaitable[object]]) -> Operation:
+    """What is about the caller's own account and names no call. Any: the ask's type chose the act."""
+
+    async def operation(caller: Caller, _entry: Entry | None, ask: Any, /) -> object:
+        return await act(caller.tenant, ask)
+
+    return operation
+
+
+def _felt(rooms: Rooms, operation: Operation) -> Operation:
+    """What this process remembers of the account or the call is dropped before the answer: who asks next sees the change."""
+
+    async def felt(caller: Caller, entry: Entry | None, ask: Any, /) -> object:
+        done = await operation(caller, entry, ask)
+        rooms.changed(f"tenant:{caller.tenant}" if entry is None else f"call:{entry.call.id}")
+        return done
+
+    return felt
