@@ -64,7 +64,7 @@ class Doc:
     status: int = 200
     """Of success."""
     answer: object = None
-    """Type of the JSON body of a success, as pydantic reads types: a TypedDict mostly. None: no JSON."""
+    """Type of the JSON body of a success, as pydantic reads types: a TypedDict (of typing_extensions) mostly. None: no JSON."""
     media: tuple[str, ...] = ()
     """Media types of a success that is not JSON."""
     body: object = None
@@ -137,3 +137,5 @@ class Surface:
     refuse: Callable[[Refusal, Head], Reply]
     vary: str = "Authorization"
     """The request fields that authorise, and so tell answers apart."""
+    about: str = ""
+    """A sentence or two for those who write a client: whose contract it is, what its ids are."""
