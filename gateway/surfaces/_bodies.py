@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from datetime import UTC, datetime
+from functools import cache
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from ..errors import Malformed
 from ..model import Head
 
 B = TypeVar("B", bound="Body")
+
+
+def _in_utc(when: datetime) -> datetime:
+    try:
+        return when.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie between the years 1 and 9999 in UTC") from None
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A time with its zone, as 2026-05-25T10:04:48Z."""
 
 
 class Body(BaseModel):
@@ -24,9 +37,16 @@ def read_body(head: Head, model: type[B]) -> B:
         return model.model_validate_json(head.body or b"{}")
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise Malformed(
-            "body", *(str(step) for step in first["loc"]), message=_said(first["type"], first["msg"])
-        ) from None
+        place = (str(step) for step in first["loc"] if isinstance(step, int) or step in _names(model))
+        raise Malformed("body", *place, message=_said(first["type"], first["msg"])) from None
+
+
+@cache
+def _names(model: type[Body]) -> frozenset[str]:
+    """Of all members that ``model`` and what lies in it declare: others are the sender's own words."""
+    schema = model.model_json_schema()
+    objects = [schema, *schema.get("$defs", {}).values()]
+    return frozenset(name for each in objects for name in each.get("properties", ()))
 
 
 def _said(kind: str, message: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+from pydantic import Field
 
-from ..contract import Found, Reply
+from ..contract import Found, Reply, Schema
 from ..errors import (
     BadRequest,
     Forbidden,
@@ -23,8 +24,14 @@ from ..errors import (
 from ..model import Call, CallRef, Head, Object, Presented, Recording
 
 NO_STORE = "private, no-store"
+BRIEFLY = "private, max-age=300"
+MEDIA = ("audio/*", "video/*", "application/octet-stream")
+"""What a recording's type can be."""
 NOT_MODIFIED = 304
 _JSON = "application/json"
+
+Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+"""What ``timestamp`` makes of a time, in the type of an answer."""
 
 
 def json_reply(status: int, body: Any, *, media_type: str = _JSON, **headers: str) -> Reply:
@@ -49,15 +56,21 @@ def known(found: Found) -> tuple[Call, Recording, Object]:
     return found.entry.call, found.entry.recording, found.entry.recording.object
 
 
-def audio(cache_control: str, disposition: Callable[[Found], str]) -> Callable[[Found], Reply]:
-    """Words a PLAY: the plan's own status and fields, how long a client may keep it and under what name."""
-    extra = {"Cache-Control": cache_control, "X-Content-Type-Options": "nosniff"}
+def audio(
+    cache_control: str, disposition: Callable[[Found], str], fields: Mapping[str, str] = MappingProxyType({})
+) -> Callable[[Found], Reply]:
+    """Words a PLAY: the plan's own status and fields, how long a client may keep it and under what name.
+
+    ``fields`` are the surface's own besides.
+    """
+    always = {**fields, "Cache-Control": cache_control}
+    extra = always | {"X-Content-Type-Options": "nosniff"}
 
     def render(found: Found) -> Reply:
         plan = found.plan
         assert plan is not None
         if plan.status == NOT_MODIFIED:
-            return Reply(plan.status, {**plan.headers, "Cache-Control": cache_control})
+            return Reply(plan.status, {**plan.headers, **always})
         return Reply(plan.status, {**plan.headers, **extra, "Content-Disposition": disposition(found)})
 
     return render
@@ -95,6 +108,11 @@ def alias(surface: str, pattern: str, parameter: str = "call_id") -> Callable[[H
     return ref
 
 
+def form(pattern: str) -> Schema:
+    """JSON Schema of text that ``pattern`` matches whole."""
+    return {"type": "string", "pattern": f"^{pattern}$"}
+
+
 def refusal_fields(refusal: Refusal) -> dict[str, str]:
     """The fields a refusal carries on every surface (RFC 9110, RFC 6750 section 3, draft-ietf-httpapi-ratelimit-headers-10)."""
     fields = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -128,12 +146,19 @@ def refuser(
     body: Callable[[int, str, str, Refusal, Head], Any],
     *,
     media_type: str = _JSON,
+    fields: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[[Refusal, Head], Reply]:
-    """Words every refusal by ``table``; ``body`` puts status, code and message into the surface's form."""
+    """Words every refusal by ``table``; ``body`` puts status, code and message into the surface's form.
+
+    ``fields`` are the surface's own on each. What is worded as a 404 is worded so whole: when to ask again would tell that
+    there is something.
+    """
 
     def refuse(refusal: Refusal, head: Head) -> Reply:
         status, code, message = table[type(refusal)]
-        fields = refusal_fields(refusal) | {"Content-Type": media_type}
-        return Reply(status, fields, orjson.dumps(body(status, code, message, refusal, head)))
+        told = {**fields, **refusal_fields(refusal), "Content-Type": media_type}
+        if status == HTTPStatus.NOT_FOUND:
+            told.pop("Retry-After", None)
+        return Reply(status, told, orjson.dumps(body(status, code, message, refusal, head)))
 
     return refuse

@@ -22,5 +22,12 @@ def call(head: Head) -> CallRef:
     raise Malformed("path", "id", message="must be a UUID, or surface:external-id")
 
 
+def uuid_in(head: Head, name: str) -> UUID:
+    """The path's ``name`` as a UUID. Raises Malformed."""
+    if _UUID.fullmatch(head.path[name]) is None:
+        raise Malformed("path", name, message="must be a UUID")
+    return UUID(head.path[name])
+
+
 def nothing(_head: Head) -> None:
     """For a route that names no call."""
