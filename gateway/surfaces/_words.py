@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Annotated, Any, overload
 
 import orjson
 from pydantic import Field
@@ -40,6 +42,10 @@ def json_reply(status: int, body: Any, *, media_type: str = _JSON, **headers: st
     return Reply(status, {"Content-Type": media_type, "Cache-Control": NO_STORE} | named, orjson.dumps(body))
 
 
+@overload
+def timestamp(when: datetime) -> str: ...
+@overload
+def timestamp(when: datetime | None) -> str | None: ...
 def timestamp(when: datetime | None) -> str | None:
     """ISO 8601 in UTC to the second, with ``Z``."""
     return None if when is None else when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
