@@ -63,6 +63,8 @@ class Doc:
     description: str = ""
     status: int = 200
     """Of success."""
+    also: tuple[int, ...] = ()
+    """Further statuses of success, with the same answer."""
     answer: object = None
     """Type of the JSON body of a success, as pydantic reads types: a TypedDict (of typing_extensions) mostly. None: no JSON."""
     media: tuple[str, ...] = ()
