@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import structlog
 
@@ -37,6 +37,7 @@ from .model import (
     Catalog,
     Entry,
     Head,
+    Lapsed,
     Limits,
     Link,
     LinkAsk,
@@ -62,7 +63,7 @@ class Prover(Protocol):
     """A credential → who asks."""
 
     async def prove(self, presented: Presented, address: str) -> Caller:
-        """Raises Unauthenticated, LinkSpent, LinkExpired, LinkRevoked, NotFound, Unavailable."""
+        """Raises Unauthenticated, LinkSpent, Lapsed, NotFound, Unavailable."""
         ...
 
 
@@ -119,14 +120,18 @@ class Access:
     async def refused(self, draft: Draft, status: int, refusal: Refusal) -> None:
         """Closes the event of a request that was refused. Raises Unavailable where the denial cannot be recorded.
 
-        Who proved nothing is counted against his address. A stranger whom an outage turned away was denied nothing: the room in the journal is for accesses.
+        Who failed to prove who he is is counted against his address. A stranger whom an outage turned away was denied nothing:
+        the room in the journal is for accesses. Nor does it take the same 429 twice in one window.
         """
         outcome = draft.outcome(status, Result.REFUSED, reason=refusal.reason)
-        if draft.caller is None and not isinstance(refusal, Unavailable | TooMany):
+        proven = draft.caller is not None and not draft.public
+        if not proven and not draft.public and not isinstance(refusal, Unavailable | TooMany):
             await self.limits.failed(draft.head.address)
         if draft.intended:
             self.trail.conclude(outcome)
-        elif draft.caller is not None or (self.trail.admits_unproven and not isinstance(refusal, Unavailable)):
+        elif isinstance(refusal, TooMany) and refusal.repeated:
+            return
+        elif proven or (self.trail.admits_unproven and not isinstance(refusal, Unavailable)):
             await self.trail.record(draft.intent(), outcome)
 
     def abandoned(self, draft: Draft) -> None:
@@ -140,12 +145,22 @@ class Access:
 
     async def _identify(self, surface: Surface, route: Route, draft: Draft) -> Caller:
         head = draft.head
-        presented = (route.present or surface.present)(head)
+        try:
+            presented = (route.present or surface.present)(head)
+        except Refusal:
+            await self.limits.suspect(head.address, Presented(None))
+            raise
         if not presented.public:
-            await self.limits.suspect(head.address)
-            draft.caller = caller = await self.prover.prove(presented, head.address)
-            await self.limits.caller(caller)
+            await self.limits.suspect(head.address, presented)
+            try:
+                draft.caller = caller = await self.prover.prove(presented, head.address)
+            except Lapsed as lapsed:
+                draft.caller = lapsed.caller
+                await self.limits.failed(head.address)
+                raise lapsed.refusal from None
+            await self.limits.caller(caller, presented)
             return caller
+        draft.public = True
         await self.limits.stranger(head.address)
         ref = route.ref(head)
         assert ref is not None, "a public route names its call"
@@ -187,7 +202,10 @@ class Access:
         """What names no call."""
         if route.verb is Verb.ACT:
             return await self._act(route, found, caller, draft)
-        page = await self.catalog.list(caller.tenant, route.listing(found.head))
+        listing = route.listing(found.head)
+        if listing.scope is not None:
+            permit_at_large(caller, frozenset({listing.scope}))
+        page = await self.catalog.list(caller.tenant, listing)
         return await self._worded(route, replace(found, page=page), draft)
 
     async def _batch(self, surface: Surface, route: Route, base: str, caller: Caller, draft: Draft) -> Answer:
@@ -310,7 +328,7 @@ class Access:
         anew = draft.session is not None
         draft.session = self.session_of(draft, draft.entry.recording.id, stat.etag)
         if not anew:
-            await self._use(draft.caller, draft.session)
+            draft.session = await self._use(draft, draft.session)
         plan = plan_request(head.method, head.headers, stat, media_type=known.media_type, ranges=route.ranges)
         found = replace(found, plan=plan)
         spans = [part.span for part in plan.parts] or ([plan.span] if plan.span else [])
@@ -321,11 +339,14 @@ class Access:
         source = Sequenced(plan.parts, plan.tail, first, opener) if plan.parts else first
         return Answer(route.render(found), source, plan)
 
-    async def _use(self, caller: Caller | None, session: UUID) -> None:
-        """One use of a link that is good for so many, unless this playback was counted before."""
-        if caller is not None and caller.max_uses is not None:
-            assert caller.credential is not None
-            await self.uses.use(UUID(caller.credential), session, caller.max_uses)
+    async def _use(self, draft: Draft, session: UUID) -> UUID:
+        """One use of a link that is good for so many, unless this playback was counted before; the playback."""
+        caller, head = draft.caller, draft.head
+        if caller is None or caller.max_uses is None:
+            return session
+        assert caller.credential is not None
+        link = UUID(caller.credential)
+        return await self.uses.use(link, session, uuid5(link, f"{head.address}\n{head.headers.get('User-Agent')}"))
 
     async def _record_and_open(self, draft: Draft, opener: Callable[[Span], Awaitable[Source]], span: Span) -> Source:
         """The intent made durable and the origin opened, side by side. Both must succeed."""

@@ -29,7 +29,7 @@ from .contract import Surface
 from .draft import Draft
 from .edge.handler import Handler
 from .edge.lifecycle import Lifecycle
-from .edge.limits import NoLimits
+from .edge.limits import RateLimits
 from .edge.router import Mounted, Router
 from .edge.server import Server
 from .identity import Identity
@@ -110,6 +110,8 @@ class Gateway:
             registry = Registry(pool, config.database)
             identity = await Identity.open(config.identity, catalog)
             stack.push_async_callback(identity.close)
+            limits = RateLimits.open(config.limits)
+            stack.push_async_callback(limits.close)
             audit = await stack.enter_async_context(Audit(config.audit, pool, flush_s=config.server.flush_s))
             access = Access(
                 prover=identity,
@@ -120,7 +122,7 @@ class Gateway:
                 session_of=partial(_session_of, audit.sessions),
                 mint=_minter(config, identity),
                 uses=LinkBook(),
-                limits=NoLimits(),
+                limits=limits,
                 roles=Roles(config.identity.roles),
                 operations=operations(
                     Rooms(config, pool, registry, Pipeline(stores, registry, asked), catalog.changed)

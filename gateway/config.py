@@ -8,6 +8,7 @@ table is given as JSON. ``RECORDING_GATEWAY_CONFIG`` names the file.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
@@ -349,22 +350,36 @@ RATE = r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$"
 Rate = Annotated[str, Field(pattern=RATE)]
 
 
+def _counts_url(url: SecretStr) -> SecretStr:
+    text = url.get_secret_value()
+    try:
+        parts = urlsplit(text)
+        known = parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and parts.port != 0
+        shared = known and re.fullmatch("(/[0-9]*)?", parts.path) is not None
+    except ValueError:  # which would quote the password of a URL that lacks its host
+        shared = False
+    if not shared and text != "memory://":
+        raise ValueError("give memory://, or redis://host:port/number (rediss:// for TLS) of a Redis or Valkey")
+    return url
+
+
 class Limits(Section):
     """How much anybody may ask before the answer is 429."""
 
-    url: SecretStr = Field(
+    url: Annotated[SecretStr, AfterValidator(_counts_url)] = Field(
         SecretStr("memory://"),
         description="where counts are kept: memory:// counts for this process alone, redis://host:6379 for all replicas",
     )
-    key: Rate | None = Field(None, description='requests of one credential, as "600/minute"; unset: any number')
+    key: Rate | None = Field(None, description='requests of one key, link or user, as "600/minute"; unset: any number')
     tenant: Rate | None = Field(None, description="requests of one tenant; unset: any number")
     public: Rate | None = Field(
-        "1200/minute", description="requests from one address that need no credential; unset: any number"
+        "1200/minute",
+        description="requests from one address (of IPv6: one /64) that need no credential; unset: any number",
     )
     failing: Rate | None = Field(
         "300/minute",
-        description="requests from one address that proved nothing, beyond which none of its requests is looked at;"
-        " unset: any number",
+        description="requests from one address whose credential proved nothing, beyond which only credentials that were"
+        " proven lately are looked at; unset: any number",
     )
     wait_s: Seconds = Field(
         0.25, description="seconds that counting elsewhere may take; after that this process counts alone for a while"

@@ -37,6 +37,8 @@ class Draft:
     entry: Entry | None = None
     etag: str | None = None
     session: UUID | None = None
+    public: bool = False
+    """No credential is asked for."""
     intended: bool = False
     """The intent is in the journal, and waits for its outcome."""
 

@@ -183,15 +183,19 @@ class Unsatisfiable(Refusal):
 
 
 class TooMany(Refusal):
-    """A rate or a concurrency bound was reached. ``policy`` names it, as ``key``; ``quota`` requests in ``window_s`` seconds."""
+    """A rate or a concurrency bound was reached. ``policy`` names it, as ``key``; ``quota`` requests in ``window_s`` seconds.
+
+    ``repeated``: the same was refused so before, in the same window.
+    """
 
     reason = "rate_limited"
 
-    def __init__(self, policy: str, *, quota: int, window_s: int, retry_after: int) -> None:
+    def __init__(self, policy: str, *, quota: int, window_s: int, retry_after: int, repeated: bool = False) -> None:
         super().__init__(policy, retry_after=retry_after)
         self.policy = policy
         self.quota = quota
         self.window_s = window_s
+        self.repeated = repeated
 
 
 class Unavailable(Refusal):

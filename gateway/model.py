@@ -9,10 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Protocol
 from uuid import UUID
 
 from multidict import MultiMapping
+
+from .errors import Refusal
 
 PIECE = 64 * 1024
 """Bytes move in pieces of at most this many."""
@@ -100,12 +103,25 @@ class Caller:
     """Where set, the credential is good for so many playbacks."""
 
 
+class Lapsed(Exception):
+    """A credential that is genuine and good no more, or not from here: whose it is, for the audit, and how it is refused."""
+
+    def __init__(self, caller: Caller, refusal: Refusal) -> None:
+        super().__init__(refusal.reason)
+        self.caller = caller
+        self.refusal = refusal
+
+
 @dataclass(frozen=True, slots=True)
 class CallRef:
     """How a request names a call: an external id within ``surface``, or (surface None) the internal UUID."""
 
     surface: str | None
     id: str
+
+
+BY_LINK = "gateway link"
+"""In place of a surface's name, which it can't be: the id is a gateway link's, the call that which it plays."""
 
 
 # --- what the catalog knows -----------------------------------------------------------------------------------------
@@ -233,6 +249,8 @@ class Entry:
     recording: Recording | None
     account: Tenant
     """Whose the call is."""
+    transcript: str | None = None
+    """Its transcript's status. None: it has none, or its account has none told."""
 
     def state(self, now: datetime) -> State:
         """The core state of CONTRACTS at ``now``: retention that has run out counts before anything swept it."""
@@ -262,6 +280,24 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class IssuedLink:
+    """A gateway link that can be taken back, as the catalog keeps it: never its token."""
+
+    id: UUID
+    tenant: UUID
+    call: UUID
+    created_at: datetime
+    created_by: str | None
+    """The credential's id."""
+    expires_at: datetime
+    max_uses: int | None = None
+    """Playbacks it is good for. None: any number."""
+    network: IPv4Network | IPv6Network | None = None
+    """Where it is good from. None: anywhere."""
+    revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of a listing, newest first; ``cursor`` asks for the next."""
 
@@ -271,13 +307,24 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a LIST asks for."""
+    """What a LIST asks for. Times from ``since`` on, and before ``until``."""
 
     limit: int = 50
     cursor: str | None = None
     state: State | None = None
     since: datetime | None = None
+    """Of registration, as ``until``."""
     until: datetime | None = None
+    started_since: datetime | None = None
+    """Of the call's start, as ``started_until``."""
+    started_until: datetime | None = None
+    number: str | None = None
+    """Either side's, in any spelling of its digits."""
+    department: UUID | None = None
+    text: str | None = None
+    """Words of the transcript, as a web search takes them."""
+    scope: str | None = None
+    """Asked for besides the route's own."""
 
 
 class Catalog(Protocol):
@@ -296,6 +343,7 @@ class Credentials(Protocol):
 
     async def key(self, sha256: bytes) -> Key | None: ...
     async def tenant(self, slug: str) -> Tenant | None: ...
+    async def link(self, link: UUID) -> IssuedLink | None: ...
 
 
 # --- where audio lies -----------------------------------------------------------------------------------------------
@@ -350,6 +398,14 @@ class Store(Protocol):
 
     async def sign(self, key: str, ttl: timedelta, *, media_type: str, disposition: str | None) -> Link | None:
         """The store's own signed URL for GET, answering with that type and disposition; None: it has none."""
+        ...
+
+    async def delete(self, key: str, version: str) -> None:
+        """The object is gone when this returns, if it was that version; if it was gone before, that is all right.
+
+        Raises Changed (it is another version now), Unavailable, OriginFailed (the right to delete is missing, too),
+        OriginTimeout.
+        """
         ...
 
     async def check(self) -> None:
@@ -522,12 +578,12 @@ class Limits(Protocol):
         """Counts a request that needs no credential."""
         ...
 
-    async def suspect(self, address: str) -> None:
-        """Counts nothing; for an address that has failed too often lately."""
+    async def suspect(self, address: str, presented: Presented) -> None:
+        """Counts nothing; for an address that has failed too often lately, unless what it presents was proven lately."""
         ...
 
-    async def caller(self, caller: Caller) -> None:
-        """Counts a request of somebody proven, for his credential and for his tenant."""
+    async def caller(self, caller: Caller, presented: Presented) -> None:
+        """Counts a request of somebody proven by what he ``presented``, for his credential and for his tenant."""
         ...
 
     async def failed(self, address: str) -> None:
@@ -538,8 +594,12 @@ class Limits(Protocol):
 class LinkUses(Protocol):
     """How often a link was used. Requests of one playback are one use."""
 
-    async def use(self, link: UUID, session: UUID, max_uses: int) -> None:
-        """Raises LinkUsedUp, Unavailable."""
+    async def use(self, link: UUID, session: UUID, listener: UUID) -> UUID:
+        """The playback that a request of ``session`` belongs to, counted if it is a new one.
+
+        It may be one that another replica knows of: by ``listener``, who is somebody at an address with a player.
+        Raises LinkUsedUp, Unavailable.
+        """
         ...
 
 

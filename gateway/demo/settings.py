@@ -33,6 +33,8 @@ def write(state: State, *, port: int, database_url: str, s3: S3 | None) -> Confi
         "stores": stores,
         "audit": {"journal_dir": str(state.folder / "journal")},
         "identity": {"link_keys": [state.secret("link_key")]},
+        # Whoever tries the demo asks from this one machine.
+        "limits": {"public": "1000000/minute", "failing": "1000000/minute"},
         "log": {"format": "console"},
     }
     path = state.folder / FILE

@@ -1,14 +1,136 @@
-"""How much anybody may ask, counted as ``config.Limits`` says."""
+"""How much anybody may ask, as ``config.Limits`` says: by credential, by tenant, by address.
+
+A credential that was proven here lately is always looked at, however many others failed from its address: a guesser behind
+the same NAT locks nobody out. What is kept names credentials by their ids or by a digest, never by what proves them.
+"""
 
 from __future__ import annotations
 
-from ..model import Caller
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from hashlib import blake2b
+from ipaddress import IPv6Address
+from typing import Self
+
+from limits import RateLimitItem, parse
+
+from .. import config
+from ..errors import TooMany
+from ..model import Caller, Presented
+from .counts import BoundedMemory, Counter, Counts, SharedCounts, Wait
+
+_PROVEN_S = 600.0
+"""Seconds after its proof that a credential is looked at whatever its address did."""
+_REMEMBERED = 10_000
+_V6_HOST_BITS = 64
 
 
-class NoLimits:
-    """A ``model.Limits`` that counts nothing."""
+class RateLimits:
+    """A ``model.Limits``. ``close`` it."""
 
-    async def stranger(self, address: str) -> None: ...
-    async def suspect(self, address: str) -> None: ...
-    async def caller(self, caller: Caller) -> None: ...
-    async def failed(self, address: str) -> None: ...
+    def __init__(self, settings: config.Limits, counts: Counts, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._key = _item("key", settings.key)
+        self._tenant = _item("tenant", settings.tenant)
+        self._public = _item("public", settings.public)
+        self._failing = _item("failing", settings.failing)
+        self._counts = counts
+        self._proven = _Until(clock)
+        self._told = _Until(clock)
+
+    @classmethod
+    def open(cls, settings: config.Limits) -> Self:
+        """Connects to nothing yet: a Redis that is away is found so by the first count. Raises ConfigError."""
+        url = settings.url.get_secret_value()
+        if url.startswith("memory:"):
+            return cls(settings, Counter(BoundedMemory()))
+        try:
+            return cls(settings, SharedCounts(url, wait_s=settings.wait_s))
+        except ValueError as error:  # without its text, which may quote the URL
+            raise config.ConfigError(
+                ["limits.url: an option in its query is not one of Redis's; correct it"]
+            ) from error
+
+    async def stranger(self, address: str) -> None:
+        if self._public is not None:
+            who = network(address)
+            self._refuse(self._public, who, await self._counts.hit(self._public, who))
+
+    async def suspect(self, address: str, presented: Presented) -> None:
+        if self._failing is not None and hash(presented.token) not in self._proven:
+            who = network(address)
+            self._refuse(self._failing, who, await self._counts.look(self._failing, who))
+
+    async def caller(self, caller: Caller, presented: Presented) -> None:
+        if self._failing is not None:
+            # A hash that two tokens share lets somebody be looked at, and no more.
+            self._proven.put(hash(presented.token), _PROVEN_S)
+        if self._key is not None:
+            who = _credential(caller)
+            self._refuse(self._key, who, await self._counts.hit(self._key, who))
+        if self._tenant is not None:
+            who = str(caller.tenant)
+            self._refuse(self._tenant, who, await self._counts.hit(self._tenant, who))
+
+    async def failed(self, address: str) -> None:
+        if self._failing is not None:
+            await self._counts.hit(self._failing, network(address))
+
+    async def close(self) -> None:
+        await self._counts.close()
+
+    def _refuse(self, item: RateLimitItem, who: str, wait: Wait) -> None:
+        if wait is None:
+            return
+        policy, window = item.namespace, item.get_expiry()
+        told = (policy, who)
+        repeated = told in self._told
+        if not repeated:
+            self._told.put(told, window)
+        raise TooMany(policy, quota=item.amount, window_s=window, retry_after=wait, repeated=repeated)
+
+
+def network(address: str) -> str:
+    """Whom an address stands for: a household has a whole IPv6 /64. What is no address stands for itself."""
+    if ":" not in address:
+        return address
+    try:
+        parsed = IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return f"{IPv6Address(int(parsed) >> _V6_HOST_BITS << _V6_HOST_BITS)}/{_V6_HOST_BITS}"
+
+
+def _credential(caller: Caller) -> str:
+    """A key or a link by its id. A person by a digest: tokens come and go, and the subject may be a name."""
+    if caller.kind == "user" or caller.credential is None:
+        return blake2b(f"{caller.tenant}/{caller.kind}/{caller.subject}".encode(), digest_size=16).hexdigest()
+    return caller.credential
+
+
+def _item(policy: str, rate: str | None) -> RateLimitItem | None:
+    if rate is None:
+        return None
+    item = parse(rate)
+    item.namespace = policy
+    return item
+
+
+class _Until:
+    """Things that hold for a while; the one put longest ago goes first where there are too many."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._held: OrderedDict[Hashable, float] = OrderedDict()
+
+    def __contains__(self, thing: Hashable) -> bool:
+        until = self._held.get(thing)
+        return until is not None and self._clock() < until
+
+    def put(self, thing: Hashable, for_s: float) -> None:
+        self._held[thing] = self._clock() + for_s
+        self._held.move_to_end(thing)
+        if len(self._held) > _REMEMBERED:
+            self._held.popitem(last=False)
