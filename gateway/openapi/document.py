@@ -1,0 +1,190 @@
+"""The OpenAPI 3.1 document of a surface, from the data its routes are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from ..contract import Surface
+from ..model import Verb
+from .operations import Operation, Parameter
+from .refusals import Worded
+from .schemas import Json, Schemas, common, schemas
+
+BEARER, LICENSE = "bearer", {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+JSON = "application/json"
+AUDIO = ("audio/*", "video/*", "application/octet-stream")
+"""What a recording may be; other stored types are told as opaque."""
+_TEXT: Json = {"type": "string"}
+_COUNT: Json = {"type": "integer", "minimum": 0}
+_REQUEST_ID: Json = {
+    "description": "By which the log and the audit know the request.",
+    "schema": _TEXT,
+    "required": True,
+}
+_OF_AUDIO: dict[str, tuple[str, Json]] = {
+    "Accept-Ranges": ("`bytes`, or `none` where Range is not heeded.", {"enum": ["bytes", "none"]}),
+    "ETag": ("The version, for If-Range and If-Match.", {"type": "string", "pattern": '^"[^"]*"$'}),
+    "Last-Modified": ("When the recording's object was written.", _TEXT),
+    "Cache-Control": ("How long a client may keep it.", _TEXT),
+    "Content-Disposition": ("The file name to save it under.", _TEXT),
+    "Content-Length": ("Bytes of the body.", _COUNT),
+}
+_OF_UNCHANGED = ("ETag", "Last-Modified", "Cache-Control")
+_CONTENT_RANGE = (
+    "Which bytes, of how many. Absent from multipart/byteranges.",
+    {"type": "string", "pattern": "^bytes "},
+)
+_FIELDS = {
+    "Retry-After": "Seconds to wait before asking again.",
+    "WWW-Authenticate": "What credential is asked for, and what is wrong with the one that was sent.",
+    "Content-Range": "The recording's length, as `bytes */N`.",
+    "Allow": "The methods that the path takes.",
+    "RateLimit": "What is left of the quota (draft-ietf-httpapi-ratelimit-headers).",
+    "RateLimit-Policy": "The quota and its window in seconds.",
+}
+
+
+def document(surface: Surface, told: Sequence[Operation], *, version: str) -> Json:
+    """Without ``servers``, which are the mount's."""
+    made = _schemas(told)
+    error, responses = common(r.body for op in told for r in op.refusals), dict[str, Json]()
+    paths: dict[str, Json] = {}
+    for operation in told:
+        methods = paths.setdefault(operation.route.path, {})
+        methods[operation.route.method.lower()] = described = _operation(operation, made, responses)
+        if operation.plays and operation.route.method == "GET":
+            methods["head"] = _head_of(described)
+    components: Json = {"schemas": {"Error": error, **made.named}, "responses": dict(sorted(responses.items()))}
+    if schemes := _schemes(told):
+        components["securitySchemes"] = schemes
+    info = {"title": f"Call recordings: {surface.name}", "version": version, "license": LICENSE}
+    if surface.about:
+        info["description"] = surface.about
+    return {
+        "openapi": "3.1.0",
+        "info": info,
+        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
+        "paths": paths,
+        "components": components,
+    }
+
+
+def _schemas(told: Sequence[Operation]) -> Schemas:
+    docs = [operation.route.doc for operation in told]
+    return schemas(
+        (doc.body for doc in docs if doc.body is not None), (doc.answer for doc in docs if doc.answer is not None)
+    )
+
+
+def _operation(operation: Operation, made: Schemas, responses: dict[str, Json]) -> Json:
+    doc = operation.route.doc
+    described: Json = {"operationId": operation.id, "summary": operation.summary}
+    if doc.description:
+        described["description"] = doc.description
+    if operation.parameters:
+        described["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
+    if operation.takes_body:
+        described["requestBody"] = {"content": {JSON: {"schema": made.body(doc.body)}}, "required": True}
+    refused: Json = {}
+    for status, refusals in operation.by_status().items():
+        name = ".".join([str(status), *sorted(refusal.reason for refusal in refusals)])
+        responses.setdefault(name, _refused(status, refusals))
+        refused[str(status)] = {"$ref": f"#/components/responses/{name}"}
+    described["responses"] = {**_success(operation, made), **refused}
+    described["security"] = _security(operation)
+    return described
+
+
+def _parameter(parameter: Parameter) -> Json:
+    described: Json = {"name": parameter.name, "in": parameter.place, "schema": dict(parameter.schema)}
+    if parameter.description:
+        described["description"] = parameter.description
+    if parameter.required:
+        described["required"] = True
+    return described
+
+
+def _success(operation: Operation, made: Schemas) -> Json:
+    route, doc = operation.route, operation.route.doc
+    if route.verb is Verb.DELETE:
+        return {}
+    if operation.plays:
+        return _audio(doc.media or AUDIO, ranges=route.ranges)
+    content: Json = {name: {"schema": _TEXT} for name in doc.media}
+    if doc.answer is not None:
+        content[JSON] = {"schema": made.answer(doc.answer)}
+    answer: Json = {"headers": {"X-Request-Id": _REQUEST_ID}}
+    if content:
+        answer["content"] = content
+    return {str(status): {"description": HTTPStatus(status).phrase, **answer} for status in (doc.status, *doc.also)}
+
+
+def _audio(media: Sequence[str], *, ranges: bool) -> Json:
+    fields = {name: _field(told, schema) for name, (told, schema) in _OF_AUDIO.items()}
+    fields["X-Request-Id"] = _REQUEST_ID
+    content: Json = {name: {} for name in media}
+    answers: Json = {"200": {"description": "The whole recording", "headers": fields, "content": content}}
+    if ranges:
+        answers["206"] = {
+            "description": "The bytes asked for",
+            "headers": {**fields, "Content-Range": {**_field(*_CONTENT_RANGE), "required": False}},
+            "content": {**content, "multipart/byteranges": {}},
+        }
+    unchanged = {name: field for name, field in fields.items() if name in {*_OF_UNCHANGED, "X-Request-Id"}}
+    answers["304"] = {"description": "Not changed since", "headers": unchanged}
+    return answers
+
+
+def _field(told: str, schema: Json) -> Json:
+    return {"description": told, "schema": schema, "required": True}
+
+
+def _refused(status: int, refusals: Sequence[Worded]) -> Json:
+    fields: Json = {"X-Request-Id": _REQUEST_ID}
+    for name in dict.fromkeys(name for refusal in refusals for name in refusal.fields):
+        example = next(refusal.fields[name] for refusal in refusals if name in refusal.fields)
+        fields[name] = {
+            "description": _FIELDS.get(name, ""),
+            "schema": _COUNT if example.isdecimal() else _TEXT,
+            "example": int(example) if example.isdecimal() else example,
+            "required": all(name in refusal.fields for refusal in refusals),
+        }
+    messages = dict.fromkeys(refusal.message for refusal in refusals if refusal.message)
+    examples = {refusal.reason: {"value": refusal.body} for refusal in refusals}
+    content = {
+        kind: {"schema": {"$ref": "#/components/schemas/Error"}, "examples": examples}
+        for kind in dict.fromkeys(refusal.media_type for refusal in refusals)
+    }
+    return {"description": " · ".join(messages) or HTTPStatus(status).phrase, "headers": fields, "content": content}
+
+
+def _security(operation: Operation) -> list[Json]:
+    """Any one of them; none: the path itself is the credential, or no credential is known to these documents."""
+    taken = operation.credentials
+    return [{BEARER: []}] * taken.bearer + [{name: []} for name in taken.keys]
+
+
+def _schemes(told: Iterable[Operation]) -> Json:
+    schemes: Json = {}
+    for operation in told:
+        if operation.credentials.bearer:
+            schemes[BEARER] = {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "An API key, or a JWT of a configured issuer.",
+            }
+        for name in operation.credentials.keys:
+            schemes[name] = {"type": "apiKey", "in": "header", "name": name, "description": "An API key."}
+    return schemes
+
+
+def _head_of(described: Mapping[str, Any]) -> Json:
+    """HEAD equals GET field for field; Range is ignored."""
+    head = {**described, "operationId": "head" + str(described["operationId"]).removeprefix("get")}
+    head["summary"] = f"{described['summary']}: its header fields alone"
+    head["responses"] = {
+        status: answer for status, answer in described["responses"].items() if status not in {"206", "416"}
+    }
+    return head

@@ -1,0 +1,148 @@
+"""Which refusals a route can meet, and how its surface words each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from multidict import CIMultiDict, MultiDict
+
+from .. import errors
+from ..contract import Route, Surface, Transcribed
+from ..errors import Refusal
+from ..model import Head, State, Verb
+from .credentials import Credentials, path_parameters
+
+WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+RETRY_S = 15
+
+_OF_STATES: dict[State, Refusal] = {
+    State.ABSENT: errors.Absent(),
+    State.PENDING: errors.NotReady(retry_after=RETRY_S),
+    State.PROCESSING: errors.NotReady(retry_after=RETRY_S),
+    State.FAILED: errors.Failed(),
+    State.EXPIRED: errors.Expired(),
+}
+_ALWAYS: tuple[Refusal, ...] = (
+    errors.BadRequest(),
+    errors.TooMany("key", quota=600, window_s=60, retry_after=7),
+    errors.Internal(),
+    errors.Unavailable(),
+)
+_OF_STORES: tuple[Refusal, ...] = (errors.OriginFailed(), errors.OriginTimeout())
+_OF_LINKS: tuple[Refusal, ...] = (errors.LinkSpent(), errors.LinkExpired(), errors.LinkRevoked(), errors.LinkUsedUp())
+_OF_ACTS: tuple[Refusal, ...] = (
+    errors.Absent(),
+    errors.Contradicts("conflict", "What was asked contradicts what is there."),
+)
+_SIZE = 3_376_044
+_HIDDEN = frozenset({"cache-control", "content-type", "x-content-type-options"})
+"""Fields that every refusal carries alike."""
+_SENTENCE = re.compile(r".*\s.*")
+
+
+@dataclass(frozen=True, slots=True)
+class Worded:
+    """A refusal as a client gets it."""
+
+    reason: str
+    status: int
+    media_type: str
+    fields: dict[str, str]
+    """Those that tell something, with an example of each."""
+    body: Any
+    """The parsed JSON: whatever the surface writes."""
+
+    @property
+    def message(self) -> str:
+        """What its body says to a person."""
+        texts = sorted(_texts(self.body), key=len)
+        return texts[-1] if texts else ""
+
+
+def worded(surface: Surface, route: Route, allowed: Credentials) -> list[Worded]:
+    """Every refusal that ``route`` can answer with, least status first."""
+    head = Head(
+        route.method, dict.fromkeys(path_parameters(route.path), "x"), MultiDict(), CIMultiDict(), request_id="0" * 32
+    )
+    told = {refusal.reason: _worded(surface, refusal, head) for refusal in _refusals(route, allowed)}
+    return sorted(told.values(), key=lambda each: each.status)
+
+
+def _worded(surface: Surface, refusal: Refusal, head: Head) -> Worded:
+    reply = surface.refuse(refusal, head)
+    fields = {name: value for name, value in reply.headers.items() if name.lower() not in _HIDDEN}
+    return Worded(
+        refusal.reason, reply.status, reply.headers["Content-Type"], fields, orjson.loads(reply.body or b"null")
+    )
+
+
+def _refusals(route: Route, allowed: Credentials) -> Iterator[Refusal]:
+    yield from _ALWAYS
+    yield from _of_credentials(route, allowed)
+    yield from _of_reading(route, allowed)
+    if path_parameters(route.path):
+        yield errors.NotFound()
+    match route.verb:
+        case Verb.PLAY | Verb.LINK | Verb.DESCRIBE:
+            yield from (refusal for state, refusal in _OF_STATES.items() if state not in route.states)
+            yield from _of_bytes(route)
+        case Verb.ACT:
+            yield from (*_OF_ACTS, *_OF_STORES)
+        case Verb.DELETE:
+            yield errors.MethodNotAllowed(route.allow)
+        case _:
+            pass
+
+
+def _of_credentials(route: Route, allowed: Credentials) -> Iterator[Refusal]:
+    if allowed.link:
+        yield from _OF_LINKS
+    elif not allowed.public:
+        yield errors.Unauthenticated()
+        yield errors.Forbidden(min(route.scopes, default=route.role or ""))
+
+
+def _of_reading(route: Route, allowed: Credentials) -> Iterator[Refusal]:
+    """What is asked for in another form than is expected."""
+    names = path_parameters(route.path)
+    if names and not allowed.link:
+        yield errors.Malformed("path", names[0])
+    elif route.method in WITH_BODY:
+        yield errors.Malformed("body")
+    elif route.verb in {Verb.LIST, Verb.ACT, Verb.BATCH} or route.doc.query:
+        yield errors.Malformed("query", next(iter(route.doc.query), ""))
+    if route.method in WITH_BODY:
+        yield errors.TooLarge()
+
+
+def _of_bytes(route: Route) -> Iterator[Refusal]:
+    """What can be in the way once the recording is known."""
+    if route.transcript is Transcribed.REQUIRED:
+        yield errors.NoTranscript()
+    if route.verb is Verb.DESCRIBE:
+        return
+    yield from _OF_STORES
+    if route.verb is Verb.LINK:
+        yield errors.NoLink()
+        return
+    yield from (errors.ObjectMissing(), errors.PreconditionFailed())
+    if route.ranges:
+        yield errors.Unsatisfiable(_SIZE)
+
+
+def _texts(value: Any) -> Iterator[str]:  # Any: parsed JSON
+    match value:
+        case str() if _SENTENCE.fullmatch(value):
+            yield value
+        case dict():
+            for each in value.values():
+                yield from _texts(each)
+        case list():
+            for each in value:
+                yield from _texts(each)
+        case _:
+            pass
