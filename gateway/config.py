@@ -22,7 +22,7 @@ from pydantic_settings.exceptions import SettingsError
 
 ENV_PREFIX = "RECORDING_GATEWAY__"
 ENV_FILE = "RECORDING_GATEWAY_CONFIG"
-SURFACES = ("native", "yotel")
+SURFACES = ("native", "yotel", "agentphone", "callsid", "voki", "envoy")
 """The surfaces that can be mounted."""
 
 

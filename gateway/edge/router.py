@@ -9,18 +9,23 @@ from urllib.parse import unquote_to_bytes
 
 from ..config import ConfigError
 from ..contract import Route, Surface
+from ..model import Verb
 
 _PARAMETER = "{"
 
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """A surface at its place. ``base`` is the public URL of its root, without a slash at the end."""
+    """A surface at its place. ``base`` is the public URL of its root, without a slash at the end.
+
+    ``pages``: path → what it tells of itself there. Of several mounts at one place the first has them.
+    """
 
     surface: Surface
     prefix: str
     host: str | None
     base: str
+    pages: Mapping[str, Page] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.surface.name} at {self.host or 'any host'}{self.prefix}"
@@ -28,13 +33,19 @@ class Mounted:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One path of one mount, with every method that it takes."""
+    """One path of one mount, with every method that it takes: ``routes``, or a ``page``."""
 
     mounted: Mounted
     template: str
     parameters: tuple[str, ...]
     routes: Mapping[str, Route]
-    allow: str
+    methods: tuple[str, ...]
+    page: Page | None = None
+
+    @property
+    def allow(self) -> str:
+        """The Allow field."""
+        return ", ".join(sorted({*self.methods, "OPTIONS"}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +123,8 @@ def _plant(root: _Node, mounted: Mounted) -> None:
                 names.append(segment[1:-1])
         if "GET" in routes:
             routes.setdefault("HEAD", routes["GET"])
-        allow = ", ".join(sorted({*routes, "OPTIONS"}))
+        granted = {method for method, route in routes.items() if route.verb is not Verb.DELETE}
+        allow = ", ".join(sorted(granted | {"OPTIONS"}))
         leaf.endpoint = Endpoint(mounted, mounted.prefix.rstrip("/") + template, tuple(names), routes, allow)
 
 

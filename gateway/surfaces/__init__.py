@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ..contract import Surface
-from . import native, yotel
+from . import agentphone, callsid, envoy, native, voki, yotel
 
-SURFACES: dict[str, Surface] = {surface.name: surface for surface in (native.SURFACE, yotel.SURFACE)}
+SURFACES: dict[str, Surface] = {
+    module.SURFACE.name: module.SURFACE for module in (native, yotel, agentphone, callsid, voki, envoy)
+}
 
 __all__ = ["SURFACES"]

@@ -30,6 +30,8 @@ BRIEFLY = "private, max-age=300"
 MEDIA = ("audio/*", "video/*", "application/octet-stream")
 """What a recording's type can be."""
 NOT_MODIFIED = 304
+TRANSCRIPTION = {"pending": "pending", "processing": "processing", "ready": "completed", "failed": "failed"}
+"""A transcript's status → as vendors word it."""
 _JSON = "application/json"
 
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]

@@ -8,52 +8,44 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from .. import errors
-from ..contract import Found, Reply, Route, Surface
+from ..contract import Doc, Found, Reply, Route, Surface
 from ..errors import Refusal
 from ..http.headers import content_disposition, extension_for, media_type
 from ..model import Head, LinkAsk, Verb
-from ._words import Wording, alias, audio, bearer, json_reply, known, refuser, timestamp, whole_seconds
+from ._common import COMMON, missing
+from ._words import BRIEFLY, MEDIA, Wording, alias, audio, bearer, json_reply, known, refuser, timestamp, whole_seconds
 
 LINK_TTL = timedelta(days=7)
 STEREO = 2
 """Channels: left = caller, right = AI agent."""
 
-_NOT_FOUND: Wording = (404, "not_found", "Call not found.")
-
 WORDS: dict[type[Refusal], Wording] = {
-    errors.BadRequest: (400, "bad_request", "The request is ambiguous: send each header once."),
-    errors.TooLarge: (413, "too_large", "The request's body is too large."),
-    errors.Malformed: _NOT_FOUND,
+    **COMMON,
+    **missing((404, "not_found", "Call not found."), errors.Malformed),
     errors.Unauthenticated: (401, "unauthorized", "Send a valid API key as 'Authorization: Bearer yt_live_…'."),
     errors.Forbidden: (403, "forbidden", "The API key lacks the scope for this endpoint."),
-    errors.UnknownRoute: (404, "not_found", "There is no such endpoint."),
-    errors.MethodNotAllowed: (405, "method_not_allowed", "This endpoint does not take that method."),
-    errors.NotFound: _NOT_FOUND,
-    errors.ObjectMissing: _NOT_FOUND,
-    errors.Absent: _NOT_FOUND,
     errors.NotReady: (
         409,
         "recording_not_ready",
         "Recording not yet available. Wait for the call.recording_ready webhook.",
     ),
     errors.Failed: (409, "recording_failed", "The recording failed and will not become available."),
-    errors.Expired: _NOT_FOUND,
-    errors.LinkSpent: _NOT_FOUND,
-    errors.LinkExpired: _NOT_FOUND,
-    errors.LinkRevoked: _NOT_FOUND,
-    errors.LinkUsedUp: _NOT_FOUND,
-    errors.NoTranscript: _NOT_FOUND,
-    errors.Contradicts: (409, "conflict", "The request contradicts what is there."),
     errors.NoLink: (501, "link_unsupported", "This recording has no signed URL. Use the audio streaming endpoint."),
-    errors.PreconditionFailed: (412, "precondition_failed", "The recording is not the version asked for."),
-    errors.Unsatisfiable: (416, "range_not_satisfiable", "The range lies outside of the recording."),
-    errors.TooMany: (429, "rate_limited", "Too many requests. Retry after the time given."),
-    errors.Internal: (500, "internal_error", "Something went wrong. Quote the X-Request-Id to support."),
-    errors.OriginFailed: (502, "storage_failed", "The recording's storage failed. Retry later."),
-    errors.Unavailable: (503, "unavailable", "The service is unavailable. Retry after the time given."),
-    errors.OriginTimeout: (504, "storage_timeout", "The recording's storage did not answer in time. Retry later."),
 }
+
+
+class SignedUrl(TypedDict):
+    """Answer of the link endpoint."""
+
+    call_id: str
+    url: str
+    expires_at: str
+    duration_s: int | None
+    stereo: bool
+    format: str
 
 
 def _error(_status: int, code: str, message: str, _refusal: Refusal, _head: Head) -> dict[str, Any]:
@@ -63,17 +55,15 @@ def _error(_status: int, code: str, message: str, _refusal: Refusal, _head: Head
 def _link(found: Found) -> Reply:
     call, recording, stored = known(found)
     assert found.link is not None
-    return json_reply(
-        200,
-        {
-            "call_id": found.head.path["call_id"],
-            "url": found.link.url,
-            "expires_at": timestamp(found.link.expires_at),
-            "duration_s": whole_seconds(recording.duration_ms),
-            "stereo": call.voice_agent and recording.channels == STEREO,
-            "format": media_type(stored.media_type),
-        },
-    )
+    answer: SignedUrl = {
+        "call_id": found.head.path["call_id"],
+        "url": found.link.url,
+        "expires_at": timestamp(found.link.expires_at),
+        "duration_s": whole_seconds(recording.duration_ms),
+        "stereo": call.voice_agent and recording.channels == STEREO,
+        "format": media_type(stored.media_type),
+    }
+    return json_reply(200, answer)
 
 
 def _file_name(found: Found) -> str:
@@ -82,6 +72,7 @@ def _file_name(found: Found) -> str:
 
 
 _call = alias("yotel", r"[A-Za-z0-9_-]{1,128}")
+_PATH = {"call_id": {"type": "string"}}
 
 SURFACE = Surface(
     name="yotel",
@@ -97,6 +88,7 @@ SURFACE = Surface(
             _link,
             link=lambda _head: LinkAsk(LINK_TTL),
             disposition=_file_name,
+            doc=Doc("Get a recording's signed URL", "Good for seven days.", answer=SignedUrl, path=_PATH),
         ),
         Route(
             "GET",
@@ -104,7 +96,8 @@ SURFACE = Surface(
             Verb.PLAY,
             frozenset({"recordings:download"}),
             _call,
-            audio("private, max-age=300", _file_name),
+            audio(BRIEFLY, _file_name),
+            doc=Doc("Stream a recording's audio", media=MEDIA, path=_PATH),
         ),
     ),
 )

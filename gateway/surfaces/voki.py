@@ -1,0 +1,207 @@
+"""Voki: metadata with a download beside it, by role; recordings and their departments are kept.
+
+https://voki.avanter.com.br, "Recordings". Ids are UUIDs; a malformed one is a call that does not exist. The roles
+``attendant`` and, for departments, ``admin`` are looked up in the configured order.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from typing_extensions import TypedDict
+
+from .. import errors
+from ..asks.tenants import DeleteDepartment
+from ..contract import Doc, Found, Reply, Route, Schema, Surface, Transcribed
+from ..errors import Contradicts, Malformed, Refusal
+from ..http.headers import content_disposition, extension_for
+from ..model import Head, Method, Presented, Transcript, Verb
+from ._common import COMMON, missing
+from ._words import (
+    BRIEFLY,
+    MEDIA,
+    NO_STORE,
+    TRANSCRIPTION,
+    Wording,
+    alias,
+    audio,
+    bearer,
+    json_reply,
+    known,
+    refuser,
+    timestamp,
+    whole_seconds,
+)
+
+TENANT = "X-Tenant"
+UUID_FORM = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
+
+RECORDING = "/api/v1/calls/{call_id}/recording"
+DOWNLOAD = RECORDING + "/download"
+
+WORDS: dict[type[Refusal], Wording] = {
+    **COMMON,
+    **missing((404, "not_found", "Recording not found"), errors.Malformed, errors.NotReady, errors.Failed),
+    errors.Unauthenticated: (401, "unauthorized", "Send a valid token as 'Authorization: Bearer …'."),
+    errors.Forbidden: (403, "forbidden", "No permission: the role is too low for this endpoint."),
+}
+
+
+class Transcription(TypedDict):
+    """What was said."""
+
+    status: str
+    """pending · processing · completed · failed"""
+    text: str | None
+    language: str | None
+
+
+class Recorded(TypedDict):
+    """A call's recording."""
+
+    id: str
+    call_id: str
+    format: str
+    duration: int | None
+    file_size: int
+    download_url: str
+    transcription: Transcription | None
+    created_at: str | None
+
+
+class RecordedAnswer(TypedDict):
+    """Answer of the metadata endpoint."""
+
+    data: Recorded
+
+
+def _error(_status: int, _code: str, message: str, refusal: Refusal, _head: Head) -> dict[str, Any]:
+    return {"errors": {"detail": refusal.message if isinstance(refusal, Contradicts) else message}}
+
+
+def _present(head: Head) -> Presented:
+    return bearer(head, tenant_field=TENANT)
+
+
+def _department(head: Head) -> DeleteDepartment:
+    if re.fullmatch(UUID_FORM, head.path["id"]) is None:
+        raise Malformed("path", "id")
+    return DeleteDepartment(UUID(head.path["id"]))
+
+
+def _extension(stored: str) -> str:
+    """``.webm`` also where there is sound alone, as the document has it."""
+    return ".webm" if (extension := extension_for(stored)) == ".weba" else extension
+
+
+def _transcription(transcript: Transcript | None) -> Transcription | None:
+    if transcript is None:
+        return None
+    return {
+        "status": TRANSCRIPTION[transcript.status],
+        "text": transcript.text,
+        "language": transcript.language,
+    }
+
+
+def _metadata(found: Found) -> Reply:
+    _, recording, stored = known(found)
+    call_id = found.head.path["call_id"]
+    answer: RecordedAnswer = {
+        "data": {
+            "id": str(recording.id),
+            "call_id": call_id,
+            "format": _extension(stored.media_type)[1:],
+            "duration": whole_seconds(recording.duration_ms),
+            "file_size": stored.stat.size,
+            "download_url": urlsplit(found.base).path + DOWNLOAD.format(call_id=call_id),
+            "transcription": _transcription(found.transcript),
+            "created_at": timestamp(recording.created_at),
+        }
+    }
+    return json_reply(200, answer)
+
+
+def _file_name(found: Found) -> str:
+    _, _, stored = known(found)
+    return content_disposition("inline", f"recording-{found.head.path['call_id']}{_extension(stored.media_type)}")
+
+
+_call = alias("voki", UUID_FORM)
+_NO_SCOPE: frozenset[str] = frozenset()
+_FIELDS: dict[str, Schema] = {TENANT: {"type": "string"}}
+_PATH: dict[str, Schema] = {"call_id": {"type": "string"}}
+
+SURFACE = Surface(
+    name="voki",
+    present=_present,
+    refuse=refuser(WORDS, _error),
+    vary=f"Authorization, {TENANT}",
+    routes=(
+        Route(
+            "GET",
+            RECORDING,
+            Verb.DESCRIBE,
+            _NO_SCOPE,
+            _call,
+            _metadata,
+            role="attendant",
+            transcript=Transcribed.OPTIONAL,
+            doc=Doc(
+                "Get a call's recording",
+                "Metadata, and where to download it. Minimum role: attendant.",
+                answer=RecordedAnswer,
+                path=_PATH,
+                fields=_FIELDS,
+            ),
+        ),
+        Route(
+            "GET",
+            DOWNLOAD,
+            Verb.PLAY,
+            _NO_SCOPE,
+            _call,
+            audio(BRIEFLY, _file_name),
+            role="attendant",
+            doc=Doc("Download a call's recording", "Minimum role: attendant.", media=MEDIA, path=_PATH, fields=_FIELDS),
+        ),
+        Route(
+            "DELETE",
+            RECORDING,
+            Verb.DELETE,
+            _NO_SCOPE,
+            _call,
+            _metadata,
+            role="attendant",
+            allow="GET, HEAD, OPTIONS",
+            doc=Doc(
+                "Refused: recordings cannot be deleted one by one",
+                "405, and the attempt is audited.",
+                status=405,
+                path=_PATH,
+                fields=_FIELDS,
+            ),
+        ),
+        Route(
+            "DELETE",
+            "/api/v1/departments/{id}",
+            Verb.ACT,
+            _NO_SCOPE,
+            lambda _head: None,
+            lambda _found: Reply(204, {"Cache-Control": NO_STORE}),
+            ask=_department,
+            role="admin",
+            audited=Method.SETTINGS,
+            doc=Doc(
+                "Delete a department",
+                "Refused with 409 while any of its calls has a recording. Minimum role: admin.",
+                status=204,
+                path={"id": {"type": "string"}},
+                fields=_FIELDS,
+            ),
+        ),
+    ),
+)
