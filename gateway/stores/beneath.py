@@ -1,4 +1,4 @@
-"""Opening a file beneath a folder, whatever its name or the links on the way say.
+"""Opening or deleting a file beneath a folder, whatever its name or the links on the way say.
 
 Every component is opened by itself, relative to the one before, and never followed (openat(2), O_NOFOLLOW). So no
 check is made on a path that could be another one by the time it is used.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +33,38 @@ def open_beneath(root: Path, key: str) -> tuple[int, os.stat_result]:
     ``root`` may be reached over links; beneath it none is followed. Raises FileNotFoundError, NotADirectoryError (a
     file stands where a folder is named), RootMissing, Escape, OSError.
     """
+    with _folder_of(root, key) as (folder, name):
+        return _read(folder, name)
+
+
+def delete_beneath(root: Path, key: str, agrees: Callable[[os.stat_result], bool]) -> bool:
+    """Deletes the plain file ``key`` under ``root``, if what it is ``agrees``; False: it does not, and it stays.
+
+    It stays deleted when the machine loses its power. Raises as open_beneath, PermissionError where the folder that it
+    lies in may not be written to.
+    """
+    with _folder_of(root, key) as (folder, name):
+        found = os.lstat(name, dir_fd=folder)
+        _plain(found)
+        if not agrees(found):
+            return False
+        os.unlink(name, dir_fd=folder)
+        entries = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            os.fsync(entries)
+        finally:
+            os.close(entries)
+    return True
+
+
+def look_at(root: Path) -> None:
+    """Raises RootMissing."""
+    os.close(_open_root(root))
+
+
+@contextmanager
+def _folder_of(root: Path, key: str) -> Iterator[tuple[int, bytes]]:
+    """A descriptor of the folder that ``key`` lies in, and its name there."""
     parts = _parts(key)
     folder = _open_root(root)
     try:
@@ -38,14 +72,9 @@ def open_beneath(root: Path, key: str) -> tuple[int, os.stat_result]:
             inner = _enter(folder, part)
             os.close(folder)
             folder = inner
-        return _read(folder, parts[-1])
+        yield folder, parts[-1]
     finally:
         os.close(folder)
-
-
-def look_at(root: Path) -> None:
-    """Raises RootMissing."""
-    os.close(_open_root(root))
 
 
 def _open_root(root: Path) -> int:

@@ -16,7 +16,7 @@ import structlog
 from ..config import DiskStore, Origin
 from ..errors import Broken, Changed, NotFound, OriginFailed, OriginTimeout, Refusal, Unavailable
 from ..model import PIECE, Link, Source, Span, Stat
-from .beneath import Escape, RootMissing, look_at, open_beneath
+from .beneath import Escape, RootMissing, delete_beneath, look_at, open_beneath
 
 THREADS: Final = 16
 """At once in blocking file calls; more wait. A disk that hangs holds no more than these."""
@@ -63,6 +63,11 @@ class Disk:
 
     async def sign(self, key: str, ttl: timedelta, *, media_type: str, disposition: str | None) -> Link | None:  # noqa: ARG002 - a folder signs nothing
         return None
+
+    async def delete(self, key: str, version: str) -> None:
+        """As Store.delete. A file with several names is not deleted: its bytes would stay under the others."""
+        if not await self._ask(key, self._pool.submit(_delete, f"store {self._name}", self._root, key, version)):
+            raise Changed(f"store {self._name}: the file is another than it was")
 
     async def check(self) -> None:
         try:
@@ -168,6 +173,26 @@ def _look(root: Path, key: str) -> os.stat_result:
     file, found = open_beneath(root, key)
     os.close(file)
     return found
+
+
+def _delete(where: str, root: Path, key: str, version: str) -> bool:
+    """False: another version is there."""
+    try:
+        return delete_beneath(root, key, lambda found: identity(found) == version)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except Escape as escape:
+        raise OriginFailed(f"{where}: {escape}; it is left for you to look at") from None
+    except RootMissing:
+        raise
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return True
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise OriginFailed(
+                f"{where}: a file may not be deleted; give the service's user the right to write in its folder"
+            ) from None
+        raise
 
 
 def _piece(file: int, at: int, want: int, version: str) -> bytes:

@@ -43,6 +43,10 @@ CONNECTIONS: Final = 50
 """For metadata; bodies have their own."""
 UNAUTHORIZED: Final = 401
 NOT_FOUND: Final = 404
+PRECONDITION_FAILED: Final = 412
+VIEWER: Final = "Storage Object Viewer"
+DELETER: Final = "Storage Object User"
+"""Roles of Google's that have the right to read, and to delete as well."""
 
 T = TypeVar("T")
 
@@ -136,6 +140,17 @@ class Gcs:
         signed_at = datetime.strptime(told["X-Goog-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
         return Link(url, signed_at + timedelta(seconds=int(told["X-Goog-Expires"][0])))
 
+    async def delete(self, key: str, version: str) -> None:
+        """As Store.delete. A bucket that keeps versions, or soft-deletes, ends this one by its own rules."""
+        if not _possible(key):
+            return
+        only = {"ifGenerationMatch": version}
+        patience = math.ceil(self._origin.first_byte_s)
+        try:
+            await self._ask(lambda: self._storage.delete(self._bucket, key, params=only, timeout=patience), DELETER)
+        except _Missing:
+            await self._list()  # raises where it is the bucket that is missing
+
     async def check(self) -> None:
         try:
             await self._list()
@@ -166,24 +181,26 @@ class Gcs:
         patience = math.ceil(self._origin.first_byte_s)
         await self._ask(lambda: self._storage.list_objects(self._bucket, params={"maxResults": "1"}, timeout=patience))
 
-    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
-        """What ``call`` answers, asked twice where that may help. Raises a Refusal."""
+    async def _ask(self, call: Callable[[], Awaitable[T]], role: str = VIEWER) -> T:
+        """What ``call`` answers, asked twice where that may help. ``role`` has the right to it. Raises a Refusal, Changed."""
         try:
-            return await self._ask_once(call)
+            return await self._ask_once(call, role)
         except _Stale as stale:
             if self._bearer is not None:
                 self._bearer.drop(stale.header)
         except Unavailable:
             await asyncio.sleep(jittered(1))
-        return await self._ask_once(call)
+        return await self._ask_once(call, role)
 
-    async def _ask_once(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _ask_once(self, call: Callable[[], Awaitable[T]], role: str) -> T:
         header = await self._header()  # renewed here, where a cancelled caller cancels nobody else
         try:
             async with asyncio.timeout(self._origin.first_byte_s):
                 return await call()
         except ClientResponseError as error:
-            refusal = self._answered(error.status, header)
+            if error.status == PRECONDITION_FAILED:
+                raise Changed(f"{self._where}: the object is another than it was") from None
+            refusal = self._answered(error.status, header, role)
         except ClientConnectorError as error:
             refusal = Unavailable(f"{self._where}: cannot connect to {error.host}:{error.port}")
         except TimeoutError:
@@ -194,13 +211,13 @@ class Gcs:
             refusal = OriginFailed(f"{self._where}: answered metadata that is not JSON; check its endpoint")
         raise refusal from None
 
-    def _answered(self, status: int, header: dict[str, str] | None = None) -> Refusal:
+    def _answered(self, status: int, header: dict[str, str] | None = None, role: str = VIEWER) -> Refusal:
         if status == NOT_FOUND:
             return _Missing(f"{self._where}: bucket {self._bucket!r} does not exist")
         if status == UNAUTHORIZED:
             return _Stale(f"{self._where}: answered 401; check its service account", header or {})
         if status == 403:  # noqa: PLR2004 - a status code is its own name
-            return OriginFailed(f"{self._where}: answered 403; give its account the role Storage Object Viewer")
+            return OriginFailed(f"{self._where}: answered 403; give its account the role {role}")
         if status == 429 or status >= 500:  # noqa: PLR2004
             return Unavailable(f"{self._where}: answered {status}")
         return OriginFailed(f"{self._where}: answered {status}; check its bucket and endpoint")
@@ -219,7 +236,7 @@ class _Stale(OriginFailed):
 
 
 class _AsWritten:
-    """The part of a ClientSession that Storage reads with, sending URLs as they are written.
+    """The part of a ClientSession that Storage uses, sending URLs as they are written.
 
     Google wants ``!'()*:;=`` and the like encoded in an object's name; aiohttp, given a str, would decode them again.
     """
@@ -229,6 +246,9 @@ class _AsWritten:
 
     async def get(self, url: str, **how: Any) -> ClientResponse:  # passed on unread
         return await self._session.get(URL(url, encoded=True), allow_redirects=False, **how)
+
+    async def delete(self, url: str, **how: Any) -> ClientResponse:  # passed on unread
+        return await self._session.delete(URL(url, encoded=True), allow_redirects=False, **how)
 
 
 def _no_token() -> Token:

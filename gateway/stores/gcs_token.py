@@ -12,7 +12,8 @@ from gcloud.aio.auth import Token
 from ..config import ConfigError
 from ..errors import OriginFailed, Unavailable
 
-SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_only"
+SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
+"""Reading, and deleting what is past its retention. What the account itself may do bounds it further."""
 
 
 class Bearer:

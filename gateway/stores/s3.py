@@ -21,11 +21,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
 
 from ..config import Origin, S3Store
-from ..errors import NotFound, OriginFailed, Refusal, Unavailable
+from ..errors import Changed, NotFound, OriginFailed, Refusal, Unavailable
 from ..model import Link, Source, Span, Stat
 from .origin import UNCODED, Pin, Reader, Refused
 from .s3_credentials import InstanceCredentials
-from .s3_errors import DENIED, NOT_FOUND, about_credentials, call_failed, read_refused, status
+from .s3_errors import DENIED, NOT_FOUND, NOT_IMPLEMENTED, PRECONDITION_FAILED, about_credentials, call_failed, read_refused, status
 
 if TYPE_CHECKING:
     from aiobotocore.session import ClientCreatorContext
@@ -146,6 +146,18 @@ class S3:
         signed_at = datetime.strptime(told["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
         return Link(url, signed_at + timedelta(seconds=int(told["X-Amz-Expires"][0])))
 
+    async def delete(self, key: str, version: str) -> None:
+        """As Store.delete. In a bucket that keeps versions S3 puts a marker before this one: its own rules end it."""
+        try:
+            stat = await self.stat(key)
+        except NotFound:
+            return
+        if stat.version != version:
+            raise Changed(f"{self._where}: the object is another than it was")
+        if not await self._delete(key, version):
+            # A server without conditional deletion: what it said a moment ago has to do.
+            await self._delete(key, None)
+
     async def check(self) -> None:
         try:
             async with asyncio.timeout(self._origin.first_byte_s):
@@ -156,6 +168,28 @@ class S3:
     async def close(self) -> None:
         await self._reader.close()
         await self._lifetimes.aclose()
+
+    async def _delete(self, key: str, version: str | None) -> bool:
+        """False: the server knows no such condition, and has deleted nothing."""
+        condition: dict[str, Any] = {} if version is None else {"IfMatch": version}
+        try:
+            async with asyncio.timeout(self._origin.first_byte_s):
+                await self._client.delete_object(Bucket=self._bucket, Key=key, **condition)
+        except FAILURES as error:
+            answer = status(error)
+            if answer == PRECONDITION_FAILED:
+                raise Changed(f"{self._where}: the object is another than it was") from None
+            if answer == NOT_IMPLEMENTED and condition:
+                return False
+            if answer in DENIED:
+                raise OriginFailed(
+                    f"{self._where}: answered {answer}; check its credentials and their right to s3:DeleteObject"
+                ) from None
+            if answer == NOT_FOUND:
+                await self._bucket_stands()
+                return True
+            raise self._failed(error) from None
+        return True
 
     async def _read(self, key: str, span: Span, version: str) -> Source:
         return await self._reader.get(await self._read_url(key), {"If-Match": version}, span, Pin("ETag", version))

@@ -23,6 +23,8 @@ CODE: Final = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
 STALE: Final = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestExpired"})
 """Error codes that come as a 400 and yet are about credentials."""
 NOT_FOUND: Final = 404
+PRECONDITION_FAILED: Final = 412
+NOT_IMPLEMENTED: Final = 501
 DENIED: Final = frozenset({401, 403})
 
 

@@ -126,6 +126,8 @@ class GcsStub:
     """The token endpoint says no."""
     denied: bool = False
     """The account may not read."""
+    undeletable: bool = False
+    """The account may read and not delete."""
     anonymous: bool = False
     """Who shows no token may read, as from an emulator."""
     port: int = 0
@@ -142,6 +144,7 @@ class GcsStub:
         app.router.add_post("/token", self._token)
         app.router.add_get("/storage/v1/b/{bucket}/o", self._list)
         app.router.add_get("/storage/v1/b/{bucket}/o/{key:.*}", self._object)
+        app.router.add_delete("/storage/v1/b/{bucket}/o/{key:.*}", self._delete)
         app.router.add_get("/{bucket}/{key:.*}", self._signed)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
@@ -233,6 +236,20 @@ class GcsStub:
             "md5Hash": base64.b64encode(hashlib.md5(stored.data, usedforsecurity=False).digest()).decode(),
         }
         return web.json_response(told | ({"contentEncoding": stored.encoding} if stored.encoding else {}))
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        if self.undeletable:
+            return web.json_response({"error": {"code": 403, "message": "no storage.objects.delete"}}, status=403)
+        key = unquote(request.raw_path.partition("?")[0].split("/o/", 1)[1])
+        stored = self.objects.get(key)
+        if stored is None:
+            return web.Response(text=f"No such object: {self.bucket}/{key}", status=404)
+        if request.query.get("ifGenerationMatch", str(stored.generation)) != str(stored.generation):
+            return web.json_response({"error": {"code": 412, "message": "conditionNotMet"}}, status=412)
+        del self.objects[key]
+        return web.Response(status=204)
 
     async def _signed(self, request: web.Request) -> web.Response:
         """A V4 signed URL: what was signed is put together again from the request alone."""

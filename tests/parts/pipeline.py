@@ -34,6 +34,9 @@ class Meddled:
     async def sign(self, key: str, ttl: timedelta, *, media_type: str, disposition: str | None) -> Link | None:
         return await self._store.sign(key, ttl, media_type=media_type, disposition=disposition)
 
+    async def delete(self, key: str, version: str) -> None:
+        await self._store.delete(key, version)
+
     async def check(self) -> None:
         await self._store.check()
 

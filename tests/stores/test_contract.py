@@ -218,6 +218,58 @@ async def test_a_store_that_cannot_sign_says_so(lab: Lab) -> None:
     assert await store.sign("a.wav", timedelta(hours=1), media_type="audio/wav", disposition=None) is None
 
 
+async def test_a_deleted_object_is_gone_and_may_be_deleted_again(lab: Lab) -> None:
+    store = await store_of(lab)
+    for key in ODD_KEYS:
+        lab.put(key, b"over")
+        version = (await store.stat(key)).version
+        await store.delete(key, version)
+        with pytest.raises(NotFound):
+            await store.stat(key)
+        await store.delete(key, version)
+
+
+async def test_what_cannot_be_there_is_as_good_as_deleted(lab: Lab) -> None:
+    store = await store_of(lab)
+    for key in ("", "k" * 5000, "a\ud800b", f"{uuid4()}/a.wav"):
+        with pytest.raises(NotFound):
+            await store.stat(key)
+        if key:
+            await store.delete(key, '"1"')
+
+
+@PINNING
+async def test_an_object_that_was_replaced_is_not_deleted(lab: Lab) -> None:
+    store = await store_of(lab)
+    lab.put("replaced.wav", b"old bytes")
+    version = (await store.stat("replaced.wav")).version
+    lab.put("replaced.wav", b"new bytes")
+    with pytest.raises(Changed):
+        await store.delete("replaced.wav", version)
+    assert await read(store, "replaced.wav") == b"new bytes"
+
+
+async def test_nothing_counts_as_deleted_where_the_bucket_or_folder_is_gone(lab: Lab) -> None:
+    with pytest.raises((OriginFailed, Unavailable), match=r"does not exist|cannot be opened"):
+        await (await store_of(lab, gone=True)).delete("a.wav", "1")
+
+
+@SIGNING
+async def test_nothing_is_deleted_without_the_right_to(lab: Lab) -> None:
+    lab.put("kept.wav", b"bytes")
+    version = (await (await store_of(lab)).stat("kept.wav")).version
+    with pytest.raises(OriginFailed, match=r"store lab: answered 403"):
+        await (await store_of(lab, denied=True)).delete("kept.wav", version)
+    assert await read(await store_of(lab), "kept.wav") == b"bytes"
+
+
+@REMOTE
+async def test_a_store_that_is_away_deletes_nothing_and_says_so(lab: Lab) -> None:
+    store = await store_of(lab, port=unused_port())
+    with pytest.raises(Unavailable, match="store lab"):
+        await store.delete("a.wav", "1")
+
+
 async def test_check_passes_where_all_is_well(lab: Lab) -> None:
     await (await store_of(lab)).check()
 
