@@ -100,6 +100,17 @@ async def borrow(pool: Pool, what: str, *, wait_s: float) -> AsyncIterator[Poole
             await pool.release(connection)
 
 
+@asynccontextmanager
+async def planned_anew(connection: Pooled) -> AsyncIterator[None]:
+    """A reading transaction whose statements are planned for the values they are asked with.
+
+    For searches: what is the best way to a rare number is the worst to one that stands in every row.
+    """
+    async with connection.transaction(readonly=True):
+        await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL jit = off")
+        yield
+
+
 async def connect(database: Database) -> Connection:
     """A connection of the service's own, outside the pool, without a limit on its statements."""
     return await asyncpg.connect(

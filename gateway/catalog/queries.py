@@ -23,7 +23,8 @@ _COLUMNS = f"""
     t.slug AS tenant_slug, t.name AS tenant_name, t.recording_enabled, t.transcription_enabled,
     t.retention_days AS tenant_retention_days,
     (SELECT array_agg(ARRAY[a.surface, a.external_id] ORDER BY a.created_at, a.external_id)
-        FROM call_aliases a WHERE a.tenant_id = c.tenant_id AND a.call_id = c.id) AS aliases
+        FROM call_aliases a WHERE a.tenant_id = c.tenant_id AND a.call_id = c.id) AS aliases,
+    (SELECT x.status FROM transcripts x WHERE x.call_id = c.id AND x.tenant_id = c.tenant_id) AS transcript_status
 """  # noqa: S608  constants only
 
 FIND_BY_ID = f"""
@@ -67,8 +68,11 @@ _OVER = "coalesce(r.expires_at <= now() AND NOT r.hold, false)"
 
 def listing(tenant: UUID, asked: Listing, after: tuple[datetime, UUID] | None) -> tuple[str, list[object]]:
     """The statement and arguments for one row more than a page of recordings, newest first."""
+TRANSCRIBES = "SELECT transcription_enabled FROM tenants WHERE id = $1"
+
     arguments: list[object] = [tenant]
 
+_SPOKEN = "JOIN transcripts x ON x.tenant_id = r.tenant_id AND x.call_id = r.call_id"
     def argument(value: object) -> str:
         arguments.append(value)
         return f"${len(arguments)}"
@@ -78,10 +82,23 @@ def listing(tenant: UUID, asked: Listing, after: tuple[datetime, UUID] | None) -
         where.append(f"(r.state = 'expired' OR {_OVER})")
     elif asked.state is not None:
         where.append(f"(r.state = {argument(str(asked.state))} AND NOT {_OVER})")
-    if asked.since is not None:
-        where.append(f"r.created_at >= {argument(asked.since)}")
-    if asked.until is not None:
-        where.append(f"r.created_at < {argument(asked.until)}")
+    bounds = (
+        ("r.created_at >=", asked.since),
+        ("r.created_at <", asked.until),
+        ("c.started_at >=", asked.started_since),
+        ("c.started_at <", asked.started_until),
+        ("c.department_id =", asked.department),
+    )
+    where += [f"{bound} {argument(value)}" for bound, value in bounds if value is not None]
+    if asked.number is not None:
+        number = argument(asked.number)
+        sides = [f"number_key(c.{side}) = number_key({number})" for side in ("from_number", "to_number")]
+        where.append(f"({' OR '.join(sides)})")
+    if asked.text is not None:
+        words, whose = f"websearch_to_tsquery('simple', {argument(asked.text)})", argument(f"'@{tenant}'")
+        where.append(f"numnode({words}) > 0 AND x.words @@ ({words} && {whose}::text::tsquery)")
+        # The words of what retention has ended lead to nothing, whether or not anything has swept it.
+        where.append(f"x.status = 'ready' AND t.transcription_enabled AND r.state <> 'expired' AND NOT {_OVER}")
     if after is not None:
         where.append(f"(r.created_at, r.id) < ({argument(after[0])}, {argument(after[1])})")
     statement = f"""
@@ -93,6 +110,7 @@ def listing(tenant: UUID, asked: Listing, after: tuple[datetime, UUID] | None) -
     return statement, arguments
 
 
+        {_SPOKEN if asked.text is not None else ""}
 def entry(row: Record, ref: CallRef | None = None) -> Entry:
     """A row of _COLUMNS. Where a call has several ids on one surface, the one asked by (``ref``) stands for it."""
     aliases: dict[str, str] = {}
@@ -121,7 +139,12 @@ def entry(row: Record, ref: CallRef | None = None) -> Entry:
         transcription_enabled=row["transcription_enabled"],
         retention_days=row["tenant_retention_days"],
     )
-    return Entry(call, None if row["recording_id"] is None else recording(row), account)
+    return Entry(
+        call,
+        None if row["recording_id"] is None else recording(row),
+        account,
+        row["transcript_status"] if account.transcription_enabled else None,
+    )
 
 
 def recording(row: Record) -> Recording:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 from uuid import UUID
 
+from asyncpg import Record
+
+from .. import cursor
 from ..config import Database
-from ..errors import Malformed, NotFound, Unavailable
+from ..errors import Contradicts, Malformed, NotFound, Unavailable
 from ..model import CallRef, Entry, Key, Listing, Page, State, Tenant, Transcript
-from ..postgres import Pool, Pooled, borrow
-from . import cursor, queries
+from ..postgres import Pool, Pooled, borrow, planned_anew
+from . import queries
 from .schema import pending
 from .tasks import Tasks
 
@@ -54,19 +58,30 @@ class PostgresCatalog:
         return queries.entry(row, ref)
 
     async def list(self, tenant: UUID, listing: Listing) -> Page:
-        """Recordings, newest first; times are those of registration. Raises Malformed, Unavailable."""
+        """Recordings, those registered last first.
+
+        Raises Malformed, Contradicts (words are asked for, and the account has no transcripts told), Unavailable.
+        """
         if not 1 <= listing.limit <= LIMIT:
             raise Malformed("query", "limit", message=f"must lie between 1 and {LIMIT}")
         if listing.state is State.ABSENT:
             raise Malformed("query", "state", message="a call without a recording is in no listing of recordings")
-        after = None if listing.cursor is None else cursor.decode(tenant, listing.cursor)
+        of = cursor.listing(tenant, "recordings", replace(listing, limit=0, cursor=None))
+        after = None if listing.cursor is None else cursor.decode(of, listing.cursor)
         statement, arguments = queries.listing(tenant, listing, after)
-        rows = await self._ask(lambda connection: connection.fetch(statement, *arguments))
+
+        async def listed(connection: Pooled) -> list[Record]:
+            async with planned_anew(connection):
+                if listing.text is not None and not await connection.fetchval(queries.TRANSCRIBES, tenant):
+                    raise Contradicts("transcription_disabled", "The account has transcription switched off.")
+                return await connection.fetch(statement, *arguments)
+
+        rows = await self._ask(listed)
         entries = [queries.entry(row) for row in rows[: listing.limit]]
         if len(rows) <= listing.limit:
             return Page(entries, None)
         last = rows[listing.limit - 1]
-        return Page(entries, cursor.encode(tenant, last["recording_created_at"], last["recording_id"]))
+        return Page(entries, cursor.encode(of, last["recording_created_at"], last["recording_id"]))
 
     async def transcript(self, tenant: UUID, call: UUID) -> Transcript | None:
         """None: the call has none. Raises Unavailable."""
