@@ -28,9 +28,10 @@ async def issue_key(
     scopes: Iterable[str],
     *,
     prefix: str,
+    role: str | None = None,
     good_for: timedelta | None = None,
 ) -> tuple[Key, Minted]:
-    """Raises ValueError (no fit prefix), Unavailable."""
+    """``role`` as configured, for surfaces that ask for one. Raises ValueError (no fit prefix), Unavailable."""
     minted = mint(prefix)
     now = datetime.now(UTC)
     key = Key(
@@ -40,7 +41,7 @@ async def issue_key(
         name=name,
         hint=minted.hint,
         scopes=frozenset(scopes),
-        role=None,
+        role=role,
         created_at=now,
         expires_at=None if good_for is None else now + good_for,
     )

@@ -26,6 +26,7 @@ def keys() -> None:
 @keys.command(
     epilog=examples(
         "recording-gateway keys create --tenant acme --name player --scope recordings:download",
+        "recording-gateway keys create -t acme -n desk --role supervisor",
         "KEY=$(recording-gateway keys create -t acme -n ci -s calls:read -s recordings:download --expires 90d)",
         "",
     )
@@ -38,12 +39,12 @@ def keys() -> None:
     "--scope",
     "-s",
     "scopes",
-    required=True,
     multiple=True,
     type=click.Choice(list(SCOPES)),
     metavar="SCOPE",
     help="What it permits; may be given several times.",
 )
+@click.option("--role", help="One of identity.roles, for surfaces that ask for one; it permits what those below it do.")
 @click.option("--expires", type=params.length, metavar="LENGTH", help="Good for so long, as 90d or 12h; else for ever.")
 @click.option("--prefix", help="Its recognisable beginning; else the first of identity.keys.prefixes.")
 @click.option("--json", "as_json", is_flag=True, help="The key and its secret as a JSON object.")
@@ -54,6 +55,7 @@ def create(
     tenant: str,
     name: str,
     scopes: tuple[str, ...],
+    role: str | None,
     expires: timedelta | None,
     prefix: str | None,
     as_json: bool,
@@ -62,6 +64,8 @@ def create(
 
     Stdout holds the secret and nothing else.
     """
+    if not scopes and role is None:
+        raise click.UsageError("give at least one --scope, or a --role: the key would permit nothing")
     config = choice.load()
     known = config.identity.keys.prefixes
     if prefix is not None and prefix not in known:
@@ -69,11 +73,18 @@ def create(
             f"{prefix!r} is none of identity.keys.prefixes ({', '.join(known)}): the gateway would not know the key",
             param_hint="--prefix",
         )
+    if role is not None and role not in config.identity.roles:
+        raise click.BadParameter(
+            f"{role!r} is none of identity.roles ({', '.join(config.identity.roles)}): it would permit nothing",
+            param_hint="--role",
+        )
 
     async def work() -> tuple[Key, Minted]:
         async with opened(config) as (registry, asked):
             owner = await tenant_of(asked, tenant)
-            return await issue_key(registry, owner, name, scopes, prefix=prefix or known[0], good_for=expires)
+            return await issue_key(
+                registry, owner, name, scopes, prefix=prefix or known[0], role=role, good_for=expires
+            )
 
     key, minted = run(work())
     if as_json:
@@ -101,11 +112,18 @@ def list_(choice: Chosen, *, tenant: str | None, as_json: bool) -> None:
         for key in found:
             click.echo(orjson.dumps(_plain(key)))
         return
-    table = Table("id", "tenant", "name", "hint", "scopes", "created", "state", box=None, pad_edge=False)
+    table = Table("id", "tenant", "name", "hint", "scopes", "role", "created", "state", box=None, pad_edge=False)
     for key in found:
         created = f"{key.created_at:%Y-%m-%d}"
         table.add_row(
-            str(key.id), key.tenant_slug, key.name, key.hint, " ".join(sorted(key.scopes)), created, _until(key)
+            str(key.id),
+            key.tenant_slug,
+            key.name,
+            key.hint,
+            " ".join(sorted(key.scopes)),
+            key.role or "-",
+            created,
+            _until(key),
         )
     stdout().print(table)
 
@@ -144,6 +162,7 @@ def _plain(key: Key) -> dict[str, Any]:
         "name": key.name,
         "hint": key.hint,
         "scopes": sorted(key.scopes),
+        "role": key.role,
         "created_at": key.created_at,
         "expires_at": key.expires_at,
         "revoked_at": key.revoked_at,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..config import Issuer
@@ -28,20 +28,19 @@ class Claims:
     """Unix seconds."""
 
 
-def read_claims(claims: Mapping[str, object], issuer: Issuer) -> Claims:
-    """Raises Unauthenticated where a claim is missing or not of its type."""
+def read_claims(claims: Mapping[str, object], issuer: Issuer, roles: Sequence[str] = ()) -> Claims:
+    """``roles`` are the configured ones, lowest first. Raises Unauthenticated where a claim is missing or not of its type."""
     times = {name: _time(claims[name], name) for name in _TIMES if name in claims}
-    jti, role = claims.get("jti"), reach(claims, issuer.role_claim)
+    jti = claims.get("jti")
     tenant = text(reach(claims, issuer.tenant_claim), f"the tenant's claim ({issuer.tenant_claim})")
-    if role is not None:
-        role = text(role, f"the role's claim ({issuer.role_claim})")
-        role = issuer.roles.get(role, role)
+    if issuer.tenant_claim == "email" and claims.get("email_verified", True) is not True:
+        raise refused("its email is not verified, and names the tenant")
     return Claims(
         subject=text(claims.get("sub"), "sub"),
         id=None if jti is None else text(jti, "jti"),
         tenant=issuer.tenants.get(tenant, tenant),
-        role=role,
-        scopes=_scopes(reach(claims, issuer.scope_claim), issuer.scope_claim),
+        role=_role(reach(claims, issuer.role_claim), issuer, roles),
+        scopes=_scopes(reach(claims, issuer.scope_claim), issuer.scope_claim) | frozenset(issuer.scopes),
         expires=times["exp"],
     )
 
@@ -61,6 +60,18 @@ def _time(value: object, name: str) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LAST:
         return float(value)
     raise refused(f"{name} is no number of seconds")
+
+
+def _role(value: object, issuer: Issuer, roles: Sequence[str]) -> str | None:
+    """Of several, the highest that is configured."""
+    if value is None:
+        return None
+    name = f"the role's claim ({issuer.role_claim})"
+    if not isinstance(value, list):
+        role = text(value, name)
+        return issuer.roles.get(role, role)
+    held = {issuer.roles.get(role, role) for role in (text(each, f"a role in {name}") for each in value)}
+    return next((role for role in reversed(roles) if role in held), None)
 
 
 def _scopes(value: object, name: str) -> frozenset[str]:

@@ -34,10 +34,17 @@ class TokenIdentity:
     """Proves JWTs."""
 
     def __init__(
-        self, trusted: Sequence[Trusted], credentials: Credentials, *, now: Callable[[], float] = time.time
+        self,
+        trusted: Sequence[Trusted],
+        credentials: Credentials,
+        roles: Sequence[str] = (),
+        *,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        """``roles`` are the configured ones, lowest first."""
         self._trusted = tuple(trusted)
         self._credentials = credentials
+        self._roles = tuple(roles)
         self._now = now
         self._verified: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
 
@@ -53,7 +60,7 @@ class TokenIdentity:
         unverified = read(token)
         trusted = self._choose(unverified)
         key = await trusted.keys.key(unverified.kid, unverified.algorithm)
-        claims = _verify(token, unverified.algorithm, key, trusted.issuer)
+        claims = _verify(token, unverified.algorithm, key, trusted.issuer, self._roles)
         tenant = await self._credentials.tenant(claims.tenant)
         if tenant is None:
             raise refused(f"of {trusted.issuer.issuer}: its tenant is not known here; see identity.issuers tenants")
@@ -92,7 +99,7 @@ class TokenIdentity:
             self._verified.popitem(last=False)
 
 
-def _verify(token: str, algorithm: str, key: PublicKey | bytes, issuer: Issuer) -> Claims:
+def _verify(token: str, algorithm: str, key: PublicKey | bytes, issuer: Issuer, roles: Sequence[str]) -> Claims:
     try:
         claims = jwt.decode(
             token,
@@ -106,4 +113,4 @@ def _verify(token: str, algorithm: str, key: PublicKey | bytes, issuer: Issuer) 
     except PyJWTError as error:
         # Its text may quote the token; its name tells enough.
         raise refused(f"of {issuer.issuer}: {type(error).__name__}") from None
-    return read_claims(claims, issuer)
+    return read_claims(claims, issuer, roles)

@@ -98,12 +98,12 @@ async def test_only_the_keys_digest_is_kept(acme, database):
 def test_a_key_is_listed_with_what_it_may_and_until_when(acme):
     created = acme(
         *("keys", "create", "-t", "acme", "-n", "ci", "-s", "calls:read", "-s", "recordings:download"),
-        *("--expires", "90d", "--prefix", "yt_live", "--json"),
+        *("--role", "manager", "--expires", "90d", "--prefix", "yt_live", "--json"),
     ).rows[0]
     (listed,) = acme("keys", "list", "-t", "acme", "--json").rows
     assert str(created.pop("secret")).startswith("yt_live_")
     assert listed == created
-    assert listed["scopes"] == ["calls:read", "recordings:download"]
+    assert (listed["scopes"], listed["role"]) == (["calls:read", "recordings:download"], "manager")
     assert str(listed["expires_at"]) > str(listed["created_at"])
     assert "good until" in acme("keys", "list").out
 
@@ -122,7 +122,8 @@ def test_a_revoked_key_says_when_and_stays_listed(acme):
     [
         (("keys", "create", "-t", "nobody", "-n", "x", "-s", "calls:read"), 1, "tenants list"),
         (("keys", "create", "-t", "acme", "-n", "x", "-s", "calls:write"), 2, "calls:write"),
-        (("keys", "create", "-t", "acme", "-n", "x"), 2, "--scope"),
+        (("keys", "create", "-t", "acme", "-n", "x"), 2, "--scope, or a --role"),
+        (("keys", "create", "-t", "acme", "-n", "x", "--role", "owner"), 2, "attendant, supervisor, manager, admin"),
         (("keys", "create", "-t", "acme", "-n", "x", "-s", "calls:read", "--expires", "soon"), 2, "write 90d"),
         (
             ("keys", "create", "-t", "acme", "-n", "x", "-s", "calls:read", "--prefix", "sk"),

@@ -22,6 +22,7 @@ from gateway.model import Tenant
 
 ACME, GLOBEX = Tenant(uuid4(), "acme", "Acme"), Tenant(uuid4(), "globex", "Globex")
 SECRET = b"s" * 64
+ROLES = ("attendant", "supervisor", "manager", "admin")
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def issuer(**settings: Any) -> Issuer:
 
 def prover(credentials: MemoryCredentials, key: PublicKey | bytes | None = None, **settings: Any) -> TokenIdentity:
     fixed = FixedKey(key or rsa_key().public_key())
-    return TokenIdentity([Trusted(issuer(**settings), fixed)], credentials)
+    return TokenIdentity([Trusted(issuer(**settings), fixed)], credentials, ROLES)
 
 
 SIGNERS: dict[str, PrivateKey | bytes] = {
@@ -109,11 +110,34 @@ MAPPED: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, str | None, s
         ("globex", "attendant", {"x"}),
     ),
     "role mapped": ({"roles": {"Agent": "attendant"}}, {"role": "Agent"}, ("acme", "attendant", {"x"})),
+    "several roles, the highest configured one counting": (
+        {"role_claim": "realm_access.roles"},
+        {"realm_access": {"roles": ["supervisor", "owner", "attendant"]}},
+        ("acme", "supervisor", {"x"}),
+    ),
+    "several roles, mapped": (
+        {"roles": {"Chief": "admin"}},
+        {"role": ["attendant", "Chief"]},
+        ("acme", "admin", {"x"}),
+    ),
+    "several roles, none of them configured": ({}, {"role": ["owner", "guest"]}, ("acme", None, {"x"})),
+    "no role of a list": ({}, {"role": []}, ("acme", None, {"x"})),
     "no role": ({}, {"role": None}, ("acme", None, {"x"})),
     "scopes in a list": ({}, {"scope": ["a", "b c"]}, ("acme", "attendant", {"a", "b c"})),
     "scopes in words, spaces to spare": ({}, {"scope": " a  b "}, ("acme", "attendant", {"a", "b"})),
     "no scope": ({}, {"scope": None}, ("acme", "attendant", set())),
     "an empty scope": ({}, {"scope": ""}, ("acme", "attendant", set())),
+    "scopes of the issuer's, beside the token's": (
+        {"scopes": ("a", "b")},
+        {"scope": "b c"},
+        ("acme", "attendant", {"a", "b", "c"}),
+    ),
+    "scopes of the issuer's alone": ({"scopes": ("a",)}, {"scope": None}, ("acme", "attendant", {"a"})),
+    "the tenant by a verified address": (
+        {"tenant_claim": "email", "tenants": {"push@p.iam.gserviceaccount.com": "globex"}},
+        {"email": "push@p.iam.gserviceaccount.com", "email_verified": True},
+        ("globex", "attendant", {"x"}),
+    ),
     "several audiences": ({}, {"aud": ["another", AUDIENCE]}, ("acme", "attendant", {"x"})),
     "times in fractions": ({}, {"exp": time.time() + 3600.5, "nbf": 0.5}, ("acme", "attendant", {"x"})),
     "iat not asked for": ({"required": ("exp", "sub")}, {"iat": None}, ("acme", "attendant", {"x"})),
@@ -133,6 +157,14 @@ async def test_claims_are_mapped_as_configured(
     caller = await prover(credentials, **settings).prove(token(rsa_key(), **changed))
     assert (caller.tenant_slug, caller.role, set(caller.scopes)) == expected
     assert caller.tenant == credentials.tenants[expected[0]].id
+
+
+async def test_an_address_that_was_not_verified_names_no_tenant(credentials: MemoryCredentials):
+    identity = prover(credentials, tenant_claim="email", tenants={"a@example.com": "acme"})
+    assert (await identity.prove(token(rsa_key(), email="a@example.com"))).tenant_slug == "acme"
+    for unsure in (False, "true", 1):
+        with pytest.raises(Unauthenticated):
+            await identity.prove(token(rsa_key(), email="a@example.com", email_verified=unsure))
 
 
 async def test_a_required_claim_of_the_operators_own_is_required(credentials: MemoryCredentials):
