@@ -132,6 +132,33 @@ async def test_what_could_lead_out_is_not_found_and_alarms(store: disk.Disk, ala
     assert all(a["reason"] for a in alarms.said)
 
 
+@pytest.mark.parametrize("key", ESCAPES.values(), ids=ESCAPES)
+async def test_what_could_lead_out_is_not_deleted_whatever_version_is_named(
+    store: disk.Disk, root: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setattr(disk, "identity", lambda _found: "any")
+    before = sorted(path for path in root.parent.rglob("*"))
+    with pytest.raises(OriginFailed, match="store lab"):
+        await store.delete(key, "any")
+    assert sorted(path for path in root.parent.rglob("*")) == before
+    await store.delete("ok.wav", "any")  # or the test would prove nothing
+    assert not (root / "ok.wav").exists()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+async def test_a_file_that_may_not_be_deleted_says_how_to_mend_it(
+    store: disk.Disk, root: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    version = (await store.stat("ok.wav")).version
+    monkeypatch.setattr(beneath.os, "unlink", refuse)
+    with pytest.raises(OriginFailed, match=r"store lab: .* the right to write in its folder"):
+        await store.delete("ok.wav", version)
+    assert (root / "ok.wav").exists()
+
+
 @pytest.mark.parametrize("key", ONLY_NAMES.values(), ids=ONLY_NAMES)
 async def test_what_only_looks_as_if_is_a_name_like_any_other(store: disk.Disk, alarms: Alarms, key: str) -> None:
     with pytest.raises(NotFound):

@@ -202,3 +202,11 @@ async def test_without_a_key_file_there_are_no_links(monkeypatch: pytest.MonkeyP
     store = await open_store("lab", GcsStore(kind="gcs", bucket="recordings"), QUICK)
     assert await store.sign("a", timedelta(hours=1), media_type="audio/wav", disposition=None) is None
     await store.close()
+
+
+async def test_an_account_that_may_read_and_not_delete_is_told_which_role_may(stub: GcsStub, store: Gcs) -> None:
+    stub.put("a", b"bytes")
+    stub.undeletable = True
+    with pytest.raises(OriginFailed, match=r"store lab: answered 403; give its account the role Storage Object User"):
+        await store.delete("a", (await store.stat("a")).version)
+    assert await read(store, "a") == b"bytes"

@@ -20,7 +20,7 @@ from parts.s3 import DOMAIN, SeaweedS3
 from yarl import URL
 
 from gateway.config import Origin, S3Store
-from gateway.errors import NotFound, OriginFailed, OriginTimeout, Unavailable
+from gateway.errors import Changed, NotFound, OriginFailed, OriginTimeout, Unavailable
 from gateway.model import Span
 from gateway.stores import s3 as s3_module
 from gateway.stores.s3 import S3
@@ -415,3 +415,37 @@ async def test_no_credentials_anywhere_is_said_in_so_many_words(connect: Open, m
     for asking in (store.check(), store.stat("a"), store.open("a", FIVE, '"v"')):
         with pytest.raises(Unavailable, match="no credentials found"):
             await asking
+
+
+# --- deleting
+
+HEAD = answer("200 OK", ETag='"v"', Content_Length="5", Last_Modified="Mon, 02 Nov 2026 03:04:05 GMT")
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        ([answer("204 No Content")], [True]),
+        ([error("501 Not Implemented", "NotImplemented"), answer("204 No Content")], [True, False]),
+        ([error("404 Not Found", "NoSuchKey"), answer("200 OK")], [True]),
+    ],
+)
+async def test_only_the_version_seen_is_deleted_where_the_server_knows_conditions(
+    connect: Open, said: list[bytes], asked: list[bool]
+) -> None:
+    async with CannedServer(HEAD, *said) as server:
+        await (await connect(url=server.url)).delete("a", '"v"')
+        deletions = [head for head in server.heads if head.startswith(b"DELETE /recordings/a ")]
+        assert [b'If-Match: "v"' in head for head in deletions] == asked
+
+
+async def test_a_version_replaced_since_it_was_looked_at_is_left(connect: Open) -> None:
+    async with CannedServer(HEAD, error("412 Precondition Failed", "PreconditionFailed")) as server:
+        with pytest.raises(Changed):
+            await (await connect(url=server.url)).delete("a", '"v"')
+
+
+async def test_who_may_read_and_not_delete_is_told_which_right_is_missing(connect: Open) -> None:
+    async with CannedServer(HEAD, error("403 Forbidden", "AccessDenied")) as server:
+        with pytest.raises(OriginFailed, match="store lab: answered 403.*s3:DeleteObject"):
+            await (await connect(url=server.url)).delete("a", '"v"')
