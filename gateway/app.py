@@ -7,10 +7,11 @@ import contextlib
 import resource
 import signal
 import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 from typing import Self
 from uuid import UUID
 
@@ -24,7 +25,7 @@ from .catalog.links import LinkBook
 from .catalog.listener import Listener
 from .catalog.registry import Registry
 from .catalog.store import PostgresCatalog
-from .config import Config, Mount
+from .config import Config, ConfigError, Mount
 from .contract import Surface
 from .draft import Draft
 from .edge.handler import Handler
@@ -35,6 +36,7 @@ from .edge.server import Server
 from .identity import Identity
 from .lifecycle.pipeline import Pipeline
 from .model import Caller, Entry, Link, LinkAsk, Verb
+from .openapi import Page, Place, pages
 from .operations import Rooms, operations
 from .policy import Roles
 from .postgres import Pool, connect, open_pool
@@ -51,10 +53,38 @@ _FRESH_S = 0.5
 
 
 def router(config: Config) -> Router:
-    """The mounts as configured. Raises ConfigError where two of them collide."""
+    """The mounts as configured. Raises ConfigError where two of them collide, or one asks for a role there is not."""
+    _refuse_unknown_roles(config)
+    surfaces = [_as_mounted(mount) for mount in config.mounts]
+    places = [
+        Place(surface.name, surface.about, config.public_url(mount))
+        for mount, surface in zip(config.mounts, surfaces, strict=True)
+    ]
     return Router(
-        [Mounted(_as_mounted(mount), mount.prefix, mount.host, config.public_url(mount)) for mount in config.mounts]
+        [
+            Mounted(surface, mount.prefix, mount.host, place.base, _pages(surface, place, places))
+            for mount, surface, place in zip(config.mounts, surfaces, places, strict=True)
+        ]
     )
+
+
+def _refuse_unknown_roles(config: Config) -> None:
+    """A route whose role nobody can have would refuse everybody, for ever."""
+    problems = []
+    for surface in sorted({mount.surface for mount in config.mounts}):
+        asked = {route.role for route in SURFACES[surface].routes if route.role is not None}
+        if missing := sorted(asked - set(config.identity.roles)):
+            problems.append(f"identity.roles: {surface} asks for {', '.join(missing)}; list it, or mount no {surface}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _pages(surface: Surface, here: Place, places: Sequence[Place]) -> Mapping[str, Page]:
+    """What ``surface`` tells of itself ``here``; the native one tells of the others too."""
+    elsewhere = [place for place in places if place.name == surface.name and place != here]
+    others = {place.name: place for place in reversed(places) if place.name != surface.name}
+    told = [*reversed(others.values())] if surface.name == "native" else []
+    return pages(surface, [here, *elsewhere], told, version=version("recording-gateway"))
 
 
 def _as_mounted(mount: Mount) -> Surface:

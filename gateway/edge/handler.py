@@ -25,6 +25,7 @@ from ..http.forwarded import client_address, is_trusted, request_id, trace_id
 from ..model import Head, Result
 from .delivery import Delivery, deliver
 from .lifecycle import Lifecycle
+from .pages import page_reply
 from .router import Endpoint, Router
 from .server import SERVER, Connection
 
@@ -123,12 +124,21 @@ class Handler:
             return await self._send(request, surface.refuse(BadRequest("framing"), head), told, surface.vary)
         if match.endpoint is None:
             return await self._send(request, surface.refuse(UnknownRoute(), head), told, surface.vary)
-        if request.method == "OPTIONS":
-            return await self._send(request, self._options(request, match.endpoint), told, surface.vary)
-        if request.method not in match.endpoint.routes:
-            refusal = MethodNotAllowed(match.endpoint.allow)
-            return await self._send(request, surface.refuse(refusal, head), told, surface.vary)
+        reply = self._without_walk(request, match.endpoint, head)
+        if reply is not None:
+            return await self._send(request, reply, told, None if match.endpoint.page else surface.vary)
         return await self._walk(request, match.endpoint, head, told)
+
+    def _without_walk(self, request: web.BaseRequest, endpoint: Endpoint, head: Head) -> Reply | None:
+        """The answer to what touches nobody's recording; None: it is for a route."""
+        surface = endpoint.mounted.surface
+        if request.method == "OPTIONS":
+            return self._options(request, endpoint)
+        if request.method not in endpoint.methods:
+            return surface.refuse(MethodNotAllowed(endpoint.allow), head)
+        if endpoint.page is not None:
+            return page_reply(endpoint.page, surface, head)
+        return None
 
     async def _walk(self, request: web.BaseRequest, endpoint: Endpoint, head: Head, told: Told) -> web.StreamResponse:
         """The one path, and what becomes of the draft on each way out of it."""
@@ -210,9 +220,8 @@ class Handler:
         return replace(head, body=body)
 
     def _options(self, request: web.BaseRequest, endpoint: Endpoint) -> Reply:
-        methods = [*endpoint.routes]
         origin = request.headers.get(_ORIGIN)
-        fields = preflight_headers(self._cors.origins, origin, methods=methods, max_age_s=self._cors.max_age_s)
+        fields = preflight_headers(self._cors.origins, origin, methods=endpoint.methods, max_age_s=self._cors.max_age_s)
         return Reply(204, fields | {"Allow": endpoint.allow, "Cache-Control": "no-store"})
 
     def _fields(self, request: web.BaseRequest, own: Mapping[str, str], told: Told, vary: str | None) -> dict[str, str]:

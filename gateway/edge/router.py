@@ -10,8 +10,10 @@ from urllib.parse import unquote_to_bytes
 from ..config import ConfigError
 from ..contract import Route, Surface
 from ..model import Verb
+from ..openapi import Page
 
 _PARAMETER = "{"
+_READING = ("GET", "HEAD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,12 @@ class Endpoint:
 
     @property
     def allow(self) -> str:
-        """The Allow field."""
-        return ", ".join(sorted({*self.methods, "OPTIONS"}))
+        """The Allow field: without what is never granted."""
+        granted = (method for method in self.methods if not self._refused(method))
+        return ", ".join(sorted({*granted, "OPTIONS"}))
+
+    def _refused(self, method: str) -> bool:
+        return method in self.routes and self.routes[method].verb is Verb.DELETE
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,7 @@ def _plant(root: _Node, mounted: Mounted) -> None:
     for segment in _segments(mounted.prefix.rstrip("/") or "/"):
         node = node.child(segment)
     node.mounted = node.mounted or mounted
+    place = mounted.prefix.rstrip("/")
     by_path: dict[str, dict[str, Route]] = {}
     for route in mounted.surface.routes:
         by_path.setdefault(route.path, {})[route.method] = route
@@ -123,9 +130,12 @@ def _plant(root: _Node, mounted: Mounted) -> None:
                 names.append(segment[1:-1])
         if "GET" in routes:
             routes.setdefault("HEAD", routes["GET"])
-        granted = {method for method, route in routes.items() if route.verb is not Verb.DELETE}
-        allow = ", ".join(sorted(granted | {"OPTIONS"}))
-        leaf.endpoint = Endpoint(mounted, mounted.prefix.rstrip("/") + template, tuple(names), routes, allow)
+        leaf.endpoint = Endpoint(mounted, place + template, tuple(names), routes, tuple(routes))
+    for path, page in mounted.pages.items():
+        leaf = node
+        for segment in _segments(path):
+            leaf = leaf.child(segment)
+        leaf.endpoint = leaf.endpoint or Endpoint(mounted, place + path, (), {}, _READING, page)
 
 
 def _refuse_collisions(mounts: Iterable[Mounted]) -> None:

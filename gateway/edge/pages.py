@@ -1,0 +1,30 @@
+"""What the gateway tells of itself: the same for everybody, without a credential and without an audit event."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+
+from ..contract import Reply, Surface
+from ..errors import Refusal
+from ..http.preconditions import plan
+from ..model import Head, Stat
+from ..openapi import Page
+
+_KEPT = "public, max-age=300"
+_BEGUN = datetime.now(UTC)
+"""Pages are made at start."""
+
+
+def page_reply(page: Page, surface: Surface, head: Head) -> Reply:
+    """200, 304 or 412, as the request's conditions have it."""
+    etag = f'"{hashlib.sha256(page.body).hexdigest()[:32]}"'
+    stat = Stat(len(page.body), etag, etag, _BEGUN)
+    try:
+        planned = plan(head.method, head.headers, stat, media_type=page.media_type, ranges=False)
+    except Refusal as refusal:
+        return surface.refuse(refusal, head)
+    fields = {**planned.headers, "Cache-Control": _KEPT, "X-Content-Type-Options": "nosniff"}
+    if planned.span is None:
+        return Reply(planned.status, fields)
+    return Reply(planned.status, fields | {"Content-Type": page.media_type}, page.body)
