@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 from parts.gcs import GcsEmulator
 from parts.postgres import Databases, StoppablePostgres
+from parts.redis import StoppableRedis
 from parts.s3 import SeaweedS3
 
 # --- Postgres -------------------------------------------------------------------------------------------------------
@@ -91,6 +92,27 @@ def stoppable_postgres(_stoppable_postgres: StoppablePostgres) -> Iterator[Stopp
     yield _stoppable_postgres
     if _stoppable_postgres.running:
         _stoppable_postgres.resume()
+
+
+# --- Redis ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def _redis() -> Iterator[StoppableRedis]:
+    server = StoppableRedis()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis(_redis: StoppableRedis) -> StoppableRedis:
+    """A server of the tests' own, empty: running at first, to be killed and frozen at will."""
+    if _redis.running:
+        _redis.ask("CONFIG", "SET", "min-replicas-to-write", "0")
+        _redis.ask("FLUSHALL")
+    else:
+        _redis.start()
+    return _redis
 
 
 # --- stores ---------------------------------------------------------------------------------------------------------
