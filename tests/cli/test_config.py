@@ -85,6 +85,10 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
             "access_key_id and secret_access_key go together",
         ),
         ({"mounts": [{"surface": "yotl"}]}, "there are native, yotel"),
+        (
+            {"identity": {"roles": ["guest", "admin"]}, "mounts": [{"surface": "native"}, {"surface": "voki"}]},
+            "identity.roles: voki asks for attendant; list it",
+        ),
         ({"identity": {"link_keys": ["short"]}}, "link_keys: each must have at least 32 bytes"),
         ({"audit": {"segment_bytes": 2_000_000_000}}, "audit.segment_bytes: larger than audit.journal_bytes"),
         ({"cors": {"origins": ["app.example.com"]}}, "is no origin"),
