@@ -18,7 +18,7 @@ from uuid import UUID
 import structlog
 
 from . import logs
-from .access import Access, LinkMinter
+from .access import Access
 from .audit import Audit, Sessions
 from .catalog.cache import CachedCatalog
 from .catalog.links import LinkBook
@@ -35,14 +35,14 @@ from .edge.router import Mounted, Router
 from .edge.server import Server
 from .identity import Identity
 from .lifecycle.pipeline import Pipeline
-from .model import Caller, Entry, Link, LinkAsk, Verb
+from .linking import minter
+from .model import Verb
 from .openapi import Page, Place, pages
 from .operations import Rooms, operations
 from .policy import Roles
 from .postgres import Pool, connect, open_pool
 from .stores import open_resuming, open_store
 from .surfaces import SURFACES
-from .surfaces.native import play_url
 
 log = structlog.get_logger("gateway.app")
 
@@ -143,6 +143,8 @@ class Gateway:
             limits = RateLimits.open(config.limits)
             stack.push_async_callback(limits.close)
             audit = await stack.enter_async_context(Audit(config.audit, pool, flush_s=config.server.flush_s))
+            book = LinkBook(pool, config.database, idle_s=config.audit.session_idle_s)
+            stack.push_async_callback(book.close)
             access = Access(
                 prover=identity,
                 catalog=catalog,
@@ -150,12 +152,12 @@ class Gateway:
                 open_source=partial(open_resuming, resumes=config.origin.resumes),
                 trail=audit.trail,
                 session_of=partial(_session_of, audit.sessions),
-                mint=_minter(config, identity),
-                uses=LinkBook(),
+                mint=minter(config, identity.links, book),
+                uses=book,
                 limits=limits,
                 roles=Roles(config.identity.roles),
                 operations=operations(
-                    Rooms(config, pool, registry, Pipeline(stores, registry, asked), catalog.changed)
+                    Rooms(config, pool, registry, Pipeline(stores, registry, asked), book, catalog.changed)
                 ),
             )
             lifecycle = Lifecycle(
@@ -281,17 +283,3 @@ def _session_of(sessions: Sessions, draft: Draft, recording: UUID, etag: str) ->
     who = (caller.tenant, caller.subject, caller.credential) if caller else (None, None, None)
     key = (*who, head.address, head.headers.get("User-Agent"), recording, etag)
     return sessions.of(key, draft.occurred_at.timestamp())
-
-
-def _minter(config: Config, identity: Identity) -> LinkMinter:
-    """Gateway links play on the native surface: where it is not mounted, or no key signs them, there are none."""
-    native = next((mount for mount in config.mounts if mount.surface == "native"), None)
-    base = config.public_url(native) if native else ""
-
-    async def mint(_caller: Caller, entry: Entry, ask: LinkAsk) -> Link | None:
-        if native is None or identity.links is None:
-            return None
-        minted = identity.links.mint(entry.call.tenant, entry.call.id, ask.ttl)
-        return Link(play_url(base, minted.token), minted.expires_at)
-
-    return mint

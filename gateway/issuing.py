@@ -15,6 +15,7 @@ SCOPES = {
     "calls:read": "metadata, listings, and the signed links of surfaces that give them for it",
     "recordings:download": "audio, and links to it",
     "recordings:write": "registering calls and recordings",
+    "recordings:hold": "placing and lifting legal holds",
     "audit:read": "who accessed what",
     "tenants:admin": "a tenant's own settings",
 }

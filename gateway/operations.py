@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from .asks.holds import LiftHold, PlaceHold, ShowHold
+from .asks.links import ListLinks, RevokeLink
 from .asks.tenants import (
     ChangeTenant,
     DeleteDepartment,
@@ -17,6 +19,8 @@ from .asks.tenants import (
     ShowTenant,
 )
 from .catalog.departments import Departments
+from .catalog.holds import Holds
+from .catalog.links import LinkBook
 from .catalog.registry import Registry
 from .catalog.tenants import Tenants
 from .config import Config
@@ -33,13 +37,14 @@ class Rooms:
     pool: Pool
     registry: Registry
     pipeline: Pipeline
+    links: LinkBook
     changed: Callable[[str], None] = lambda _tag: None
     """Tells this process's cache of a change at once, by its tag; the others hear of it from Postgres."""
 
 
 def operations(rooms: Rooms) -> Mapping[type, Operation]:
     """Every operation there is."""
-    return {**_accounts(rooms)}
+    return {**_accounts(rooms), **_recordings(rooms)}
 
 
 def _accounts(rooms: Rooms) -> Mapping[type, Operation]:
@@ -56,11 +61,32 @@ def _accounts(rooms: Rooms) -> Mapping[type, Operation]:
     }
 
 
+def _recordings(rooms: Rooms) -> Mapping[type, Operation]:
+    holds = Holds(rooms.pool, rooms.config.database)
+    return {
+        ListLinks: _of_call(rooms.links.live),
+        RevokeLink: _own(rooms.links.revoke),
+        ShowHold: _of_call(holds.show),
+        PlaceHold: _felt(rooms, _of_call(holds.place)),
+        LiftHold: _felt(rooms, _of_call(holds.lift)),
+    }
+
+
 def _own(act: Callable[[UUID, Any], Awaitable[object]]) -> Operation:
     """What is about the caller's own account and names no call. Any: the ask's type chose the act."""
 
     async def operation(caller: Caller, _entry: Entry | None, ask: Any, /) -> object:
         return await act(caller.tenant, ask)
+
+    return operation
+
+
+def _of_call(act: Callable[[UUID, UUID, Any], Awaitable[object]]) -> Operation:
+    """What is about the call that the route names. Any: as in ``_own``."""
+
+    async def operation(_caller: Caller, entry: Entry | None, ask: Any, /) -> object:
+        assert entry is not None, "its route names a call"
+        return await act(entry.call.tenant, entry.call.id, ask)
 
     return operation
 

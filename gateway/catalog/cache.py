@@ -3,6 +3,9 @@
 While changes are heard, an answer is served from memory until it changes or its time is up. While they aren't, Postgres is
 asked each time; what is remembered serves only where Postgres can't answer, for ``stale_s`` from when it was last known
 to be true. When changes are heard again everything is forgotten. Unknown ids are never remembered.
+
+Links are asked for each time in any case: one that was taken back is refused from the next request on, and a change is
+heard a moment after whoever made it was told that it is done. They are remembered for outages alone.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from uuid import UUID
 
 from ..config import Catalog as Settings
 from ..errors import NotFound, Unavailable
-from ..model import CallRef, Catalog, Credentials, Entry, Key, Listing, Page, Tenant, Transcript
+from ..model import CallRef, Catalog, Credentials, Entry, IssuedLink, Key, Listing, Page, Tenant, Transcript
 from .line import AWAY, PATIENCE_S, Line, Mark
 from .memory import Held, Memory
 from .tasks import Tasks
@@ -31,7 +34,10 @@ class Asked(Catalog, Credentials, Protocol):
 
 
 class Shelf(Generic[K, V]):
-    """One kind of question. Callers who ask the same at once share one answer."""
+    """One kind of question. Callers who ask the same at once share one answer.
+
+    ``ttl_s`` 0: they don't; each has a question of his own asked, after he came.
+    """
 
     def __init__(
         self,
@@ -68,7 +74,7 @@ class Shelf(Generic[K, V]):
         if held is not None and self._line.heard and self._line.clock() - held.asked_at < self._ttl_s:
             return held.value
         held = self._fallback(key)
-        if held is not None and (self._line.overdue() or not self._line.open()):
+        if held is not None and ((self._line.overdue() and self._ttl_s) or not self._line.open()):
             return held.value
         if held is None and not self._line.open():
             raise Unavailable(AWAY)
@@ -91,7 +97,7 @@ class Shelf(Generic[K, V]):
     def _flight(self, key: K) -> asyncio.Task[V]:
         """The question under way, unless something has changed since it was asked: then another."""
         mark, task = self._flights.get(key, (None, None))
-        if mark is None or task is None or not self._line.unchanged_since(mark):
+        if mark is None or task is None or not self._ttl_s or not self._line.unchanged_since(mark):
             mark = self._line.mark()
             task = self._tasks.start(self._line.ask(partial(self._fly, key)))
             self._flights[key] = mark, task
@@ -135,6 +141,15 @@ class CachedCatalog:
         self._tenants: Shelf[str, Tenant] = Shelf(
             self.line, self._tasks, ask=self._ask_tenant, tags=_tenant_tags, size=settings.key_cache_entries, **ages
         )
+        self._links: Shelf[UUID, IssuedLink] = Shelf(
+            self.line,
+            self._tasks,
+            ask=self._ask_link,
+            tags=_link_tags,
+            size=settings.key_cache_entries,
+            ttl_s=0,
+            stale_s=settings.stale_s,
+        )
 
     # --- model.Catalog, model.Credentials
 
@@ -161,6 +176,12 @@ class CachedCatalog:
         except NotFound:
             return None
 
+    async def link(self, link: UUID) -> IssuedLink | None:
+        try:
+            return await self._links.get(link)
+        except NotFound:
+            return None
+
     async def close(self) -> None:
         """Waits for the questions under way."""
         await self._tasks.close()
@@ -169,7 +190,7 @@ class CachedCatalog:
 
     def restored(self) -> None:
         self.line.restored()
-        for shelf in (self._calls, self._keys, self._tenants):
+        for shelf in (self._calls, self._keys, self._tenants, self._links):
             shelf.clear()
 
     def lost(self) -> None:
@@ -177,7 +198,7 @@ class CachedCatalog:
 
     def changed(self, tag: str) -> None:
         self.line.changed(tag)
-        for shelf in (self._calls, self._keys, self._tenants):
+        for shelf in (self._calls, self._keys, self._tenants, self._links):
             shelf.drop(tag)
 
     async def _ask_now(self, question: Callable[[Mark], Awaitable[T]]) -> T:
@@ -200,6 +221,11 @@ class CachedCatalog:
             raise NotFound
         return tenant
 
+    async def _ask_link(self, asked: UUID) -> IssuedLink:
+        if (link := await self._asked.link(asked)) is None:
+            raise NotFound
+        return link
+
 
 def _call_tags(_asked: tuple[UUID | None, CallRef], entry: Entry) -> tuple[str, ...]:
     return (f"call:{entry.call.id}", f"tenant:{entry.call.tenant}")
@@ -211,3 +237,7 @@ def _key_tags(sha256: bytes, key: Key) -> tuple[str, ...]:
 
 def _tenant_tags(_slug: str, tenant: Tenant) -> tuple[str, ...]:
     return (f"tenant:{tenant.id}",)
+
+
+def _link_tags(_asked: UUID, link: IssuedLink) -> tuple[str, ...]:
+    return (f"link:{link.id}",)

@@ -1,12 +1,127 @@
-"""Gateway links that can be taken back, and how often each was used."""
+"""Gateway links on record: written when they are handed out, counted as they are used, taken back."""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
+
+from ..asks.links import LinkInUse, ListLinks, RevokeLink
+from ..config import Database
+from ..errors import LinkUsedUp, NotFound
+from ..model import IssuedLink
+from ..postgres import Pool, borrow
+from . import queries
+from .tasks import Tasks
+
+KEPT = 20_000
+"""Playbacks remembered; about 0.5 KB each."""
+TIDIED_S = 3600.0
+"""Seconds between looks for links that are long over, in a process that makes new ones."""
+
+_ADD = """
+    INSERT INTO links (id, tenant_id, call_id, created_at, created_by, expires_at, max_uses, ip_cidr)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+_LIVE = f"""
+    SELECT {queries.LINK}, (SELECT count(*) FROM link_uses u WHERE u.link_id = id) AS uses FROM links
+    WHERE tenant_id = $1 AND call_id = $2 AND revoked_at IS NULL AND expires_at > now()
+    ORDER BY created_at DESC, id LIMIT $3
+"""  # noqa: S608  constants only
+_REVOKE = """
+    UPDATE links SET revoked_at = coalesce(revoked_at, now()) WHERE tenant_id = $1 AND id = $2 RETURNING id
+"""
+_USE = "SELECT use_link($1, $2, $3, $4)"
+_FORGET = "SELECT forget_links()"
+
+
+@dataclass(slots=True)
+class _Playback:
+    session: UUID
+    """As Postgres knows it."""
+    told_at: float
+    """When Postgres was told last that it goes on."""
 
 
 class LinkBook:
-    """A ``model.LinkUses``."""
+    """A ``model.LinkUses``. Every method raises Unavailable while Postgres is away.
 
-    async def use(self, link: UUID, session: UUID, max_uses: int) -> None:
-        """Raises LinkUsedUp, Unavailable."""
+    ``idle_s``: seconds of silence after which a listener's next request is another playback. ``clock`` is monotonic.
+    """
+
+    def __init__(
+        self, pool: Pool, database: Database, *, idle_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._pool = pool
+        self._wait_s = database.connect_s
+        self._idle_s = idle_s
+        self._clock = clock
+        self._tasks = Tasks()
+        self._playing: OrderedDict[tuple[UUID, UUID], _Playback] = OrderedDict()
+        self._tidied_at: float | None = None
+
+    async def add(self, link: IssuedLink) -> None:
+        """To be done before its token leaves."""
+        await asyncio.shield(self._tasks.start(self._add(link)))
+        now = self._clock()
+        if self._tidied_at is None or now - self._tidied_at >= TIDIED_S:
+            self._tidied_at = now
+            self._tasks.start(self._ask(_FORGET))
+
+    async def use(self, link: UUID, session: UUID, listener: UUID) -> UUID:
+        """As LinkUses says. A playback once counted costs no question, and goes on while Postgres is away."""
+        now, known = self._clock(), self._playing.get((link, session))
+        if known is not None:
+            self._playing.move_to_end((link, session))
+            if now - known.told_at >= self._idle_s / 3:
+                known.told_at = now
+                self._tasks.start(self._count(link, known.session, listener))
+            return known.session
+        counted = await asyncio.shield(self._tasks.start(self._count(link, session, listener)))
+        if counted is None:
+            raise LinkUsedUp(f"link {link}")
+        self._playing[link, session] = _Playback(counted, now)
+        if len(self._playing) > KEPT:
+            self._playing.popitem(last=False)
+        return counted
+
+    async def live(self, tenant: UUID, call: UUID, ask: ListLinks) -> list[LinkInUse]:
+        """Those that are neither over nor taken back, newest first."""
+        async with borrow(self._pool, "links", wait_s=self._wait_s) as connection:
+            rows = await connection.fetch(_LIVE, tenant, call, ask.limit)
+        return [LinkInUse(queries.link(row), row["uses"]) for row in rows]
+
+    async def revoke(self, tenant: UUID, ask: RevokeLink) -> None:
+        """For good, and for every replica, when it returns. Raises NotFound."""
+        if await self._ask(_REVOKE, tenant, ask.link) is None:
+            raise NotFound("no such link of this tenant")
+
+    async def close(self) -> None:
+        """Waits for the questions under way."""
+        await self._tasks.close()
+
+    async def _add(self, link: IssuedLink) -> None:
+        await self._ask(
+            _ADD,
+            link.id,
+            link.tenant,
+            link.call,
+            link.created_at,
+            link.created_by,
+            link.expires_at,
+            link.max_uses,
+            link.network,
+        )
+
+    async def _count(self, link: UUID, session: UUID, listener: UUID) -> UUID | None:
+        counted = await self._ask(_USE, link, session, listener, timedelta(seconds=self._idle_s))
+        return None if counted is None else queries.uuid(counted)
+
+    async def _ask(self, statement: str, *arguments: object) -> UUID | None:
+        async with borrow(self._pool, "links", wait_s=self._wait_s) as connection:
+            value: UUID | None = await connection.fetchval(statement, *arguments)
+            return value

@@ -31,7 +31,7 @@ class Hearer(Protocol):
         """From now on none is. May be told more than once."""
 
     def changed(self, tag: str) -> None:
-        """``call:<uuid>``, ``tenant:<uuid>`` or ``key:<hex of its SHA-256>`` has changed."""
+        """``call:<uuid>``, ``tenant:<uuid>``, ``link:<uuid>`` or ``key:<hex of its SHA-256>`` has changed."""
 
 
 class Listener:

@@ -8,7 +8,21 @@ from uuid import UUID
 import orjson
 from asyncpg import Record
 
-from ..model import Call, CallRef, Entry, Key, Listing, Object, Recording, Segment, Stat, State, Tenant, Transcript
+from ..model import (
+    Call,
+    CallRef,
+    Entry,
+    IssuedLink,
+    Key,
+    Listing,
+    Object,
+    Recording,
+    Segment,
+    Stat,
+    State,
+    Tenant,
+    Transcript,
+)
 
 RECORDING = """
     r.id AS recording_id, r.state, r.store, r.key, r.media_type, r.size, r.etag, r.version, r.modified,
@@ -48,6 +62,8 @@ FIND_PUBLIC = FIND_BY_ALIAS.replace(
 )
 """Whoever's: the index that makes an id unique among all tenants is this one surface's."""
 
+FIND_BY_LINK = FIND_BY_ID.replace("c.id = $2", "c.id = (SELECT l.call_id FROM links l WHERE l.id = $2)")
+
 KEY = """
     SELECT k.id, k.tenant_id, t.slug, k.name, k.hint, k.scopes, k.role, k.created_at, k.expires_at, k.revoked_at
     FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
@@ -58,21 +74,25 @@ TENANT = "id, slug, name, recording_enabled, transcription_enabled, retention_da
 """The columns that ``tenant`` reads."""
 TENANT_BY_SLUG = f"SELECT {TENANT} FROM tenants WHERE slug = $1"  # noqa: S608  constants only
 
+LINK = "id, tenant_id, call_id, created_at, created_by, expires_at, max_uses, ip_cidr, revoked_at"
+"""The columns that ``link`` reads."""
+LINK_BY_ID = f"SELECT {LINK} FROM links WHERE id = $1"  # noqa: S608  constants only
+
 TRANSCRIPT = """
     SELECT status, language, text, segments, created_at, updated_at FROM transcripts WHERE tenant_id = $1 AND call_id = $2
 """
 
+TRANSCRIBES = "SELECT transcription_enabled FROM tenants WHERE id = $1"
+
 _OVER = "coalesce(r.expires_at <= now() AND NOT r.hold, false)"
 """Retention has run out, whether or not anything has swept it: as Entry.state has it."""
+_SPOKEN = "JOIN transcripts x ON x.tenant_id = r.tenant_id AND x.call_id = r.call_id"
 
 
 def listing(tenant: UUID, asked: Listing, after: tuple[datetime, UUID] | None) -> tuple[str, list[object]]:
     """The statement and arguments for one row more than a page of recordings, newest first."""
-TRANSCRIBES = "SELECT transcription_enabled FROM tenants WHERE id = $1"
-
     arguments: list[object] = [tenant]
 
-_SPOKEN = "JOIN transcripts x ON x.tenant_id = r.tenant_id AND x.call_id = r.call_id"
     def argument(value: object) -> str:
         arguments.append(value)
         return f"${len(arguments)}"
@@ -104,13 +124,13 @@ _SPOKEN = "JOIN transcripts x ON x.tenant_id = r.tenant_id AND x.call_id = r.cal
     statement = f"""
         SELECT {_COLUMNS} FROM recordings r JOIN calls c ON c.tenant_id = r.tenant_id AND c.id = r.call_id
         JOIN tenants t ON t.id = r.tenant_id
+        {_SPOKEN if asked.text is not None else ""}
         WHERE {" AND ".join(where)}
         ORDER BY r.created_at DESC, r.id DESC LIMIT {argument(asked.limit + 1)}
     """  # noqa: S608  constants and placeholders only
     return statement, arguments
 
 
-        {_SPOKEN if asked.text is not None else ""}
 def entry(row: Record, ref: CallRef | None = None) -> Entry:
     """A row of _COLUMNS. Where a call has several ids on one surface, the one asked by (``ref``) stands for it."""
     aliases: dict[str, str] = {}
@@ -193,6 +213,20 @@ def tenant(row: Record) -> Tenant:
         recording_enabled=row["recording_enabled"],
         transcription_enabled=row["transcription_enabled"],
         retention_days=row["retention_days"],
+    )
+
+
+def link(row: Record) -> IssuedLink:
+    return IssuedLink(
+        id=uuid(row["id"]),
+        tenant=uuid(row["tenant_id"]),
+        call=uuid(row["call_id"]),
+        created_at=row["created_at"],
+        created_by=row["created_by"],
+        expires_at=row["expires_at"],
+        max_uses=row["max_uses"],
+        network=row["ip_cidr"],
+        revoked_at=row["revoked_at"],
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from asyncpg import Record
 from .. import cursor
 from ..config import Database
 from ..errors import Contradicts, Malformed, NotFound, Unavailable
-from ..model import CallRef, Entry, Key, Listing, Page, State, Tenant, Transcript
+from ..model import BY_LINK, CallRef, Entry, IssuedLink, Key, Listing, Page, State, Tenant, Transcript
 from ..postgres import Pool, Pooled, borrow, planned_anew
 from . import queries
 from .schema import pending
@@ -48,6 +48,8 @@ class PostgresCatalog:
             statement, asked = queries.FIND_PUBLIC, (ref.surface, ref.id)
         elif ref.surface is None:
             statement, asked = queries.FIND_BY_ID, (tenant, _uuid(ref.id))
+        elif ref.surface == BY_LINK:
+            statement, asked = queries.FIND_BY_LINK, (tenant, _uuid(ref.id))
         elif storable(ref.id):
             statement, asked = queries.FIND_BY_ALIAS, (tenant, ref.surface, ref.id)
         else:
@@ -55,7 +57,7 @@ class PostgresCatalog:
         row = await self._ask(lambda connection: connection.fetchrow(statement, *asked))
         if row is None:
             raise NotFound("no such call of this tenant")
-        return queries.entry(row, ref)
+        return queries.entry(row, None if ref.surface == BY_LINK else ref)
 
     async def list(self, tenant: UUID, listing: Listing) -> Page:
         """Recordings, those registered last first.
@@ -66,7 +68,7 @@ class PostgresCatalog:
             raise Malformed("query", "limit", message=f"must lie between 1 and {LIMIT}")
         if listing.state is State.ABSENT:
             raise Malformed("query", "state", message="a call without a recording is in no listing of recordings")
-        of = cursor.listing(tenant, "recordings", replace(listing, limit=0, cursor=None))
+        of = cursor.listing(tenant, "recordings", *astuple(replace(listing, limit=0, cursor=None)))
         after = None if listing.cursor is None else cursor.decode(of, listing.cursor)
         statement, arguments = queries.listing(tenant, listing, after)
 
@@ -99,6 +101,11 @@ class PostgresCatalog:
             return None
         row = await self._ask(lambda connection: connection.fetchrow(queries.TENANT_BY_SLUG, slug))
         return None if row is None else queries.tenant(row)
+
+    async def link(self, link: UUID) -> IssuedLink | None:
+        """Also one that was taken back: that is for identity to see. Raises Unavailable."""
+        row = await self._ask(lambda connection: connection.fetchrow(queries.LINK_BY_ID, link))
+        return None if row is None else queries.link(row)
 
     async def check(self) -> None:
         """Can the catalog be asked, and is its schema this version's? Raises Unavailable, saying why."""

@@ -17,7 +17,7 @@ from .issuers import Trusted, trust
 from .jose import looks_like_jwt
 from .jwks import Jwks
 from .keys import KeyIdentity
-from .links import Links
+from .links import LinkIdentity, Links
 from .tokens import TokenIdentity
 
 __all__ = ["Identity", "Links"]
@@ -32,9 +32,10 @@ class Identity:
         self, settings: config.Identity, credentials: Credentials, trusted: Sequence[Trusted], session: ClientSession
     ) -> None:
         self.links = Links(settings.link_keys) if settings.link_keys else None
-        """Mints links too. None: no key for them is configured."""
+        """Mints links. None: no key for them is configured."""
+        self._link_holders = LinkIdentity(self.links, credentials) if self.links else None
         self._keys = KeyIdentity(settings.keys.prefixes, credentials)
-        self._tokens = TokenIdentity(trusted, credentials)
+        self._tokens = TokenIdentity(trusted, credentials, settings.roles)
         self._jwks = [each.keys for each in trusted if isinstance(each.keys, Jwks)]
         self._credentials = credentials
         self._session = session
@@ -52,12 +53,12 @@ class Identity:
             jwks.begin()
         return identity
 
-    async def prove(self, presented: Presented, address: str = "") -> Caller:  # noqa: ARG002  for links
+    async def prove(self, presented: Presented, address: str = "") -> Caller:
         """Who asks, from ``address``.
 
-        Raises Unauthenticated, LinkSpent, LinkExpired, Unavailable; NotFound where another tenant than its own is named beside it.
+        Raises Unauthenticated, LinkSpent, Lapsed, Unavailable; NotFound where another tenant than its own is named beside it.
         """
-        caller = await self._prove(presented)
+        caller = await self._prove(presented, address)
         if presented.tenant is not None and not await self._is_own_tenant(caller, presented.tenant):
             raise NotFound("the tenant named beside the credential is not the credential's own")
         return caller
@@ -68,14 +69,14 @@ class Identity:
             await jwks.close()
         await self._session.close()
 
-    async def _prove(self, presented: Presented) -> Caller:
+    async def _prove(self, presented: Presented, address: str) -> Caller:
         token = presented.token
         if token is None:
             raise Unauthenticated
         if presented.link:
-            if self.links is None:
+            if self._link_holders is None:
                 raise LinkSpent("link: no identity.link_keys are configured")
-            return self.links.prove(token)
+            return await self._link_holders.prove(token, address)
         if self._keys.recognises(token):
             return await self._keys.prove(token)
         if looks_like_jwt(token):

@@ -3,6 +3,9 @@
 Version 1 is 90 bytes, 120 characters of unpadded base64url: version (1), flags (1), link id (16), tenant (16), call
 (16), expiry in Unix seconds (8, big-endian), then HMAC-SHA-256 over all of that. A version or flag this gateway does
 not know is refused, so that a restriction added later can never be overlooked by an older replica.
+
+A link is good by its signature alone, unless it is on record (a flag): then the catalog has a row of it, which says
+whether it was taken back, and from where and how often it may be used.
 """
 
 from __future__ import annotations
@@ -15,19 +18,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from uuid import UUID, uuid4
 
 from pydantic import SecretStr
 
-from ..errors import LinkExpired, LinkSpent
-from ..model import Caller
+from ..errors import LinkExpired, LinkRevoked, LinkSpent, Refusal
+from ..model import Caller, Credentials, IssuedLink, Lapsed
 
 SCOPES = frozenset({"recordings:download"})
 """What a link permits, of its one call."""
 
 _VERSION = 1
 _ATTACHMENT = 0x01
-_KNOWN_FLAGS = _ATTACHMENT
+_ON_RECORD = 0x02
+_KNOWN_FLAGS = _ATTACHMENT | _ON_RECORD
 _PAYLOAD = struct.Struct(">BB16s16s16sQ")
 _MAC = 32
 _FORM = re.compile(rf"[A-Za-z0-9_-]{{{(_PAYLOAD.size + _MAC) * 4 // 3}}}")
@@ -47,18 +52,21 @@ class MintedLink:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a link says, proven."""
+    """What a genuine link says. Whether it is still good is for its reader to see."""
 
     id: UUID
     tenant: UUID
     call: UUID
-    expires_at: datetime
+    expiry: int
+    """Unix seconds"""
     attachment: bool
     """To be saved rather than played."""
+    on_record: bool
+    """Good only as far as its row in the catalog says."""
 
 
 class Links:
-    """Mints and proves links. The first of ``keys`` signs, all of them verify."""
+    """Mints and reads links. The first of ``keys`` signs, all of them verify."""
 
     def __init__(self, keys: tuple[SecretStr, ...], *, now: Callable[[], float] = time.time) -> None:
         if not keys:
@@ -66,44 +74,39 @@ class Links:
         self._keys = tuple(key.get_secret_value().encode() for key in keys)
         self._now = now
 
-    def mint(self, tenant: UUID, call: UUID, ttl: timedelta, *, attachment: bool = False) -> MintedLink:
-        """A link that ends after ``ttl`` (a second or more, else ValueError), at a whole second."""
+    def mint(
+        self, tenant: UUID, call: UUID, ttl: timedelta, *, attachment: bool = False, on_record: bool = False
+    ) -> MintedLink:
+        """A link that ends after ``ttl`` (a second or more, else ValueError), at a whole second.
+
+        One that is ``on_record`` is worth nothing until the catalog has its row.
+        """
         if ttl < timedelta(seconds=1):
             raise ValueError("a link lives for a second or more")
         link, expiry = uuid4(), int(self._now() + ttl.total_seconds())
-        flags = _ATTACHMENT if attachment else 0
+        flags = (_ATTACHMENT if attachment else 0) | (_ON_RECORD if on_record else 0)
         payload = _PAYLOAD.pack(_VERSION, flags, link.bytes, tenant.bytes, call.bytes, expiry)
         token = base64.urlsafe_b64encode(payload + _sign(self._keys[0], payload)).decode()
         return MintedLink(token, link, datetime.fromtimestamp(expiry, UTC))
 
     def read(self, token: str) -> Grant:
-        """Raises LinkSpent (altered, of a version or with a flag not known here), LinkExpired."""
+        """Raises LinkSpent (altered, of a version or with a flag not known here)."""
         payload = self._verified(token)
         version, flags, link, tenant, call, expiry = _PAYLOAD.unpack(payload)
         if version != _VERSION or flags & ~_KNOWN_FLAGS:
             raise LinkSpent("link: made by another version of the gateway")
-        if expiry <= self._now():
-            raise LinkExpired(f"link {UUID(bytes=link)}")
         return Grant(
             id=UUID(bytes=link),
             tenant=UUID(bytes=tenant),
             call=UUID(bytes=call),
-            expires_at=datetime.fromtimestamp(expiry, UTC),
+            expiry=expiry,
             attachment=bool(flags & _ATTACHMENT),
+            on_record=bool(flags & _ON_RECORD),
         )
 
-    def prove(self, token: str) -> Caller:
-        """Whoever holds the link, and the one call it is good for. Raises LinkSpent, LinkExpired."""
-        grant = self.read(token)
-        return Caller(
-            tenant=grant.tenant,
-            kind="link",
-            subject=str(grant.id),
-            credential=str(grant.id),
-            method="link",
-            scopes=SCOPES,
-            call=grant.call,
-        )
+    def is_over(self, grant: Grant) -> bool:
+        """Its time is."""
+        return grant.expiry <= self._now()
 
     def _verified(self, token: str) -> bytes:
         if _FORM.fullmatch(token) is None:
@@ -113,6 +116,60 @@ class Links:
         if not any(hmac.compare_digest(_sign(key, payload), mac) for key in self._keys):
             raise LinkSpent("link: signed by none of identity.link_keys, or altered")
         return payload
+
+
+class LinkIdentity:
+    """Proves links: what the token says, and where it is on record, what its row says."""
+
+    def __init__(self, links: Links, credentials: Credentials) -> None:
+        self._links = links
+        self._credentials = credentials
+
+    async def prove(self, token: str, address: str) -> Caller:
+        """Whoever holds the link, at ``address``, and the one call it is good for.
+
+        Raises LinkSpent; Lapsed with LinkExpired, LinkRevoked or LinkSpent (not from that address); Unavailable.
+        """
+        grant = self._links.read(token)
+        if self._links.is_over(grant):
+            raise Lapsed(_holder(grant), LinkExpired(f"link {grant.id}"))
+        if not grant.on_record:
+            return _holder(grant)
+        issued = await self._credentials.link(grant.id)
+        if issued is None:
+            raise LinkSpent(f"link {grant.id}: not on record")
+        if (refusal := _refusal(issued, address)) is not None:
+            raise Lapsed(_holder(grant), refusal)
+        return _holder(grant, issued.max_uses)
+
+
+def _holder(grant: Grant, max_uses: int | None = None) -> Caller:
+    return Caller(
+        tenant=grant.tenant,
+        kind="link",
+        subject=str(grant.id),
+        credential=str(grant.id),
+        method="link",
+        scopes=SCOPES,
+        call=grant.call,
+        max_uses=max_uses,
+    )
+
+
+def _refusal(issued: IssuedLink, address: str) -> Refusal | None:
+    if issued.revoked_at is not None:
+        return LinkRevoked(f"link {issued.id}")
+    if issued.network is not None and not _lies_in(address, issued.network):
+        return LinkSpent(f"link {issued.id}: not good from there")
+    return None
+
+
+def _lies_in(address: str, network: IPv4Network | IPv6Network) -> bool:
+    """What is no address (a unix socket's peer) lies nowhere."""
+    try:
+        return ip_address(address) in network
+    except ValueError:
+        return False
 
 
 def _sign(key: bytes, payload: bytes) -> bytes:
