@@ -17,7 +17,8 @@ from .ids import call, nothing
 PAGE_MAX = 200
 
 
-def _described(entry: Entry, state: State, base: str) -> dict[str, Any]:
+def described(entry: Entry, state: State, base: str) -> dict[str, Any]:
+    """A call's metadata and its recording's, as every answer here tells them."""
     call, recording = entry.call, entry.recording
     described: dict[str, Any] = {"id": str(call.id), "state": state, "aliases": dict(call.aliases)}
     described |= {
@@ -51,13 +52,13 @@ def _described(entry: Entry, state: State, base: str) -> dict[str, Any]:
 
 def _describe(found: Found) -> Reply:
     assert found.entry is not None
-    return json_reply(200, _described(found.entry, found.state, found.base))
+    return json_reply(200, described(found.entry, found.state, found.base))
 
 
 def _list(found: Found) -> Reply:
     assert found.page is not None
     body: dict[str, Any] = {
-        "data": [_described(entry, entry.state(found.now), found.base) for entry in found.page.entries],
+        "data": [described(entry, entry.state(found.now), found.base) for entry in found.page.entries],
         "next_cursor": found.page.cursor,
         "links": {},
     }
