@@ -25,7 +25,16 @@ from ..errors import Changed, NotFound, OriginFailed, Refusal, Unavailable
 from ..model import Link, Source, Span, Stat
 from .origin import UNCODED, Pin, Reader, Refused
 from .s3_credentials import InstanceCredentials
-from .s3_errors import DENIED, NOT_FOUND, NOT_IMPLEMENTED, PRECONDITION_FAILED, about_credentials, call_failed, read_refused, status
+from .s3_errors import (
+    DENIED,
+    NOT_FOUND,
+    NOT_IMPLEMENTED,
+    PRECONDITION_FAILED,
+    about_credentials,
+    call_failed,
+    read_refused,
+    status,
+)
 
 if TYPE_CHECKING:
     from aiobotocore.session import ClientCreatorContext

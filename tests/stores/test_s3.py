@@ -447,5 +447,5 @@ async def test_a_version_replaced_since_it_was_looked_at_is_left(connect: Open) 
 
 async def test_who_may_read_and_not_delete_is_told_which_right_is_missing(connect: Open) -> None:
     async with CannedServer(HEAD, error("403 Forbidden", "AccessDenied")) as server:
-        with pytest.raises(OriginFailed, match="store lab: answered 403.*s3:DeleteObject"):
+        with pytest.raises(OriginFailed, match=r"store lab: answered 403.*s3:DeleteObject"):
             await (await connect(url=server.url)).delete("a", '"v"')
