@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from uuid import UUID
 
+from ...contract import Schema
 from ...errors import Malformed
 from ...model import CallRef, Head
 
 _EXTERNAL = re.compile(r"([a-z]{1,32}):([A-Za-z0-9_.+-]{1,128})", re.ASCII)
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+UUID_FORM = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
+_UUID = re.compile(UUID_FORM, re.ASCII)
+
+PATH: Mapping[str, Schema] = {
+    "id": {
+        "type": "string",
+        "pattern": rf"^({UUID_FORM}|{_EXTERNAL.pattern})$",
+        "description": "The call's UUID, or `surface:external-id`.",
+    }
+}
+"""What ``call`` reads, for a route's Doc."""
 
 
 def call(head: Head) -> CallRef:
