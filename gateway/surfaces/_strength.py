@@ -10,7 +10,7 @@ import string
 from itertools import pairwise
 from math import log2
 
-_PREFIX = re.compile(r"[a-z]{2,12}_")
+_PREFIX = re.compile(r"\A[a-z]{2,12}_")
 """As ``call_``: the same in every id."""
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-([0-9a-f])[0-9a-f]{3}-([0-9a-f])[0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
 _BY_A_CLOCK = re.compile(
@@ -35,7 +35,7 @@ def random_bits(text: str) -> float:
     A UUID by its version; other text by length times the bits of the kinds of characters in it, 0 where it shows too
     little variety to be random. A word with an underscore at its beginning counts for nothing.
     """
-    body = _PREFIX.sub("", text, count=1)
+    body = _PREFIX.sub("", text)
     if (uuid := _UUID.fullmatch(body)) is not None:
         random = uuid[1] == "4" and uuid[2] in "89abAB" and _varied(body.replace("-", ""), _HEX)
         return UUID_4 if random else 0
@@ -53,8 +53,8 @@ def _mixed(text: str) -> bool:
 
 
 def _alphabet(text: str) -> int:
-    """How many different characters there are of the kinds that ``text`` has; 1: none at all."""
-    seen = set(text)
+    """How many different characters there are of the kinds that ``text`` has; both cases stand for digits as well."""
+    seen = set(text + "0") if _mixed(text) else set(text)
     if not seen - set(string.digits):
         return len(string.digits)
     if not seen - set("0123456789abcdef") or not seen - set("0123456789ABCDEF"):

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,8 @@ from gateway.model import Key, Object, State
 from gateway.postgres import open_pool
 from gateway.stores import open_store
 
+from .aliases import fresh
+
 START_S = 30.0
 SERVE = "import asyncio; from gateway.app import serve; from gateway.config import load; asyncio.run(serve(load()))"
 FULL = ("calls:read", "recordings:download", "recordings:write", "audit:read")
@@ -44,6 +46,8 @@ class Filed:
     data: bytes
     etag: str
     modified: datetime
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """surface → id; ``alias`` is yotel's"""
 
     @property
     def sha256(self) -> str:
@@ -159,11 +163,14 @@ class Office:
         self.database = Database.model_validate({"url": database_url})
         self._stores = {name: _STORE.validate_python(settings) for name, settings in stores.items()}
 
-    async def tenant(self, slug: str = "acme") -> UUID:
+    async def tenant(self, slug: str = "acme", **settings: Any) -> UUID:
+        """Made, or brought up to date; ``settings`` as Registry.create_tenant takes them."""
         async with _registry(self.database) as registry:
-            return (await registry.create_tenant(slug, slug.title())).id
+            return (await registry.create_tenant(slug, slug.title(), **settings)).id
 
-    async def key(self, tenant: UUID, *scopes: str, expires_at: datetime | None = None) -> dict[str, str]:
+    async def key(
+        self, tenant: UUID, *scopes: str, expires_at: datetime | None = None, role: str | None = None
+    ) -> dict[str, str]:
         """The request fields of a new key."""
         minted = mint("yt_live")
         async with _registry(self.database) as registry:
@@ -174,23 +181,45 @@ class Office:
                 name="test",
                 hint=minted.hint,
                 scopes=frozenset(scopes or FULL),
-                role=None,
+                role=role,
                 created_at=datetime.now(UTC),
                 expires_at=expires_at,
             )
             await registry.create_key(key, minted.sha256)
         return {"Authorization": f"Bearer {minted.secret}"}
 
-    async def call(self, tenant: UUID, state: State = State.ABSENT) -> tuple[UUID, str]:
+    async def call(
+        self, tenant: UUID, state: State = State.ABSENT, *, aliases: Mapping[str, str] | None = None
+    ) -> tuple[UUID, str]:
         """A new call and its yotel id; its recording is absent, pending, processing or failed."""
-        alias = f"call_{uuid4().hex[:12]}"
+        named = fresh() | dict(aliases or {})
         async with _registry(self.database) as registry:
-            call = await registry.create_call(tenant, NewCall(aliases={"yotel": alias}))
+            call = await registry.create_call(tenant, NewCall(aliases=named))
             if state is State.FAILED:
                 await registry.mark_failed(tenant, call, "it was never uploaded")
             elif state is not State.ABSENT:
                 await registry.put_recording(tenant, call, state=state)
-        return call, alias
+        return call, named["yotel"]
+
+    async def transcript(
+        self, tenant: UUID, call: UUID, text: str, *, language: str = "en", segments: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        """A transcript that is done; ``segments`` as model.Segment has them."""
+        await self.rows(
+            "INSERT INTO transcripts (tenant_id, call_id, status, language, text, segments)"
+            " VALUES ($1, $2, 'ready', $3, $4, $5)",
+            tenant,
+            call,
+            language,
+            text,
+            json.dumps(list(segments)),
+        )
+
+    async def department(self, tenant: UUID, *calls: UUID) -> UUID:
+        """A new department that ``calls`` belong to."""
+        (row,) = await self.rows("INSERT INTO departments (tenant_id, name) VALUES ($1, 'Sales') RETURNING id", tenant)
+        await self.rows("UPDATE calls SET department_id = $1 WHERE id = ANY($2::uuid[])", row["id"], list(calls))
+        return UUID(bytes=row["id"].bytes)
 
     async def revoke(self, fields: Mapping[str, str]) -> None:
         """Revokes the key whose request fields these are."""
@@ -210,21 +239,28 @@ class Office:
         channels: int | None = 1,
         duration_ms: int | None = 1000,
         expires_at: datetime | None = None,
+        media_type: str = "audio/wav",
+        aliases: Mapping[str, str] | None = None,
+        call: Mapping[str, Any] | None = None,
     ) -> Filed:
-        """Registers ``key``, which must lie in ``store`` already, as a ready recording of a new call."""
+        """Registers ``key``, which must lie in ``store`` already, as a ready recording of a new call.
+
+        ``aliases`` stand in place of fresh ones; ``call`` is what else is told of it, as NewCall takes it.
+        """
         opened = await open_store(store, self._stores[store], Origin())
         try:
             stat = await opened.stat(key)
         finally:
             await opened.close()
-        alias = f"call_{uuid4().hex[:12]}"
+        named = fresh() | dict(aliases or {})
         async with _registry(self.database) as registry:
-            call = await registry.create_call(tenant, NewCall(aliases={"yotel": alias}, voice_agent=voice_agent))
-            place = Object(store, key, stat, "audio/wav")
+            new = NewCall(aliases=named, voice_agent=voice_agent, **(call or {}))
+            made = await registry.create_call(tenant, new)
+            place = Object(store, key, stat, media_type)
             await registry.mark_ready(
-                tenant, call, place, duration_ms=duration_ms, channels=channels, expires_at=expires_at
+                tenant, made, place, duration_ms=duration_ms, channels=channels, expires_at=expires_at
             )
-        return Filed(call, alias, data, stat.etag, stat.modified)
+        return Filed(made, named["yotel"], data, stat.etag, stat.modified, named)
 
     async def rows(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         """What Postgres holds, as its owner sees it."""

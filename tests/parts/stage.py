@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,6 +15,7 @@ import asyncpg
 
 from .gcs import GcsEmulator
 from .house import Filed, House, Office, plain
+from .issuer import AUDIENCE, ISSUER, pem, rsa_key, token
 from .s3 import SeaweedS3
 
 ORIGIN = "https://app.example.com"
@@ -21,6 +23,8 @@ ORIGIN = "https://app.example.com"
 PROXY = "127.0.0.2"
 """Whoever connects from here is a trusted proxy."""
 LINK_KEY = "link-key-of-the-stage-" + "k" * 32
+ISSUER_KEY = rsa_key()
+"""The one whose tokens are believed."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,10 @@ class Stage:
 
     def another(self, stores: Mapping[str, dict[str, Any]] | None = None, **sections: dict[str, Any]) -> House:
         """Starts one more gateway on the same database; ``sections`` change the stage's configuration, ``stores`` replaces."""
-        merged = {
+        merged: dict[str, dict[str, Any]] = {
             "server": {"trusted_proxies": [f"{PROXY}/32"]},
             "cors": {"origins": [ORIGIN]},
-            "identity": {"link_keys": [LINK_KEY]},
+            "identity": {"link_keys": [LINK_KEY], "issuers": [self.issuer]},
         }
         for name, table in [*self.sections.items(), *sections.items()]:
             merged[name] = merged.get(name, {}) | table
@@ -92,11 +96,30 @@ class Stage:
         house.start()
         return house
 
-    async def key(self, *scopes: str, tenant: UUID | None = None, expires_at: datetime | None = None) -> dict[str, str]:
+    async def key(
+        self,
+        *scopes: str,
+        tenant: UUID | None = None,
+        expires_at: datetime | None = None,
+        role: str | None = None,
+    ) -> dict[str, str]:
         """The request fields of a new key, the stage's tenant's unless another is named."""
-        fields = await self.office.key(tenant or self.tenant, *scopes, expires_at=expires_at)
+        fields = await self.office.key(tenant or self.tenant, *scopes, expires_at=expires_at, role=role)
         self.secrets.add(fields["Authorization"].removeprefix("Bearer "))
         return fields
+
+    @cached_property
+    def issuer(self) -> dict[str, Any]:
+        """The issuer of JWTs that every gateway here believes, as configured."""
+        public = self.folder / "issuer.pem"
+        public.write_bytes(pem(ISSUER_KEY))
+        return {"issuer": ISSUER, "audience": AUDIENCE, "public_key_file": str(public)}
+
+    def token(self, tenant: str = "acme", **claims: Any) -> dict[str, str]:
+        """The request fields of a JWT for the tenant of that slug; ``claims`` as parts.issuer has them."""
+        written = token(ISSUER_KEY, tenant=tenant, **claims)
+        self.secrets.add(written)
+        return {"Authorization": f"Bearer {written}"}
 
     async def file(self, store: str, data: bytes, *, key: str = "", **options: Any) -> Filed:
         """Puts ``data`` into ``store`` and registers it; ``options`` as Office.file takes them."""

@@ -13,22 +13,22 @@ HEAD = Head("GET", {"id": "x", "call_id": "x"}, CIMultiDict(), CIMultiDict(), re
 SECRET = "detail-for-the-operator-only"
 
 
+MADE: dict[type[Refusal], Refusal] = {
+    type(refusal): refusal
+    for refusal in (
+        errors.Malformed("path", "id"),
+        errors.Unsatisfiable(1000),
+        errors.Forbidden("calls:read"),
+        errors.MethodNotAllowed("GET, HEAD"),
+        errors.Contradicts("hold", "The recording is held."),
+        errors.TooMany("key", quota=10, window_s=60, retry_after=7),
+    )
+}
+"""Those that take more than a detail."""
+
+
 def raised(kind: type[Refusal]) -> Refusal:
-    match kind:
-        case errors.Malformed:
-            return kind("path", "id")
-        case errors.Unsatisfiable:
-            return kind(1000)
-        case errors.Forbidden:
-            return kind("calls:read")
-        case errors.MethodNotAllowed:
-            return kind("GET, HEAD")
-        case errors.Contradicts:
-            return kind("hold", "The recording is held.")
-        case errors.TooMany:
-            return kind("key", quota=10, window_s=60, retry_after=7)
-        case _:
-            return kind(SECRET)
+    return MADE[kind] if kind in MADE else kind(SECRET)
 
 
 @pytest.mark.parametrize("surface", SURFACES.values(), ids=lambda s: s.name)
@@ -59,19 +59,56 @@ def test_an_outage_is_never_a_404(surface, kind, status):
         (errors.Forbidden("x:y"), "WWW-Authenticate", 'Bearer error="insufficient_scope", scope="x:y"'),
         (errors.Unsatisfiable(7), "Content-Range", "bytes */7"),
         (errors.MethodNotAllowed("GET"), "Allow", "GET"),
-        (errors.NotReady(retry_after=15), "Retry-After", "15"),
         (errors.Unavailable(), "Retry-After", "5"),
+        (errors.TooMany("key", quota=10, window_s=60, retry_after=7), "Retry-After", "7"),
     ],
 )
 def test_a_refusal_carries_its_field(surface, refusal, field, value):
     assert surface.refuse(refusal, HEAD).headers[field] == value
 
 
-@pytest.mark.parametrize("surface", SURFACES.values(), ids=lambda s: s.name)
-def test_what_failed_for_good_does_not_ask_to_be_retried(surface):
-    reply = surface.refuse(errors.Failed(), HEAD)
-    assert reply.status == 409
+UNFINISHED = {"native": 409, "yotel": 409, "agentphone": 404, "callsid": 409, "voki": 404, "envoy": 404}
+"""A recording that is not ready, or failed for good, as the contracts have it."""
+
+
+@pytest.mark.parametrize(("name", "status"), UNFINISHED.items())
+def test_what_is_not_ready_says_when_to_ask_again_unless_it_is_a_404(name, status):
+    reply = SURFACES[name].refuse(errors.NotReady(retry_after=15), HEAD)
+    assert (reply.status, reply.headers.get("Retry-After")) == (status, "15" if status == 409 else None)
+
+
+@pytest.mark.parametrize(("name", "status"), UNFINISHED.items())
+def test_what_failed_for_good_does_not_ask_to_be_retried(name, status):
+    reply = SURFACES[name].refuse(errors.Failed(), HEAD)
+    assert reply.status == status
     assert "Retry-After" not in reply.headers
+
+
+ONE_404 = (errors.Absent, errors.NotReady, errors.Failed, errors.Expired, errors.ObjectMissing)
+
+
+@pytest.mark.parametrize("kind", ONE_404, ids=lambda k: k.__name__)
+def test_public_surface_tells_no_404_from_another(kind):
+    refuse = SURFACES["agentphone"].refuse
+    assert refuse(kind(retry_after=15), HEAD) == refuse(errors.NotFound(), HEAD)
+
+
+FORMS = {
+    "native": {"type", "title", "status", "code", "detail"},
+    "yotel": {"error"},
+    "agentphone": {"detail"},
+    "callsid": {"success", "error"},
+    "voki": {"errors"},
+    "envoy": {"detail"},
+}
+
+
+@pytest.mark.parametrize(("name", "members"), FORMS.items())
+def test_what_contradicts_is_told_in_the_surfaces_form(name, members):
+    body = orjson.loads(SURFACES[name].refuse(errors.Contradicts("hold", "The recording is held."), HEAD).body)
+    assert body.keys() == members
+    if name != "yotel":  # it has nothing that could
+        assert "The recording is held." in str(body)
 
 
 def test_a_foreign_call_and_a_missing_one_are_worded_alike():
