@@ -11,19 +11,18 @@ from ..config import Database
 from ..errors import Absent, Contradicts
 from ..postgres import Pool, borrow
 
-_HELD = "hold, hold_reason, hold_since"
-_THIS = f"WHERE tenant_id = $1 AND call_id = $2 RETURNING {_HELD}, state"
-
-# The row of a recording that has expired comes back as it is: nothing is written, and it says why.
-_PLACE = f"""
+_SHOW = "SELECT hold, hold_reason, hold_since FROM recordings WHERE tenant_id = $1 AND call_id = $2"
+_PLACE = """
     UPDATE recordings SET
-        hold = state <> 'expired',
-        hold_reason = CASE WHEN state <> 'expired' THEN coalesce($3, hold_reason) END,
-        hold_since = CASE WHEN state <> 'expired' THEN coalesce(hold_since, now()) END
-    {_THIS}
-"""  # noqa: S608  constants only
-_LIFT = f"UPDATE recordings SET hold = false, hold_reason = NULL, hold_since = NULL {_THIS}"  # noqa: S608  constants only
-_SHOW = f"SELECT {_HELD} FROM recordings WHERE tenant_id = $1 AND call_id = $2"  # noqa: S608  constants only
+        hold = true, hold_reason = coalesce($3, hold_reason), hold_since = coalesce(hold_since, now())
+    WHERE tenant_id = $1 AND call_id = $2 AND state <> 'expired'
+    RETURNING hold, hold_reason, hold_since
+"""
+_LIFT = """
+    UPDATE recordings SET hold = false, hold_reason = NULL, hold_since = NULL
+    WHERE tenant_id = $1 AND call_id = $2
+    RETURNING hold, hold_reason, hold_since
+"""
 
 
 class Holds:
@@ -37,9 +36,9 @@ class Holds:
         return _hold(await self._row(_SHOW, tenant, call))
 
     async def place(self, tenant: UUID, call: UUID, ask: PlaceHold) -> Hold:
-        """Until it is lifted. Raises Contradicts: the recording has expired, and its object is gone."""
+        """Until it is lifted. Raises Contradicts: the recording has expired, and its object goes or is gone."""
         row = await self._row(_PLACE, tenant, call, ask.reason)
-        if not row["hold"]:
+        if row is None and await self._row(_SHOW, tenant, call) is not None:
             raise Contradicts("recording_expired", "The recording has expired. It can no longer be held.")
         return _hold(row)
 
@@ -47,13 +46,13 @@ class Holds:
         """Retention counts as if it had never been."""
         return _hold(await self._row(_LIFT, tenant, call))
 
-    async def _row(self, statement: str, *arguments: object) -> Record:
-        async with borrow(self._pool, "catalog", wait_s=self._wait_s) as connection:
-            row = await connection.fetchrow(statement, *arguments)
-        if row is None:
-            raise Absent
-        return row
+    async def _row(self, statement: str, *arguments: object) -> Record | None:
+        async with borrow(self._pool, "holds", wait_s=self._wait_s) as connection:
+            row: Record | None = await connection.fetchrow(statement, *arguments)
+            return row
 
 
-def _hold(row: Record) -> Hold:
+def _hold(row: Record | None) -> Hold:
+    if row is None:
+        raise Absent
     return Hold(row["hold"], row["hold_reason"], row["hold_since"])
