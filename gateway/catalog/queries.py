@@ -24,11 +24,20 @@ from ..model import (
     Transcript,
 )
 
-RECORDING = """
+KEPT_UNTIL = """
+    kept_until(
+        r.expires_at, r.kept_from, r.retention_days, (SELECT p.retention_days FROM tenants p WHERE p.id = r.tenant_id)
+    )
+"""
+"""Until when recordings r are kept: as long as their tenant's days, their own and the time they were given; null: for ever."""
+OVER = f"coalesce({KEPT_UNTIL} <= now() AND NOT r.hold, false)"
+"""Retention has run out, whether or not anything has swept it: as Entry.state has it."""
+
+RECORDING = f"""
     r.id AS recording_id, r.state, r.store, r.key, r.media_type, r.size, r.etag, r.version, r.modified,
     r.duration_ms, r.channels, r.created_at AS recording_created_at, r.started_at AS recording_started_at,
-    r.ready_at, r.expires_at, r.hold, r.failure
-"""
+    r.ready_at, {KEPT_UNTIL} AS expires_at, r.hold, r.failure
+"""  # noqa: S608  constants only
 """The columns that ``recording`` reads, of recordings r."""
 
 _COLUMNS = f"""
@@ -84,8 +93,6 @@ TRANSCRIPT = """
 
 TRANSCRIBES = "SELECT transcription_enabled FROM tenants WHERE id = $1"
 
-_OVER = "coalesce(r.expires_at <= now() AND NOT r.hold, false)"
-"""Retention has run out, whether or not anything has swept it: as Entry.state has it."""
 _SPOKEN = "JOIN transcripts x ON x.tenant_id = r.tenant_id AND x.call_id = r.call_id"
 
 
@@ -99,9 +106,9 @@ def listing(tenant: UUID, asked: Listing, after: tuple[datetime, UUID] | None) -
 
     where = ["r.tenant_id = $1"]
     if asked.state is State.EXPIRED:
-        where.append(f"(r.state = 'expired' OR {_OVER})")
+        where.append(f"(r.state = 'expired' OR {OVER})")
     elif asked.state is not None:
-        where.append(f"(r.state = {argument(str(asked.state))} AND NOT {_OVER})")
+        where.append(f"(r.state = {argument(str(asked.state))} AND NOT {OVER})")
     bounds = (
         ("r.created_at >=", asked.since),
         ("r.created_at <", asked.until),
@@ -118,7 +125,7 @@ def listing(tenant: UUID, asked: Listing, after: tuple[datetime, UUID] | None) -
         words, whose = f"websearch_to_tsquery('simple', {argument(asked.text)})", argument(f"'@{tenant}'")
         where.append(f"numnode({words}) > 0 AND x.words @@ ({words} && {whose}::text::tsquery)")
         # The words of what retention has ended lead to nothing, whether or not anything has swept it.
-        where.append(f"x.status = 'ready' AND t.transcription_enabled AND r.state <> 'expired' AND NOT {_OVER}")
+        where.append(f"x.status = 'ready' AND t.transcription_enabled AND r.state <> 'expired' AND NOT {OVER}")
     if after is not None:
         where.append(f"(r.created_at, r.id) < ({argument(after[0])}, {argument(after[1])})")
     statement = f"""

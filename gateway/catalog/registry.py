@@ -9,7 +9,12 @@ from uuid import UUID, uuid4
 
 import orjson
 from asyncpg import Record
-from asyncpg.exceptions import CheckViolationError, ForeignKeyViolationError, UniqueViolationError
+from asyncpg.exceptions import (
+    CheckViolationError,
+    ForeignKeyViolationError,
+    RestrictViolationError,
+    UniqueViolationError,
+)
 from uuid_utils.compat import uuid7
 
 from ..config import Database
@@ -63,6 +68,10 @@ class Registry:
 
         Raises Conflict: an id or alias is another call's. NotFound: no such tenant or department.
         """
+        return (await self.put_call(tenant, call))[0]
+
+    async def put_call(self, tenant: UUID, call: NewCall) -> tuple[UUID, bool]:
+        """As ``create_call``; tells besides whether the call was made."""
         for surface, external_id in call.aliases.items():
             if not statements.SURFACE.fullmatch(surface) or not external_id or not storable(external_id):
                 raise Conflict(f"{surface}:{external_id[:64]!r} can be nobody's alias")
@@ -73,18 +82,18 @@ class Registry:
         try:
             return await self._upsert_call(tenant, call)
         except UniqueViolationError:
-            raise Conflict("the call's id, or one of its aliases, is taken") from None
+            raise Conflict("the call's id, or one of its aliases, is taken", "id_taken") from None
 
-    async def _upsert_call(self, tenant: UUID, call: NewCall) -> UUID:
+    async def _upsert_call(self, tenant: UUID, call: NewCall) -> tuple[UUID, bool]:
         async with self._writing() as connection:
             rows = await connection.fetch(
                 statements.CALLS_OF_ALIASES, tenant, list(call.aliases), list(call.aliases.values())
             )
             found = {row["call_id"] for row in rows} | ({call.id} if call.id else set())
             if len(found) > 1:
-                raise Conflict("these ids belong to different calls")
+                raise Conflict("these ids belong to different calls", "id_taken")
             try:
-                id_: UUID | None = await connection.fetchval(
+                row = await connection.fetchrow(
                     statements.UPSERT_CALL,
                     found.pop() if found else uuid4(),
                     tenant,
@@ -101,12 +110,14 @@ class Registry:
                 raise NotFound("no such tenant, or no such department of it") from None
             except CheckViolationError as error:
                 raise Conflict(f"refused by {error.constraint_name}") from None
-            if id_ is None:
-                raise Conflict("the call's id is taken")
+            except RestrictViolationError:
+                raise Conflict("a call with a recording stays in its department", "department_fixed") from None
+            if row is None:
+                raise Conflict("the call's id is taken", "id_taken")
             known = {row["surface"]: row["external_id"] for row in rows}
             new = {surface: alias for surface, alias in call.aliases.items() if known.get(surface) != alias}
-            await connection.execute(statements.ADD_ALIASES, tenant, list(new), list(new.values()), id_)
-            return queries.uuid(id_)
+            await connection.execute(statements.ADD_ALIASES, tenant, list(new), list(new.values()), row["id"])
+            return queries.uuid(row["id"]), row["made"]
 
     # --- recordings
 
@@ -115,36 +126,33 @@ class Registry:
         tenant: UUID,
         call: UUID,
         *,
-        state: State = State.PENDING,
+        state: State | None = None,
         place: tuple[str, str] | None = None,
+        object_: Object | None = None,
         started_at: datetime | None = None,
         retention_days: int | None = None,
         expires_at: datetime | None = None,
     ) -> Recording:
         """The call is being recorded, or its recording is being looked at (``state`` PENDING or PROCESSING).
 
-        ``place`` is (store, key), where known. A ready recording stays ready unless another place is given.
+        No ``state``: it stays what it is, PENDING at first. ``place`` is (store, key), where known; ``object_`` tells it too,
+        and what the store says of the object. A ready recording stays ready unless another place is given.
         Raises NotFound (no such call of this tenant), Conflict (it has expired).
         """
-        if state not in {State.PENDING, State.PROCESSING}:
+        if state not in {None, State.PENDING, State.PROCESSING}:
             raise ValueError("mark_ready and mark_failed lead to the other states")
+        if object_ is not None:
+            place = object_.store, object_.key
         store, key = place or (None, None)
         async with self._writing() as connection:
             held = await self._held(connection, tenant, call)
-            same = place is None or place == (held["store"], held["key"])
-            if same and held["state"] == State.READY:
-                state = State.READY
-            row = await connection.fetchrow(
-                statements.PUT_RECORDING if same else statements.MOVE_RECORDING,
-                held["id"],
-                tenant,
-                str(state),
-                store,
-                key,
-                started_at,
-                retention_days,
-                expires_at,
-            )
+            stays = held["state"] == State.READY and place in {None, (held["store"], held["key"])}
+            told = (started_at, retention_days, expires_at)
+            asked = [held["id"], tenant, held["state"] if stays or state is None else str(state), store, key, *told]
+            if stays or place is None:
+                row = await connection.fetchrow(statements.PUT_RECORDING, *asked)
+            else:
+                row = await connection.fetchrow(statements.PLACE_RECORDING, *asked, *_stat(object_))
         return queries.recording(_one(row))
 
     async def mark_ready(
@@ -160,11 +168,10 @@ class Registry:
     ) -> Recording:
         """The recording can be fetched. If it could not before, the event for webhooks is written in the same transaction.
 
-        Unless ``expires_at`` is given, or was before, retention counts from when the recording started (else the call,
-        else now): the recording's own days, else the tenant's, else for ever.
+        It is kept as long as the longest of ``expires_at`` (given now or before), its own days and its tenant's, which count
+        from when it started (else its call, else now); for ever where there is none of the three.
         Raises NotFound (no such call of this tenant), Conflict (it has expired).
         """
-        stat = object_.stat
         async with self._writing() as connection:
             held = await self._held(connection, tenant, call)
             row = await connection.fetchrow(
@@ -173,11 +180,7 @@ class Registry:
                 tenant,
                 object_.store,
                 object_.key,
-                object_.media_type,
-                stat.size,
-                stat.etag,
-                stat.version,
-                stat.modified,
+                *_stat(object_),
                 duration_ms,
                 channels,
                 started_at,
@@ -192,9 +195,16 @@ class Registry:
         async with self._writing() as connection:
             held = await self._held(connection, tenant, call)
             if held["state"] == State.READY:
-                raise Conflict("the recording is ready")
+                raise Conflict("the recording is ready", "recording_ready")
             row = await connection.fetchrow(statements.FAIL_RECORDING, held["id"], tenant, failure)
         return queries.recording(_one(row))
+
+    async def calls_at(self, tenant: UUID, store: str, key: str) -> list[UUID]:
+        """The tenant's calls whose recordings lie there, as far as they have not expired."""
+        async with self._writing() as connection:
+            return [
+                queries.uuid(row["call_id"]) for row in await connection.fetch(statements.CALLS_AT, tenant, store, key)
+            ]
 
     async def _held(self, connection: Pooled, tenant: UUID, call: UUID) -> Record:
         """The recording's row, made if need be, locked until the transaction ends."""
@@ -204,7 +214,7 @@ class Registry:
             raise NotFound("no such call of this tenant") from None
         row = _one(await connection.fetchrow(statements.LOCK_RECORDING, tenant, call))
         if row["state"] == State.EXPIRED:
-            raise Conflict("the recording has expired")
+            raise Conflict("the recording has expired", "recording_expired")
         return row
 
     async def _announce(self, connection: Pooled, tenant: UUID, call: UUID) -> None:
@@ -254,6 +264,14 @@ class Registry:
     async def _writing(self) -> AsyncIterator[Pooled]:
         async with borrow(self._pool, "catalog", wait_s=self._wait_s) as connection, connection.transaction():
             yield connection
+
+
+def _stat(object_: Object | None) -> tuple[object, ...]:
+    """media_type, size, etag, version, modified; nulls where nothing is known."""
+    if object_ is None:
+        return (None,) * 5
+    stat = object_.stat
+    return object_.media_type, stat.size, stat.etag, stat.version, stat.modified
 
 
 def _one(row: Record | None) -> Record:

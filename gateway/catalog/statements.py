@@ -41,7 +41,7 @@ UPSERT_CALL = """
         answered_at = coalesce($9, c.answered_at),
         ended_at = coalesce($10, c.ended_at)
     WHERE c.tenant_id = $2
-    RETURNING id
+    RETURNING id, xmax = 0 AS made
 """
 ADD_ALIASES = """
     INSERT INTO call_aliases (tenant_id, surface, external_id, call_id)
@@ -64,17 +64,18 @@ _PUT = """
         started_at = coalesce($6, r.started_at),
         retention_days = coalesce($7, r.retention_days),
         expires_at = coalesce($8, r.expires_at),
-        failure = NULL
+        failure = CASE WHEN $3 = 'failed' THEN r.failure END
 """
 _THIS = f"WHERE r.id = $1 AND r.tenant_id = $2 RETURNING {RECORDING}"
 PUT_RECORDING = _PUT + _THIS
-MOVE_RECORDING = f"""
+PLACE_RECORDING = f"""
     {_PUT},
-        media_type = NULL, size = NULL, etag = NULL, version = NULL, modified = NULL,
+        media_type = $9, size = $10, etag = $11, version = $12, modified = $13,
         duration_ms = NULL, channels = NULL, ready_at = NULL
     {_THIS}
 """
-"""To another place: what was known of the object at the old one is void."""
+"""What was known of the object is void, but for what is told now."""
+CALLS_AT = "SELECT call_id FROM recordings WHERE tenant_id = $1 AND store = $2 AND key = $3 AND state <> 'expired'"
 READY_RECORDING = f"""
     UPDATE recordings r SET
         state = 'ready',
@@ -89,16 +90,9 @@ READY_RECORDING = f"""
         channels = $11,
         started_at = coalesce($12, r.started_at),
         ready_at = coalesce(r.ready_at, now()),
-        expires_at = coalesce(
-            $13,
-            r.expires_at,
-            coalesce($12, r.started_at, c.started_at, now())
-                + make_interval(days => coalesce(r.retention_days, t.retention_days))
-        ),
+        expires_at = coalesce($13, r.expires_at),
         failure = NULL
-    FROM calls c JOIN tenants t ON t.id = c.tenant_id
-    WHERE r.id = $1 AND r.tenant_id = $2 AND c.tenant_id = r.tenant_id AND c.id = r.call_id
-    RETURNING {RECORDING}
+    {_THIS}
 """  # noqa: S608  constants only
 FAIL_RECORDING = f"""
     UPDATE recordings r SET state = 'failed', failure = $3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,24 +10,32 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
-from ..http.headers import OPAQUE
+from ..errors import OriginTimeout
+from ..http.headers import OPAQUE, type_by_name
 from ..http.headers import media_type as servable
 from ..model import CallRef, Catalog, NewCall, Object, Recording, Stat, State, Store
 from .probe import Unfit, examine, stat_or_none
+
+
+PROBE_S = 60.0
+"""Seconds that reading an object's header may take in all."""
 
 
 class Registry(Protocol):
     """The catalog's writing side, as far as recordings need it. Raises NotFound, Conflict, Unavailable."""
 
     async def create_call(self, tenant: UUID, call: NewCall) -> UUID: ...
+    async def put_call(self, tenant: UUID, call: NewCall) -> tuple[UUID, bool]: ...
+    async def calls_at(self, tenant: UUID, store: str, key: str) -> list[UUID]: ...
 
     async def put_recording(
         self,
         tenant: UUID,
         call: UUID,
         *,
-        state: State = State.PENDING,
+        state: State | None = None,
         place: tuple[str, str] | None = None,
+        object_: Object | None = None,
         started_at: datetime | None = None,
         retention_days: int | None = None,
         expires_at: datetime | None = None,
@@ -100,13 +109,13 @@ class Pipeline:
         Doing it again changes nothing, unless the object was replaced: then the new version becomes known.
         ``media_type`` overrules what the bytes say, and lets pass what cannot be read, then without a duration.
         ``allow_empty``: an object of no bytes is a recording. ``fail_missing``: no object means FAILED, not PENDING.
-        Retention: ``expires_at``, else ``retention_days``, else the tenant's own, counted as the registry does.
+        Kept as long as the longest of ``expires_at``, ``retention_days`` and the tenant's own, counted as the registry does.
 
         Raises UnknownStore; ValueError for a media type that is never served; NotFound (no such call), Conflict (it has
         expired); and where nothing could be decided, so that asking again may help: Unavailable, OriginFailed,
         OriginTimeout.
         """
-        where = self._store(store)
+        where = self.store(store)
         served = None if media_type is None else _served(media_type)
         held = (await self._catalog.find(tenant, CallRef(None, str(call)))).recording
         ready = held if held is not None and held.state is State.READY else None
@@ -120,12 +129,16 @@ class Pipeline:
                 call,
                 state=State.PENDING if stat is None else State.PROCESSING,
                 place=(store, key) if ready is None else None,
+                object_=None if ready is not None or stat is None else as_stored(store, key, stat, served),
                 started_at=started_at,
                 retention_days=retention_days,
                 expires_at=expires_at,
             )
         try:
-            stat, media = await examine(where, key, stat, media_type=served, allow_empty=allow_empty)
+            async with asyncio.timeout(PROBE_S):
+                stat, media = await examine(where, key, stat, media_type=served, allow_empty=allow_empty)
+        except TimeoutError:
+            raise OriginTimeout(f"store {store}: an object's header was not read in {PROBE_S:.0f} s") from None
         except Unfit as unfit:
             outcome = Outcome.PENDING if unfit.missing and not fail_missing else Outcome.FAILED
             if ready is None and outcome is Outcome.FAILED:
@@ -142,12 +155,19 @@ class Pipeline:
         )
         return Result(Outcome.READY, recording)
 
-    def _store(self, name: str) -> Store:
+    def store(self, name: str) -> Store:
+        """Raises UnknownStore."""
         if name not in self._stores:
             raise UnknownStore(
                 f"no store {name!r} is configured; there are: {', '.join(sorted(self._stores)) or 'none'}"
             )
         return self._stores[name]
+
+
+def as_stored(store: str, key: str, stat: Stat, media_type: str | None = None) -> Object:
+    """What is known of an object before its header is read: its type is ``media_type``, else the store's, else its name's."""
+    stored = servable(stat.media_type)
+    return Object(store, key, stat, media_type or (type_by_name(key) if stored == OPAQUE else stored))
 
 
 def _served(media_type: str) -> str:

@@ -171,7 +171,7 @@ async def test_a_failed_recording_can_be_tried_again(registry: Registry, acme: T
 async def test_an_expired_recording_does_not_come_back(registry: Registry, acme: Tenant, pool: Pool):
     call = await registry.create_call(acme.id, NewCall())
     await registry.mark_ready(acme.id, call, an_object())
-    await pool.execute("UPDATE recordings SET state = 'expired'")
+    await pool.execute("UPDATE recordings SET expires_at = now(), state = 'expired'")
     for writing in (
         registry.put_recording(acme.id, call),
         registry.mark_ready(acme.id, call, an_object()),
@@ -210,13 +210,18 @@ async def test_a_foreign_calls_recording_cannot_be_written(
     [
         (None, None, None, None, None),
         (30, None, None, None, START + timedelta(days=30)),
-        (30, 7, None, None, START + timedelta(days=7)),
+        (30, 7, None, None, START + timedelta(days=30)),
+        (7, 30, None, None, START + timedelta(days=30)),
         (None, 7, None, None, START + timedelta(days=7)),
-        (30, 7, START + timedelta(days=1), None, START + timedelta(days=1)),
-        (30, 7, None, START + timedelta(days=2), START + timedelta(days=2)),
+        (None, 2**31 - 1, None, None, START + timedelta(days=365_000)),
+        (None, 7, START + timedelta(days=1), None, START + timedelta(days=7)),
+        (None, None, START - timedelta(days=1), None, START - timedelta(days=1)),
+        (30, 7, START + timedelta(days=1), None, START + timedelta(days=30)),
+        (30, 7, START + timedelta(days=31), None, START + timedelta(days=31)),
+        (30, 7, None, START + timedelta(days=32), START + timedelta(days=32)),
     ],
 )
-async def test_retention_counts_from_when_the_recording_started(
+async def test_the_longest_of_all_that_is_said_counts_from_when_the_recording_started(
     registry: Registry,
     tenants_days: int | None,
     own_days: int | None,

@@ -222,7 +222,7 @@ async def test_no_row_points_into_another_tenant(owner: Connection, registry: Re
         with pytest.raises(ForeignKeyViolationError):
             await owner.execute(statement, acme.id, *arguments)
     call = await registry.create_call(acme.id, NewCall(aliases={"yotel": "y"}))
-    with pytest.raises(ForeignKeyViolationError):
+    with pytest.raises(RestrictViolationError):
         await owner.execute("UPDATE calls SET tenant_id = $2 WHERE id = $1", call, other.id)
 
 

@@ -241,12 +241,16 @@ START = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
     [
         (None, {}, None),
         (30, {"started_at": START}, START + timedelta(days=30)),
-        (30, {"started_at": START, "retention_days": 7}, START + timedelta(days=7)),
+        (30, {"started_at": START, "retention_days": 7}, START + timedelta(days=30)),
+        (30, {"started_at": START, "retention_days": 60}, START + timedelta(days=60)),
+        (30, {"started_at": START, "expires_at": START}, START + timedelta(days=30)),
         (30, {"started_at": START, "expires_at": START + timedelta(days=90)}, START + timedelta(days=90)),
         (None, {"started_at": START, "retention_days": 7}, START + timedelta(days=7)),
     ],
 )
-async def test_retention_is_what_was_given_else_the_tenants(works: Works, tenants_days, given, expected):
+async def test_it_is_kept_as_long_as_the_longest_of_what_was_given_and_the_tenants_days(
+    works: Works, tenants_days, given, expected
+):
     await works.registry.create_tenant("acme", "Acme", retention_days=tenants_days)
     call = await works.call(yotel="c-1")
     result = await works.pipeline.register(works.tenant, call, "main", works.put("a.wav", silence()), **given)
@@ -258,6 +262,6 @@ async def test_a_recording_that_has_expired_stays_so(works: Works):
     call = await works.call(yotel="c-1")
     key = works.put("a.wav", silence())
     await works.pipeline.register(works.tenant, call, "main", key)
-    await works.execute("UPDATE recordings SET state = 'expired' WHERE call_id = $1", call)
+    await works.execute("UPDATE recordings SET expires_at = now(), state = 'expired' WHERE call_id = $1", call)
     with pytest.raises(Conflict, match="expired"):
         await works.pipeline.register(works.tenant, call, "main", key)

@@ -70,7 +70,7 @@ class Calls:
         }
         expired = await stage.file("disk", DATA, expires_at=_LONG_AGO)
         swept = await stage.file("disk", DATA)
-        await office.rows("UPDATE recordings SET state = 'expired' WHERE call_id = $1", swept.id)
+        await office.rows("UPDATE recordings SET expires_at = now(), state = 'expired' WHERE call_id = $1", swept.id)
         held = await stage.file("disk", DATA, expires_at=_LONG_AGO)
         await office.rows("UPDATE recordings SET hold = true WHERE call_id = $1", held.id)
         foreign = await stage.file("disk", DATA, tenant=await office.tenant("foreigner"))
