@@ -14,7 +14,8 @@ import asyncpg
 import orjson
 
 from . import cast
-from .facts import Facts, bearer
+from .cast import Sound
+from .facts import Facts
 
 AUDIT_S = 15
 """Seconds within which accesses must be in Postgres."""
@@ -76,7 +77,7 @@ async def check(facts: Facts) -> AsyncIterator[tuple[str, bool]]:
 
 
 async def _serving(facts: Facts, client: Client) -> AsyncIterator[tuple[str, bool]]:
-    ids, headers = cast.ids("native", facts.sounds), bearer(facts.keys["native"].full)
+    ids, headers = facts.ids("native"), facts.credentials["native"].full
     sounds = {sound.name: sound for sound in facts.sounds}
     playing = {part: sounds[name] for part, name in cast.parts(facts.sounds).items() if name in sounds}
     recordings = f"{facts.mounts['native']}/v1/recordings"
@@ -90,9 +91,8 @@ async def _serving(facts: Facts, client: Client) -> AsyncIterator[tuple[str, boo
     yield "ready: bytes 1000 to 1999", part_of.status == HTTPStatus.PARTIAL_CONTENT and part_of.body == whole[1000:2000]
     head = await client.ask(audio, headers, method="HEAD")
     yield "ready: HEAD", head.status == HTTPStatus.OK and head.headers.get("Content-Length") == str(sound.size)
-    yotel = f"{facts.mounts['yotel']}/api/v1/calls/{cast.ids('yotel', facts.sounds)['ready']}/recording"
-    answer = await client.play(f"{yotel}/audio", bearer(facts.keys["yotel"].full))
-    yield "yotel: whole, SHA-256 equal", answer.is_whole(sound.size, sound.sha256)
+    async for told in _vendors(facts, client, sounds):
+        yield told
     link = await client.ask(f"{recordings}/{ids['ready']}/links", headers, method="POST", body={"delivery": "gateway"})
     made = link.status == HTTPStatus.CREATED
     linked = await client.play(orjson.loads(link.body)["url"]) if made else link
@@ -101,13 +101,33 @@ async def _serving(facts: Facts, client: Client) -> AsyncIterator[tuple[str, boo
     yield "ready_empty: no bytes", empty.is_whole(0, hashlib.sha256().hexdigest())
 
 
+AUDIO = {
+    "yotel": "/api/v1/calls/{}/recording/audio",
+    "agentphone": "/v1/calls/{}/recording",
+    "callsid": "/api/calls/{}/recording/download",
+    "voki": "/api/v1/calls/{}/recording/download",
+}
+ENVOY = "/api/v1/calls/{}/recording"
+
+
+async def _vendors(facts: Facts, client: Client, sounds: Mapping[str, Sound]) -> AsyncIterator[tuple[str, bool]]:
+    for surface, path in AUDIO.items():
+        sound = sounds[cast.parts(facts.sounds, video=surface == "voki")["ready"]]
+        call, fields = facts.ids(surface)["ready"], facts.credentials[surface].full
+        answer = await client.play(facts.mounts[surface] + path.format(call), fields)
+        yield f"{surface}: whole, SHA-256 equal", answer.is_whole(sound.size, sound.sha256)
+    envoy = facts.mounts["envoy"] + ENVOY.format(facts.ids("envoy")["ready"])
+    linked = await client.ask(envoy, facts.credentials["envoy"].full)
+    yield "envoy: a playback URL", linked.status == HTTPStatus.OK and "url" in orjson.loads(linked.body)
+
+
 async def _refusing(facts: Facts, client: Client) -> AsyncIterator[tuple[str, bool]]:
-    ids, headers = cast.ids("native", facts.sounds), bearer(facts.keys["native"].full)
+    ids, headers = facts.ids("native"), facts.credentials["native"].full
     recordings = f"{facts.mounts['native']}/v1/recordings"
     for part, status in {"pending": 409, "failed": 409, "expired": 410, "foreign": 404, "missing": 404}.items():
         answer = await client.ask(f"{recordings}/{ids[part]}/audio", headers)
         yield f"{part}: {status}", answer.status == status
-    limited = await client.ask(f"{recordings}/{ids['ready']}/audio", bearer(facts.keys["native"].limited))
+    limited = await client.ask(f"{recordings}/{ids['ready']}/audio", facts.credentials["native"].limited)
     yield "ready, with a key that may not download: 403", limited.status == HTTPStatus.FORBIDDEN
 
 

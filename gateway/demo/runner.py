@@ -95,12 +95,21 @@ async def _start(options: Options, stack: AsyncExitStack, err: Console) -> Facts
         filled = await fill(state, config, s3, options.audio, lambda what: progress.update(doing, description=what))
         progress.update(doing, description="Starting the gateway")
         base_url = await _gateway(config, stack, state, quiet=options.once)
-    mounts = {
-        mount.surface: config.listening_on(urlsplit(base_url).port or 0).public_url(mount)
-        for mount in config.mounts
-        if mount.host is None
-    }
-    shown = Facts(base_url, database_url, mounts, filled.keys, filled.sounds, state.folder / settings.FILE)
+    config = config.listening_on(urlsplit(base_url).port or 0)
+    mounts, hosts = (
+        {mount.surface: config.public_url(mount) for mount in config.mounts if (mount.host is not None) is by_host}
+        for by_host in (False, True)
+    )
+    shown = Facts(
+        base_url,
+        database_url,
+        mounts,
+        hosts,
+        filled.credentials,
+        filled.sounds,
+        filled.secret,
+        state.folder / settings.FILE,
+    )
     write_private(state.folder / facts.VARIABLES, shown.variables().encode())
     write_private(state.folder / facts.FILE, orjson.dumps(shown.document(), option=orjson.OPT_INDENT_2))
     return shown

@@ -12,6 +12,7 @@ from random import Random
 
 from .speech import Speaker, Voice
 
+_RATE = 8000
 _AGENT = Voice(pitch=185, tract=1.16, breath=0.01)
 _CALLERS = (Voice(pitch=112, tract=1.0), Voice(pitch=205, tract=1.18), Voice(pitch=96, tract=0.96))
 _CLERK = Voice(pitch=128, tract=1.03)
@@ -86,6 +87,11 @@ def samples(seed: int = 1876) -> Iterator[Sample]:
             description=script.description,
             data=_wav(sound, script.format, channels, script.rate),
         )
+
+
+def quiet(*, seconds: int) -> bytes:
+    """A WAV of nothing at all."""
+    return _wav(array("h", bytes(2 * _RATE * seconds)), _Format.PCM, 1, _RATE)
 
 
 def _turns(frames: int, rate: int, random: Random) -> list[tuple[bool | None, int]]:

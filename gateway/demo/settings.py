@@ -9,7 +9,7 @@ from typing import Any
 import tomlkit
 
 from ..config import ENV_FILE, ENV_PREFIX, Config, load
-from . import cast
+from . import cast, tokens
 from .seaweed import S3
 from .state import State, write_private
 
@@ -32,7 +32,11 @@ def write(state: State, *, port: int, database_url: str, s3: S3 | None) -> Confi
         "database": {"url": database_url},
         "stores": stores,
         "audit": {"journal_dir": str(state.folder / "journal")},
-        "identity": {"link_keys": [state.secret("link_key")]},
+        "identity": {
+            "link_keys": [state.secret("link_key")],
+            "roles": cast.ROLES,
+            "issuers": [tokens.issuer(state)],
+        },
         # Whoever tries the demo asks from this one machine.
         "limits": {"public": "1000000/minute", "failing": "1000000/minute"},
         "log": {"format": "console"},

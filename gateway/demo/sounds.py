@@ -29,8 +29,10 @@ KINDS = {
     ".opus": "audio/ogg",
 }
 """What ``--audio`` takes, by the files' endings."""
-SAMPLES = 1
+SAMPLES = 2
 """Raised where the made samples change, so that an old state is filled anew."""
+MEETING = Path(__file__).with_name("meeting.webm")
+"""The made call "support" for a minute, encoded once: nothing that the demo needs can encode video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Sounds:
         async for raw in self._raw():
             last = self._files is not None and len(sounds) == max(1, len(self._files) - 1)
             store = cast.store_of(len(sounds), last=last, s3=cast.S3_STORE in self._shelves)
-            key = f"calls/{raw.filename}"
+            key = f"{cast.TENANT}/calls/{raw.filename}"
             size, digest = await asyncio.to_thread(_measure, raw.content)
             await self._shelves[store].put(key, raw.content, raw.media_type)
             sounds.append(Sound(raw.name, store, key, size, digest, raw.voice_agent, raw.description))
@@ -98,6 +100,7 @@ class Sounds:
             while (sample := await asyncio.to_thread(next, made, None)) is not None:
                 name = sample.name.removesuffix(".wav")
                 yield Raw(name, sample.name, sample.data, sample.media_type, sample.voice_agent, sample.description)
+            yield Raw("meeting", "meeting.webm", MEETING, "video/webm", False, "two people on video; VP8 and Opus")
             return
         # One that is alone lies in both stores, so that each has something to play.
         files = self._files if len(self._files) > 1 else self._files * 2
