@@ -1,11 +1,12 @@
-"""Tenants and keys held in memory: what identity asks of the catalog, without its Postgres."""
+"""Tenants, keys and links held in memory: what identity asks of the catalog, without its Postgres."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from gateway.errors import Unavailable
-from gateway.model import Key, Tenant
+from gateway.model import IssuedLink, Key, Tenant
 
 
 @dataclass
@@ -14,6 +15,7 @@ class MemoryCredentials:
 
     tenants: dict[str, Tenant] = field(default_factory=dict)
     keys: dict[bytes, Key] = field(default_factory=dict)
+    links: dict[UUID, IssuedLink] = field(default_factory=dict)
     away: bool = False
     asked: int = 0
 
@@ -24,6 +26,10 @@ class MemoryCredentials:
     async def tenant(self, slug: str) -> Tenant | None:
         self._ask()
         return self.tenants.get(slug)
+
+    async def link(self, link: UUID) -> IssuedLink | None:
+        self._ask()
+        return self.links.get(link)
 
     def _ask(self) -> None:
         self.asked += 1
