@@ -159,8 +159,8 @@ class Call:
     aliases: Mapping[str, str]
     """surface → external id"""
     direction: str | None = None
-    from_number: str | None = None
-    to_number: str | None = None
+    from_number: str | None = field(default=None, repr=False)
+    to_number: str | None = field(default=None, repr=False)
     voice_agent: bool = False
     department: UUID | None = None
     started_at: datetime | None = None
@@ -177,8 +177,8 @@ class NewCall:
     id: UUID | None = None
     direction: str | None = None
     """inbound · outbound · internal"""
-    from_number: str | None = None
-    to_number: str | None = None
+    from_number: str | None = field(default=None, repr=False)
+    to_number: str | None = field(default=None, repr=False)
     voice_agent: bool | None = None
     department: UUID | None = None
     started_at: datetime | None = None
@@ -223,7 +223,7 @@ class Segment:
 
     start_ms: int
     end_ms: int
-    text: str
+    text: str = field(repr=False)
     speaker: str | None = None
 
 
@@ -235,7 +235,7 @@ class Transcript:
     """pending · processing · ready · failed"""
     language: str | None
     """BCP 47"""
-    text: str | None
+    text: str | None = field(repr=False)
     segments: Sequence[Segment] = ()
     created_at: datetime | None = None
     updated_at: datetime | None = None
@@ -318,10 +318,10 @@ class Listing:
     started_since: datetime | None = None
     """Of the call's start, as ``started_until``."""
     started_until: datetime | None = None
-    number: str | None = None
+    number: str | None = field(default=None, repr=False)
     """Either side's, in any spelling of its digits."""
     department: UUID | None = None
-    text: str | None = None
+    text: str | None = field(default=None, repr=False)
     """Words of the transcript, as a web search takes them."""
     scope: str | None = None
     """Asked for besides the route's own."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from .asks.audit import AccessPage, ListAccesses
 from .asks.holds import LiftHold, PlaceHold, ShowHold
 from .asks.links import ListLinks, RevokeLink
 from .asks.tenants import (
@@ -18,11 +19,14 @@ from .asks.tenants import (
     ShowDepartment,
     ShowTenant,
 )
+from .asks.transcripts import PutTranscript
+from .audit.pages import Pages
 from .catalog.departments import Departments
 from .catalog.holds import Holds
 from .catalog.links import LinkBook
 from .catalog.registry import Registry
 from .catalog.tenants import Tenants
+from .catalog.transcripts import Transcripts
 from .config import Config
 from .lifecycle.pipeline import Pipeline
 from .model import Caller, Entry, Operation
@@ -44,7 +48,7 @@ class Rooms:
 
 def operations(rooms: Rooms) -> Mapping[type, Operation]:
     """Every operation there is."""
-    return {**_accounts(rooms), **_recordings(rooms)}
+    return {**_accounts(rooms), **_recordings(rooms), **_audit(rooms)}
 
 
 def _accounts(rooms: Rooms) -> Mapping[type, Operation]:
@@ -63,13 +67,24 @@ def _accounts(rooms: Rooms) -> Mapping[type, Operation]:
 
 def _recordings(rooms: Rooms) -> Mapping[type, Operation]:
     holds = Holds(rooms.pool, rooms.config.database)
+    transcripts = Transcripts(rooms.pool, rooms.config.database)
     return {
         ListLinks: _of_call(rooms.links.live),
         RevokeLink: _own(rooms.links.revoke),
         ShowHold: _of_call(holds.show),
         PlaceHold: _felt(rooms, _of_call(holds.place)),
         LiftHold: _felt(rooms, _of_call(holds.lift)),
+        PutTranscript: _felt(rooms, _of_call(transcripts.put)),
     }
+
+
+def _audit(rooms: Rooms) -> Mapping[type, Operation]:
+    pages = Pages(rooms.pool, rooms.config.database)
+
+    async def listed(caller: Caller, entry: Entry | None, ask: ListAccesses, /) -> AccessPage:
+        return await pages.page(caller.tenant, ask if entry is None else replace(ask, call=entry.call.id))
+
+    return {ListAccesses: listed}
 
 
 def _own(act: Callable[[UUID, Any], Awaitable[object]]) -> Operation:

@@ -123,10 +123,11 @@ async def _where(connection: Connection, wanted: Wanted) -> tuple[str, Sequence[
 
 
 def _access(row: asyncpg.Record) -> Access:
-    return {name: _plain(value) for name, value in row.items()}
+    return {name: plain(value) for name, value in row.items()}
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """A column's value as JSON has it: times in UTC to the microsecond."""
     match value:
         case UUID():
             return str(value)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ...contract import Surface
 from .._words import bearer, refuser
-from . import holds, links, recordings, tenants
+from . import audit, batch, holds, links, recordings, tenants, transcripts
 from .links import play_url
 from .words import WORDS, problem
 
@@ -17,5 +17,13 @@ SURFACE = Surface(
     name="native",
     present=bearer,
     refuse=refuser(WORDS, problem, media_type="application/problem+json"),
-    routes=(*recordings.ROUTES, *links.ROUTES, *holds.ROUTES, *tenants.ROUTES),
+    routes=(
+        *recordings.ROUTES,
+        *links.ROUTES,
+        *transcripts.ROUTES,
+        *batch.ROUTES,
+        *audit.ROUTES,
+        *holds.ROUTES,
+        *tenants.ROUTES,
+    ),
 )

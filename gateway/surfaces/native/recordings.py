@@ -1,42 +1,134 @@
-"""Metadata, listings and the stable audio URL."""
+"""Metadata, list and search, and the stable audio URL."""
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
-from typing import Any, Literal
-from urllib.parse import urlencode
+from dataclasses import replace
+from typing import Annotated, Literal, NotRequired, cast
 
-from ...contract import Found, Reply, Route
-from ...errors import Malformed
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from ...contract import Doc, Found, Reply, Route
 from ...http.headers import content_disposition, extension_for
 from ...model import Entry, Head, Listing, State, Verb
-from .._words import audio, json_reply, known, timestamp
-from .ids import call, nothing
+from .._words import Timestamp, audio, json_reply, known, timestamp
+from . import parameters
+from .ids import PATH, call, nothing
+from .parameters import Parameter, next_page, read_query, schemas
 
-PAGE_MAX = 200
+LISTING = "/v1/recordings"
+TEXT_SCOPE = "recordings:download"
+"""What was said is as good as the audio: reading it, and looking for words of it, take the audio's own scope."""
+
+Id = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+Url = Annotated[str, Field(json_schema_extra={"format": "uri"})]
+
+# What the tables' checks let in.
+TranscriptStatus = Literal["pending", "processing", "ready", "failed"]
+Direction = Literal["inbound", "outbound", "internal"]
 
 
-def described(entry: Entry, state: State, base: str) -> dict[str, Any]:
-    """A call's metadata and its recording's, as every answer here tells them."""
-    call, recording = entry.call, entry.recording
-    described: dict[str, Any] = {"id": str(call.id), "state": state, "aliases": dict(call.aliases)}
-    described |= {
-        "direction": call.direction,
+class RecordingTold(TypedDict):
+    """A call's recording. What is known of its object alone (type, size, etag) is null unless it is ready."""
+
+    id: Id
+    media_type: str | None
+    size_bytes: int | None
+    etag: str | None
+    duration_ms: int | None
+    channels: int | None
+    created_at: Timestamp | None
+    started_at: Timestamp | None
+    ready_at: Timestamp | None
+    expires_at: Timestamp | None
+    hold: bool
+
+
+class TranscriptState(TypedDict):
+    """That there is a transcript."""
+
+    status: TranscriptStatus
+
+
+class LinksTold(TypedDict):
+    """Where more is to be had: ``audio`` if it is ready, ``transcript`` if there is one."""
+
+    self: Url
+    audio: NotRequired[Url]
+    transcript: NotRequired[Url]
+
+
+class CallTold(TypedDict):
+    """A call and its recording."""
+
+    id: Id
+    state: State
+    aliases: dict[str, str]
+    direction: Direction | None
+    from_number: str | None
+    to_number: str | None
+    department: Id | None
+    voice_agent: bool
+    started_at: Timestamp | None
+    ended_at: Timestamp | None
+    recording: RecordingTold | None
+    transcript: TranscriptState | None
+    links: LinksTold
+
+
+class NextPage(TypedDict):
+    """Where the next page is, if there is one."""
+
+    next: NotRequired[Url]
+
+
+class CallsTold(TypedDict):
+    """A page of them, those registered last first. ``next_cursor`` null: it is the last."""
+
+    data: list[CallTold]
+    next_cursor: str | None
+    links: NextPage
+
+
+def described(entry: Entry, state: State, base: str) -> CallTold:
+    """What a page says of a call, and the answer for one alone."""
+    call = entry.call
+    place = f"{base}/v1/recordings/{call.id}"
+    links: LinksTold = {"self": place}
+    if state is State.READY and entry.recording is not None and entry.recording.object is not None:
+        links["audio"] = f"{place}/audio"
+    # What was said goes with the recording.
+    transcript: TranscriptState | None = None
+    if entry.transcript is not None and state is not State.EXPIRED:
+        transcript = {"status": cast("TranscriptStatus", entry.transcript)}
+        links["transcript"] = f"{place}/transcript"
+    return {
+        "id": str(call.id),
+        "state": state,
+        "aliases": dict(call.aliases),
+        "direction": cast("Direction | None", call.direction),
+        "from_number": call.from_number,
+        "to_number": call.to_number,
+        "department": None if call.department is None else str(call.department),
         "voice_agent": call.voice_agent,
         "started_at": timestamp(call.started_at),
         "ended_at": timestamp(call.ended_at),
-        "recording": None,
-        "links": {"self": f"{base}/v1/recordings/{call.id}"},
+        "recording": _recording(entry, state),
+        "transcript": transcript,
+        "links": links,
     }
+
+
+def _recording(entry: Entry, state: State) -> RecordingTold | None:
+    recording = entry.recording
     if recording is None:
-        return described
-    known = recording.object if state is State.READY else None
-    described["recording"] = {
+        return None
+    stored = recording.object if state is State.READY else None
+    return {
         "id": str(recording.id),
-        "media_type": known and known.media_type,
-        "size_bytes": known and known.stat.size,
-        "etag": known and known.stat.etag,
+        "media_type": stored.media_type if stored else None,
+        "size_bytes": stored.stat.size if stored else None,
+        "etag": stored.stat.etag if stored else None,
         "duration_ms": recording.duration_ms,
         "channels": recording.channels,
         "created_at": timestamp(recording.created_at),
@@ -45,9 +137,6 @@ def described(entry: Entry, state: State, base: str) -> dict[str, Any]:
         "expires_at": timestamp(recording.expires_at),
         "hold": recording.hold,
     }
-    if known is not None:
-        described["links"]["audio"] = f"{base}/v1/recordings/{call.id}/audio"
-    return described
 
 
 def _describe(found: Found) -> Reply:
@@ -57,54 +146,38 @@ def _describe(found: Found) -> Reply:
 
 def _list(found: Found) -> Reply:
     assert found.page is not None
-    body: dict[str, Any] = {
+    cursor = found.page.cursor
+    body: CallsTold = {
         "data": [described(entry, entry.state(found.now), found.base) for entry in found.page.entries],
-        "next_cursor": found.page.cursor,
-        "links": {},
+        "next_cursor": cursor,
+        "links": {} if cursor is None else {"next": next_page(found, LISTING, cursor)},
     }
-    if found.page.cursor is not None:
-        query = {name: value for name, value in found.head.query.items() if name != "cursor"}
-        body["links"]["next"] = f"{found.base}/v1/recordings?" + urlencode({**query, "cursor": found.page.cursor})
     return json_reply(200, body)
 
 
-_LIMIT = re.compile(r"[0-9]{1,4}", re.ASCII)
-_PARAMETERS = ("limit", "cursor", "state", "since", "until")
+_PARAMETERS: dict[str, Parameter] = {
+    "limit": parameters.LIMIT,
+    "cursor": parameters.CURSOR,
+    "state": parameters.one_of(State, "In this state.", but=frozenset({State.ABSENT})),
+    "since": parameters.instant("Registered then or later."),
+    "until": parameters.instant("Registered before then."),
+    "started_since": parameters.instant("The call started then or later."),
+    "started_until": parameters.instant("The call started before then."),
+    "number": parameters.words(
+        "The number of either side, whole. Compared by its digits: +15550100, 0015550100 and 1 (555) 0100 are one.",
+        most=64,
+    ),
+    "department": parameters.uuid("Of this department."),
+    "text": parameters.words(
+        "Words of the transcript, whatever its language and without regard to case: all of them;"
+        ' "several in this order"; one or the other; -not. Takes the scope recordings:download besides.'
+    ),
+}
 
 
 def _listing(head: Head) -> Listing:
-    """Reads ``limit`` (1 to 200), ``cursor``, ``state``, ``since`` and ``until`` (ISO 8601 with a zone)."""
-    for name in head.query:
-        if name not in _PARAMETERS:
-            raise Malformed("query", message=f"the parameters are {', '.join(_PARAMETERS)}")
-        if len(head.query.getall(name)) > 1:
-            raise Malformed("query", name, message="given twice")
-    limit = head.query.get("limit", "50")
-    if _LIMIT.fullmatch(limit) is None or not 1 <= int(limit) <= PAGE_MAX:
-        raise Malformed("query", "limit", message=f"must be a number from 1 to {PAGE_MAX}")
-    state = head.query.get("state")
-    if state is not None and state not in set(State):
-        raise Malformed("query", "state", message="must be one of " + ", ".join(State))
-    return Listing(
-        limit=int(limit),
-        cursor=head.query.get("cursor"),
-        state=None if state is None else State(state),
-        since=_when(head, "since"),
-        until=_when(head, "until"),
-    )
-
-
-def _when(head: Head, name: str) -> datetime | None:
-    text = head.query.get(name)
-    if text is None:
-        return None
-    try:
-        when = datetime.fromisoformat(text)
-        if when.tzinfo is not None:
-            return when.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise Malformed("query", name, message="must be a time with its zone, as 2026-05-25T10:04:48Z")
+    asked = Listing(**read_query(head, _PARAMETERS))
+    return asked if asked.text is None else replace(asked, scope=TEXT_SCOPE)
 
 
 def file_name(found: Found) -> str:
@@ -114,9 +187,33 @@ def file_name(found: Found) -> str:
     return content_disposition(kind, f"recording-{call.id}{extension_for(stored.media_type)}")
 
 
+DESCRIBED = Route(
+    "GET",
+    "/v1/recordings/{id}",
+    Verb.DESCRIBE,
+    frozenset({"calls:read"}),
+    call,
+    _describe,
+    doc=Doc("Get a call and its recording's metadata", answer=CallTold, path=PATH),
+)
+
 ROUTES = (
-    Route("GET", "/v1/recordings", Verb.LIST, frozenset({"calls:read"}), nothing, _list, listing=_listing),
-    Route("GET", "/v1/recordings/{id}", Verb.DESCRIBE, frozenset({"calls:read"}), call, _describe),
+    Route(
+        "GET",
+        LISTING,
+        Verb.LIST,
+        frozenset({"calls:read"}),
+        nothing,
+        _list,
+        listing=_listing,
+        doc=Doc(
+            "List and search recordings",
+            "Those registered last first. A cursor is good with the filters it was given for.",
+            answer=CallsTold,
+            query=schemas(_PARAMETERS),
+        ),
+    ),
+    DESCRIBED,
     Route(
         "GET",
         "/v1/recordings/{id}/audio",
@@ -124,5 +221,6 @@ ROUTES = (
         frozenset({"recordings:download"}),
         call,
         audio("private, max-age=300", file_name),
+        doc=Doc("Play or download the recording", path=PATH, query={"download": {"type": "string"}}),
     ),
 )

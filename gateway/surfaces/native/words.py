@@ -33,7 +33,7 @@ WORDS: dict[type[Refusal], Wording] = {
     errors.LinkExpired: (410, "link_invalid", "The link is not valid. Ask for a new one."),
     errors.LinkRevoked: (410, "link_invalid", "The link is not valid. Ask for a new one."),
     errors.LinkUsedUp: (403, "link_invalid", "The link is not valid. Ask for a new one."),
-    errors.NoTranscript: (404, "transcript_absent", "The call has no transcript."),
+    errors.NoTranscript: (404, "transcript_absent", "The call has no transcript, or none of this form yet."),
     errors.Contradicts: (409, "conflict", "What was asked contradicts what is there."),
     errors.NoLink: (
         501,
