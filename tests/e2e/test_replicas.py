@@ -45,23 +45,24 @@ def pair(_houses: tuple[House, House], redis: StoppableRedis) -> Pair:
     return Pair(_houses, redis)
 
 
-async def test_key_revoked_on_one_is_dead_on_the_other(stage: Stage, pair: Pair):
+async def test_revoked_key_is_dead_on_both(stage: Stage, pair: Pair):
     tenant = await stage.office.tenant("replicated")
     took = []
     with Wire(pair.houses[0].base_url) as one, Wire(pair.houses[1].base_url) as other:
         for _ in range(REVOCATIONS):
+            pair.redis.ask("FLUSHALL")  # so many refusals from one address would be too many
             key = await stage.key(tenant=tenant)
             for replica in (one, other, one, other):
                 assert replica.ask("GET", "/v1/recordings", key.items()).status == 200
             begun = time.monotonic()
             await stage.office.revoke(key)
-            while other.ask("GET", "/v1/recordings", key.items()).status != 401:
-                assert time.monotonic() - begun < WITHIN_S
-                pair.redis.ask("FLUSHALL")  # else asking so often would be too often
+            for replica in (other, one):
+                while replica.ask("GET", "/v1/recordings", key.items()).status != 401:
+                    assert time.monotonic() - begun < WITHIN_S
+                    pair.redis.ask("FLUSHALL")
             took.append(time.monotonic() - begun)
-            assert one.ask("GET", "/v1/recordings", key.items()).status == 401
     print(
-        f"{REVOCATIONS} revocations heard within {median(took) * 1000:.1f} ms (median), {max(took) * 1000:.1f} ms at most"
+        f"{REVOCATIONS} revocations heard by both within {median(took) * 1000:.1f} ms (median), {max(took) * 1000:.1f} ms at most"
     )
 
 
