@@ -7,11 +7,27 @@ import shlex
 import subprocess
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
+from uuid import UUID
 
 import asyncpg
 import pytest
 
-PARTS = ("ready", "ready_stereo", "ready_disk", "ready_empty", "pending", "failed", "expired", "foreign", "missing")
+from gateway.demo.cast import call_id
+
+SURFACES = ("native", "yotel", "agentphone", "callsid", "voki", "envoy")
+PARTS = (
+    "ready",
+    "ready_stereo",
+    "ready_disk",
+    "ready_empty",
+    "pending",
+    "processing",
+    "failed",
+    "expired",
+    "absent",
+    "foreign",
+    "missing",
+)
 
 
 def fetch(url: str, headers: dict[str, str], method: str = "GET") -> tuple[int, dict[str, str], bytes]:
@@ -23,48 +39,102 @@ def fetch(url: str, headers: dict[str, str], method: str = "GET") -> tuple[int, 
             return error.code, dict(error.headers), error.read()
 
 
-@pytest.mark.parametrize("surface", ["native", "yotel"])
+@pytest.mark.parametrize("surface", SURFACES)
 def test_demo_json_tells_of_each_surface(demo, surface):
     facts = demo.facts
     described = facts["surfaces"][surface]
     assert facts[surface] == described
     assert described["mount"].startswith(facts["base_url"])
-    assert described["headers"] != described["headers_limited"]
+    assert (described["host"] is None) == (surface == "native")
+    assert described["headers"] != described["headers_limited"] != described["headers_foreign"]
     assert set(PARTS) <= described["calls"].keys()
     assert len({described["calls"][part] for part in PARTS}) == len(PARTS)
     assert (demo.state / "demo.json").stat().st_mode & 0o777 == 0o600
 
 
-NATIVE = {
-    "ready": 200,
-    "ready_stereo": 200,
-    "ready_disk": 200,
-    "ready_empty": 200,
-    "pending": 409,
-    "failed": 409,
-    "expired": 410,
-    "foreign": 404,
-    "missing": 404,
-    "absent": 404,
+AUDIO = {
+    "native": "/v1/recordings/{}/audio",
+    "yotel": "/api/v1/calls/{}/recording/audio",
+    "agentphone": "/v1/calls/{}/recording",
+    "callsid": "/api/calls/{}/recording/download",
+    "voki": "/api/v1/calls/{}/recording/download",
+    "envoy": "/api/v1/calls/{}/recording",
 }
-YOTEL = {**NATIVE, "expired": 404}
+STATUS = {
+    **dict.fromkeys(("ready", "ready_stereo", "ready_disk", "ready_empty"), (200,) * 6),
+    "pending": (409, 409, 404, 409, 404, 404),
+    "processing": (409, 409, 404, 409, 404, 404),
+    "failed": (409, 409, 404, 409, 404, 404),
+    "expired": (410, 404, 404, 404, 404, 404),
+    "absent": (404,) * 6,
+    "foreign": (404,) * 6,
+    "missing": (404,) * 6,
+}
+"""Part → the status of each surface."""
+LINKS = "envoy"
+PUBLIC = "agentphone"
 
 
-@pytest.mark.parametrize(
-    ("surface", "part", "status"),
-    [("native", *row) for row in NATIVE.items()] + [("yotel", *row) for row in YOTEL.items()],
-)
-def test_each_call_plays_its_part(demo, surface, part, status):
+@pytest.mark.parametrize("part", STATUS)
+@pytest.mark.parametrize("surface", SURFACES)
+def test_each_call_plays_its_part(demo, surface, part):
+    status = STATUS[part][SURFACES.index(surface)]
     described = demo.facts["surfaces"][surface]
-    path = "/v1/recordings/{}/audio" if surface == "native" else "/api/v1/calls/{}/recording/audio"
-    url = described["mount"] + path.format(described["calls"][part])
+    url = described["mount"] + AUDIO[surface].format(described["calls"][part])
     got, headers, body = fetch(url, described["headers"])
     assert got == status
+    if status != 200 or surface == LINKS:
+        return
     if part == "ready_empty":
         assert (headers["Content-Length"], body) == ("0", b"")
-    elif status == 200:
-        assert body[:4] == b"RIFF"
-        assert fetch(url, described["headers_limited"])[0] == 403
+    else:
+        is_video = (surface, part) == ("voki", "ready")
+        assert body[:4] == (b"\x1a\x45\xdf\xa3" if is_video else b"RIFF")
+        assert headers["Content-Type"] == ("video/webm" if is_video else "audio/wav")
+        assert fetch(url, described["headers_limited"])[0] == (200 if surface == PUBLIC else 403)
+
+
+@pytest.mark.parametrize("surface", [surface for surface in SURFACES if surface != PUBLIC])
+def test_another_tenants_credential_finds_nothing_but_its_own(demo, surface):
+    described = demo.facts["surfaces"][surface]
+    status = {
+        part: fetch(described["mount"] + AUDIO[surface].format(described["calls"][part]), described["headers_foreign"])[
+            0
+        ]
+        for part in ("ready", "foreign")
+    }
+    assert status == {"ready": 404, "foreign": 200}
+
+
+def test_ids_that_are_credentials_are_the_state_folders_own(demo):
+    calls = demo.facts["agentphone"]["calls"].values()
+    assert {UUID(call).version for call in calls} == {4}
+    assert not set(calls) & {str(call_id(name)) for name in ("support", "booking", "survey", "empty")}
+
+
+@pytest.mark.parametrize("surface", [surface for surface in SURFACES if surface != "native"])
+def test_each_surface_stands_at_a_host_of_its_own(demo, surface):
+    described = demo.facts[surface]
+    host = described["host"].removeprefix("http://")
+    url = demo.facts["base_url"] + AUDIO[surface].format(described["calls"]["ready"])
+    assert fetch(url, {**described["headers"], "Host": host})[0] == 200
+
+
+def test_transcripts_are_told(demo):
+    agentphone, voki = demo.facts["agentphone"], demo.facts["voki"]
+    url = f"{agentphone['mount']}/v1/calls/{agentphone['calls']['ready_stereo']}/transcript"
+    status, _, body = fetch(url, agentphone["headers"])
+    told = json.loads(body)
+    assert (status, told["status"], told["language"]) == (200, "completed", "en")
+    assert len(told["segments"]) > 3
+    url = f"{voki['mount']}/api/v1/calls/{voki['calls']['ready_stereo']}/recording"
+    assert json.loads(fetch(url, voki["headers"])[2])["data"]["transcription"]["text"] == told["text"]
+
+
+def test_a_department_with_recordings_stays(demo):
+    voki = demo.facts["voki"]
+    url = f"{voki['mount']}/api/v1/departments/{voki['departments']['with_recordings']}"
+    assert fetch(url, voki["headers"], "DELETE")[0] == 409
 
 
 def test_the_stereo_call_is_a_voice_agents(demo):
@@ -97,7 +167,7 @@ async def test_accesses_are_found_in_the_database_it_names(demo):
 
 def test_what_it_prints_can_be_pasted(demo, tmp_path):
     lines = [line for line in demo.printed.splitlines() if line.startswith("curl ")]
-    assert len(lines) >= 14
+    assert len(lines) >= 25
     for line in lines:
         done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, timeout=60, check=False)
         assert done.returncode == 0, (line, done.stderr)

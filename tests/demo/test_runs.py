@@ -23,8 +23,8 @@ def test_a_second_run_gives_the_same_ids_and_keys_and_leaves_nothing_running(sta
 
     second = Demo(state)
     again, children = second.facts, second.children
-    for surface in ("native", "yotel"):
-        for name in ("headers", "headers_limited", "calls"):
+    for surface in facts["surfaces"]:
+        for name in ("headers", "headers_limited", "headers_foreign", "calls", "departments"):
             assert again[surface][name] == facts[surface][name]
     assert second.stop(signal.SIGTERM) == 0
     assert not any(map(alive, children))
