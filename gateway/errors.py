@@ -238,4 +238,8 @@ class Rejected(Exception):
 
 
 class Conflict(Exception):
-    """What was to be written contradicts what is there. Says what is in the way."""
+    """What was to be written contradicts what is there. Says what is in the way; ``code`` does so to programs."""
+
+    def __init__(self, what: str, code: str = "conflict") -> None:
+        super().__init__(what)
+        self.code = code

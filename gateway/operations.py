@@ -10,6 +10,7 @@ from uuid import UUID
 from .asks.audit import AccessPage, ListAccesses
 from .asks.holds import LiftHold, PlaceHold, ShowHold
 from .asks.links import ListLinks, RevokeLink
+from .asks.pipeline import PutCall, PutRecording
 from .asks.tenants import (
     ChangeTenant,
     DeleteDepartment,
@@ -29,6 +30,7 @@ from .catalog.tenants import Tenants
 from .catalog.transcripts import Transcripts
 from .config import Config
 from .lifecycle.pipeline import Pipeline
+from .lifecycle.registration import Registration
 from .model import Caller, Entry, Operation
 from .postgres import Pool
 
@@ -48,7 +50,7 @@ class Rooms:
 
 def operations(rooms: Rooms) -> Mapping[type, Operation]:
     """Every operation there is."""
-    return {**_accounts(rooms), **_recordings(rooms), **_audit(rooms)}
+    return {**_accounts(rooms), **_recordings(rooms), **_pipeline(rooms), **_audit(rooms)}
 
 
 def _accounts(rooms: Rooms) -> Mapping[type, Operation]:
@@ -85,6 +87,11 @@ def _audit(rooms: Rooms) -> Mapping[type, Operation]:
         return await pages.page(caller.tenant, ask if entry is None else replace(ask, call=entry.call.id))
 
     return {ListAccesses: listed}
+
+
+def _pipeline(rooms: Rooms) -> Mapping[type, Operation]:
+    registration = Registration(rooms.pipeline, rooms.config.pipeline, rooms.changed)
+    return {PutCall: registration.put_call, PutRecording: registration.put_recording}
 
 
 def _own(act: Callable[[UUID, Any], Awaitable[object]]) -> Operation:

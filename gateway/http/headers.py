@@ -107,6 +107,14 @@ _OTHER_NAMES: Final = {
 }
 
 
+_BY_EXTENSION: Final = {extension: kind for kind, extension in _EXTENSIONS.items()} | {
+    ".oga": "audio/ogg",
+    ".wave": "audio/wav",
+}
+NAMES: Final = frozenset({*_EXTENSIONS, *_OTHER_NAMES})
+"""Every name of a type that is answered with."""
+
+
 @lru_cache(maxsize=1024)
 def media_type(stored: str | None) -> str:
     """The type to answer with for one that was stored: of the allow-list, under its registered name, or OPAQUE.
@@ -116,6 +124,12 @@ def media_type(stored: str | None) -> str:
     essence = (stored or "").partition(";")[0].strip(" \t").lower()
     essence = _OTHER_NAMES.get(essence, essence)
     return essence if essence in _EXTENSIONS else OPAQUE
+
+
+def type_by_name(name: str) -> str:
+    """The type that a file name's extension stands for; OPAQUE where it stands for none."""
+    _, extension = _split(name.lower())
+    return _BY_EXTENSION.get(extension, OPAQUE)
 
 
 def extension_for(stored: str | None) -> str:

@@ -16,7 +16,6 @@ from ..http.headers import media_type as servable
 from ..model import CallRef, Catalog, NewCall, Object, Recording, Stat, State, Store
 from .probe import Unfit, examine, stat_or_none
 
-
 PROBE_S = 60.0
 """Seconds that reading an object's header may take in all."""
 
@@ -87,7 +86,8 @@ class Pipeline:
 
     def __init__(self, stores: Mapping[str, Store], registry: Registry, catalog: Catalog) -> None:
         self._stores = stores
-        self._catalog = catalog
+        self.catalog = catalog
+        """Asked afresh."""
         self.registry = registry
 
     async def register(
@@ -117,7 +117,7 @@ class Pipeline:
         """
         where = self.store(store)
         served = None if media_type is None else _served(media_type)
-        held = (await self._catalog.find(tenant, CallRef(None, str(call)))).recording
+        held = (await self.catalog.find(tenant, CallRef(None, str(call)))).recording
         ready = held if held is not None and held.state is State.READY else None
         stat = await stat_or_none(where, key)
         if ready is not None and stat is not None and _is(ready.object, store, key, stat, served):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ...contract import Surface
 from .._words import bearer, refuser
-from . import audit, batch, holds, links, recordings, tenants, transcripts
+from . import audit, batch, holds, links, pipeline, recordings, tenants, transcripts
 from .links import play_url
 from .words import WORDS, problem
 
@@ -24,6 +24,7 @@ SURFACE = Surface(
         *batch.ROUTES,
         *audit.ROUTES,
         *holds.ROUTES,
+        *pipeline.ROUTES,
         *tenants.ROUTES,
     ),
 )

@@ -1,0 +1,201 @@
+"""For the upload pipeline: a call is registered, then the object its recording lies in."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from pydantic import Field, field_validator, model_validator
+
+from ...asks.pipeline import CallPut, PutCall, PutRecording
+from ...contract import Doc, Found, Reply, Route
+from ...errors import Malformed
+from ...http.headers import NAMES
+from ...model import Entry, Head, Method, NewCall, State, Verb
+from ...policy import RETRY_S
+from .._bodies import Body, Instant, read_body
+from .._words import json_reply
+from .ids import EXTERNAL_ID, PATH, SURFACE_NAME, call, nothing
+from .recordings import CallTold, described
+
+_WRITE = frozenset({"recordings:write"})
+_LINE = r"^[^\x00-\x1F\x7F]+$"
+"""Neither line breaks nor other control characters."""
+_DAYS_MAX = 36_500
+
+Number = Annotated[str, Field(min_length=1, max_length=128, pattern=_LINE)]
+Surface = Annotated[str, Field(pattern=f"^{SURFACE_NAME}$")]
+External = Annotated[str, Field(pattern=f"^{EXTERNAL_ID}$")]
+
+
+class CallBody(Body):
+    """What is left out, or null, stays as it is."""
+
+    aliases: Annotated[
+        dict[Surface, External],
+        Field(
+            default_factory=dict,
+            max_length=16,
+            description="surface → the call's id there; ids once given stay",
+            json_schema_extra={"additionalProperties": False},
+        ),
+    ]
+    direction: Literal["inbound", "outbound", "internal"] | None = None
+    from_number: Number | None = None
+    to_number: Number | None = None
+    voice_agent: Annotated[
+        bool | None, Field(description="left is the caller, right the agent; false: people alone")
+    ] = None
+    department: Annotated[str, Field(json_schema_extra={"format": "uuid"})] | None = None
+    started_at: Instant | None = None
+    answered_at: Instant | None = None
+    ended_at: Instant | None = None
+
+    @field_validator("department")
+    @classmethod
+    def _is_uuid(cls, value: str | None) -> str | None:
+        return None if value is None else str(UUID(value))
+
+
+class RecordingBody(Body):
+    """What is left out, or null, stays as it is."""
+
+    state: Annotated[
+        Literal["pending", "processing", "failed"] | None,
+        Field(description="taken as told; left out beside store and key: the object is looked at"),
+    ] = None
+    failure: Annotated[str, Field(min_length=1, max_length=500, pattern=_LINE)] | None = None
+    store: Annotated[str, Field(min_length=1, max_length=64, pattern=_LINE)] | None = None
+    key: Annotated[str, Field(min_length=1, max_length=1024, pattern=_LINE)] | None = None
+    media_type: Annotated[
+        str | None,
+        Field(
+            description="overrules what the object's header says",
+            json_schema_extra={"anyOf": [{"enum": sorted(NAMES)}, {"type": "null"}]},
+        ),
+    ] = None
+    started_at: Instant | None = None
+    expires_at: Annotated[Instant | None, Field(description="kept at least until then")] = None
+    retention_days: Annotated[int, Field(ge=1, le=_DAYS_MAX, description="kept at least so many days")] | None = None
+
+    @field_validator("media_type")
+    @classmethod
+    def _is_served(cls, value: str | None) -> str | None:
+        if value is not None and value not in NAMES:
+            raise ValueError("must be a media type that is served, as audio/wav or video/mp4 are")
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.store is None) != (self.key is None):
+            raise ValueError("store and key go together")
+        if self.failure is not None and self.state != "failed":
+            raise ValueError('failure goes with the state "failed"')
+        if self.state == "failed" and self.model_fields_set - {"state", "failure"}:
+            raise ValueError('the state "failed" goes with failure alone')
+        if self.media_type is not None and self.key is None:
+            raise ValueError("media_type goes with store and key")
+        return self
+
+
+class RegisteredTold(CallTold):
+    """The call as it is now. ``failure`` says why, where its state is failed."""
+
+    failure: str | None
+
+
+def _put_call(head: Head) -> PutCall:
+    named, asked = call(head), read_body(head, CallBody)
+    aliases = dict(asked.aliases)
+    if named.surface is not None and aliases.setdefault(named.surface, named.id) != named.id:
+        raise Malformed("body", "aliases", message="the path names another id on the same surface")
+    return PutCall(
+        NewCall(
+            aliases=aliases,
+            id=UUID(named.id) if named.surface is None else None,
+            direction=asked.direction,
+            from_number=asked.from_number,
+            to_number=asked.to_number,
+            voice_agent=asked.voice_agent,
+            department=None if asked.department is None else UUID(asked.department),
+            started_at=asked.started_at,
+            answered_at=asked.answered_at,
+            ended_at=asked.ended_at,
+        )
+    )
+
+
+def _put_recording(head: Head) -> PutRecording:
+    asked = read_body(head, RecordingBody)
+    return PutRecording(
+        state=None if asked.state is None else State(asked.state),
+        failure=asked.failure,
+        place=None if asked.store is None or asked.key is None else (asked.store, asked.key),
+        media_type=asked.media_type,
+        started_at=asked.started_at,
+        expires_at=asked.expires_at,
+        retention_days=asked.retention_days,
+    )
+
+
+def _told(found: Found, entry: Entry) -> RegisteredTold:
+    state = entry.state(found.now)
+    failure = entry.recording.failure if entry.recording is not None and state is State.FAILED else None
+    return {**described(entry, state, found.base), "failure": failure}
+
+
+def _call_reply(found: Found) -> Reply:
+    assert isinstance(found.done, CallPut)
+    return json_reply(201 if found.done.made else 200, _told(found, found.done.entry))
+
+
+def _recording_reply(found: Found) -> Reply:
+    """202 with Retry-After as long as there is something to wait for."""
+    assert isinstance(found.done, Entry)
+    told = _told(found, found.done)
+    if told["state"] in {State.PENDING, State.PROCESSING}:
+        return json_reply(202, told, Retry_After=str(RETRY_S))
+    return json_reply(200, told)
+
+
+ROUTES = (
+    Route(
+        "PUT",
+        "/v1/calls/{id}",
+        Verb.ACT,
+        _WRITE,
+        nothing,
+        _call_reply,
+        ask=_put_call,
+        audited=Method.REGISTRATION,
+        doc=Doc(
+            "Register a call, or bring it up to date",
+            "201 where it is new, 200 where it was there. An id that is another call's is refused with 409.",
+            status=201,
+            also=(200,),
+            answer=RegisteredTold,
+            body=CallBody,
+            path=PATH,
+        ),
+    ),
+    Route(
+        "PUT",
+        "/v1/calls/{id}/recording",
+        Verb.ACT,
+        _WRITE,
+        call,
+        _recording_reply,
+        ask=_put_recording,
+        audited=Method.REGISTRATION,
+        doc=Doc(
+            "Register where a call's recording lies",
+            "With store and key alone the object is looked at: its size and version, and its header, never its whole body."
+            " 200 once it is ready or has failed, 202 while it is pending or processing. Doing it again changes nothing,"
+            " unless the object was replaced.",
+            also=(202,),
+            answer=RegisteredTold,
+            body=RecordingBody,
+            path=PATH,
+        ),
+    ),
+)
