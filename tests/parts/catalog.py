@@ -15,7 +15,7 @@ from gateway.catalog.registry import Registry
 from gateway.catalog.store import PostgresCatalog
 from gateway.config import Catalog as Settings
 from gateway.config import Database
-from gateway.model import CallRef, Entry, Key, Listing, NewCall, Object, Page, Stat, Tenant
+from gateway.model import CallRef, Entry, IssuedLink, Key, Listing, NewCall, Object, Page, Stat, Tenant
 from gateway.postgres import Pool, connect, open_pool
 
 
@@ -64,6 +64,12 @@ class Watched:
     async def tenant(self, slug: str) -> Tenant | None:
         self.asked["tenant"] += 1
         return await self._catalog.tenant(slug)
+
+    async def link(self, link: UUID) -> IssuedLink | None:
+        self.asked["link"] += 1
+        found = await self._catalog.link(link)
+        await self._hold()
+        return found
 
     async def _hold(self) -> None:
         if not self.answers.is_set():
