@@ -416,8 +416,32 @@ class Webhooks(Section):
         min_length=1,
         description="seconds before each further try; after the last the delivery is given up",
     )
-    concurrency: Count = Field(20, description="deliveries under way at once, per process")
+    concurrency: Count = Field(40, description="deliveries under way at once, per process")
+    each: Count = Field(
+        4, description="of these, to one endpoint; one that last failed gets one, and all such together half of all"
+    )
     poll_s: Seconds = Field(5, description="seconds between looks for what is due; what is new is told of at once")
+    endpoints: Count = Field(20, description="endpoints a tenant may have")
+    overlap_s: float = Field(
+        86_400, ge=0, description="seconds for which the old secret signs as well after a rotation, unless it says otherwise"
+    )
+    secret_keys: tuple[SecretStr, ...] = Field(
+        (),
+        description="secrets that seal endpoints' secrets in Postgres, at least 32 bytes each: the first seals, all open,"
+        " so that they can be rotated; none: endpoints' secrets rest in Postgres as they are",
+    )
+    keep_days: int = Field(
+        30, ge=7, description="days that events and the log of their deliveries are kept, unless one is still pending"
+    )
+    patience_days: Count | None = Field(
+        7, description="days without a success after which an endpoint is switched off; unset: never"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not all(map(_strong, self.secret_keys)):
+            raise ValueError("secret_keys: each must have at least 32 bytes; `openssl rand -base64 48` makes one")
+        return self
 
 
 class Retention(Section):

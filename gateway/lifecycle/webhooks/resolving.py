@@ -1,0 +1,89 @@
+"""From names to addresses that webhooks may go to: looked up once for each use, and every one of them looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from ...config import Webhooks
+from .guard import ELSEWHERE, Forbidden, Guard
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+"""(host, port) → its addresses. Raises OSError."""
+
+_THREADS: Final = 8
+
+
+def guard_of(settings: Webhooks) -> Guard:
+    return Guard(settings.allow_networks, http=settings.allow_http)
+
+
+class Lookup:
+    """The system's own resolver, on threads of its own: one that hangs keeps nobody else waiting."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="webhook-dns")
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class CheckedResolver(AbstractResolver):
+    """What a connection is made by: asks once, and gives only addresses that were all looked at."""
+
+    def __init__(self, resolve: Resolve, guard: Guard) -> None:
+        self._resolve = resolve
+        self._guard = guard
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        del family
+        addresses = await self._resolve(host, port)
+        self._guard.check(addresses)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for address in addresses
+        ]
+
+    async def close(self) -> None:
+        """Holds nothing."""
+
+
+class Vetting:
+    """May webhooks go to this URL, as far as can be told today? Sends nothing."""
+
+    def __init__(self, settings: Webhooks, resolve: Resolve) -> None:
+        self._guard = guard_of(settings)
+        self._resolve = resolve
+        self._within_s = settings.connect_s
+
+    async def __call__(self, url: str) -> None:
+        """Raises Forbidden."""
+        target = self._guard.target(url)
+        if target.literal is not None:
+            return
+        try:
+            async with asyncio.timeout(self._within_s):
+                addresses = await self._resolve(target.host, target.port)
+        except OSError:  # TimeoutError is one
+            raise Forbidden(ELSEWHERE) from None
+        self._guard.check(addresses)
