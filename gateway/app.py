@@ -22,9 +22,10 @@ from .access import Access
 from .audit import Audit, Sessions
 from .catalog.cache import CachedCatalog
 from .catalog.links import LinkBook
-from .catalog.listener import Listener
+from .catalog.listener import Hearers, Listener
 from .catalog.registry import Registry
 from .catalog.store import PostgresCatalog
+from .catalog.webhooks import WebhookBook
 from .config import Config, ConfigError, Mount
 from .contract import Surface
 from .draft import Draft
@@ -35,6 +36,7 @@ from .edge.router import Mounted, Router
 from .edge.server import Server
 from .identity import Identity
 from .lifecycle.pipeline import Pipeline
+from .lifecycle.webhooks import Webhooks
 from .linking import minter
 from .model import Verb
 from .openapi import Page, Place, pages
@@ -132,7 +134,10 @@ class Gateway:
             stack.push_async_callback(asked.close)
             catalog = CachedCatalog(asked, config.catalog)
             stack.push_async_callback(catalog.close)
-            await stack.enter_async_context(Listener(partial(connect, config.database), catalog))
+            webhooks = Webhooks(config.webhooks, config.database, pool, WebhookBook(pool, config.database))
+            await stack.enter_async_context(webhooks)
+            hearers = Hearers(catalog, webhooks.sender)
+            await stack.enter_async_context(Listener(partial(connect, config.database), hearers))
             stores = {}
             for name, settings in config.stores.items():
                 stores[name] = await open_store(name, settings, config.origin)
@@ -157,7 +162,15 @@ class Gateway:
                 limits=limits,
                 roles=Roles(config.identity.roles),
                 operations=operations(
-                    Rooms(config, pool, registry, Pipeline(stores, registry, asked), book, catalog.changed)
+                    Rooms(
+                        config,
+                        pool,
+                        registry,
+                        Pipeline(stores, registry, asked),
+                        book,
+                        webhooks.desk,
+                        catalog.changed,
+                    )
                 ),
             )
             lifecycle = Lifecycle(

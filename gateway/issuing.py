@@ -17,6 +17,7 @@ SCOPES = {
     "recordings:write": "registering calls and recordings",
     "recordings:hold": "placing and lifting legal holds",
     "audit:read": "who accessed what",
+    "webhooks:manage": "where events are sent, and the log of what was delivered",
     "tenants:admin": "a tenant's own settings",
 }
 """What a key may be given, and what for. None implies another."""

@@ -20,6 +20,7 @@ _SECRETS = re.compile(
     r"|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"  # JWTs
     r"|(?<=Signature=)[A-Za-z0-9%_-]{16,}|(?<=Credential=)[A-Za-z0-9%/_@.-]{16,}|(?<=Security-Token=)[A-Za-z0-9%_-]+"
     r"|(?<=Bearer )[A-Za-z0-9._~+/-]{8,}=*"
+    r"|whsec_[A-Za-z0-9+/]+=*"
     r"|(?<=/v1/links/)[A-Za-z0-9_-]{20,}"
     r"|(?<=://)[^/\s:@\"]*:[^/\s@\"]+(?=@)"  # user:password in a URL
 )

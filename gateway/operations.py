@@ -31,6 +31,7 @@ from .catalog.transcripts import Transcripts
 from .config import Config
 from .lifecycle.pipeline import Pipeline
 from .lifecycle.registration import Registration
+from .lifecycle.webhooks import Desk
 from .model import Caller, Entry, Operation
 from .postgres import Pool
 
@@ -44,13 +45,15 @@ class Rooms:
     registry: Registry
     pipeline: Pipeline
     links: LinkBook
+    webhooks: Desk
     changed: Callable[[str], None] = lambda _tag: None
     """Tells this process's cache of a change at once, by its tag; the others hear of it from Postgres."""
 
 
 def operations(rooms: Rooms) -> Mapping[type, Operation]:
     """Every operation there is."""
-    return {**_accounts(rooms), **_recordings(rooms), **_pipeline(rooms), **_audit(rooms)}
+    webhooks = {asked: _own(act) for asked, act in rooms.webhooks.acts().items()}
+    return {**_accounts(rooms), **_recordings(rooms), **_pipeline(rooms), **_audit(rooms), **webhooks}
 
 
 def _accounts(rooms: Rooms) -> Mapping[type, Operation]:

@@ -31,7 +31,29 @@ class Hearer(Protocol):
         """From now on none is. May be told more than once."""
 
     def changed(self, tag: str) -> None:
-        """``call:<uuid>``, ``tenant:<uuid>``, ``link:<uuid>`` or ``key:<hex of its SHA-256>`` has changed."""
+        """``call:<uuid>``, ``tenant:<uuid>``, ``link:<uuid>`` or ``key:<hex of its SHA-256>`` has changed.
+
+        ``webhook:due``: there is something to send.
+        """
+
+
+class Hearers:
+    """Several, each told everything in turn."""
+
+    def __init__(self, *hearers: Hearer) -> None:
+        self._hearers = hearers
+
+    def restored(self) -> None:
+        for hearer in self._hearers:
+            hearer.restored()
+
+    def lost(self) -> None:
+        for hearer in self._hearers:
+            hearer.lost()
+
+    def changed(self, tag: str) -> None:
+        for hearer in self._hearers:
+            hearer.changed(tag)
 
 
 class Listener:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ...contract import Surface
 from .._words import bearer, refuser
-from . import audit, batch, holds, links, pipeline, recordings, tenants, transcripts
+from . import audit, batch, holds, links, pipeline, recordings, tenants, transcripts, webhooks
 from .links import play_url
 from .words import WORDS, problem
 
@@ -26,5 +26,6 @@ SURFACE = Surface(
         *holds.ROUTES,
         *pipeline.ROUTES,
         *tenants.ROUTES,
+        *webhooks.ROUTES,
     ),
 )
