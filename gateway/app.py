@@ -24,6 +24,7 @@ from .catalog.cache import CachedCatalog
 from .catalog.links import LinkBook
 from .catalog.listener import Hearers, Listener
 from .catalog.registry import Registry
+from .catalog.retention import leased
 from .catalog.store import PostgresCatalog
 from .catalog.webhooks import WebhookBook
 from .config import Config, ConfigError, Mount
@@ -36,6 +37,8 @@ from .edge.router import Mounted, Router
 from .edge.server import Server
 from .identity import Identity
 from .lifecycle.pipeline import Pipeline
+from .lifecycle.retention import Sweeper
+from .lifecycle.sweeps import Sweeps
 from .lifecycle.webhooks import Webhooks
 from .linking import minter
 from .model import Verb
@@ -150,6 +153,9 @@ class Gateway:
             audit = await stack.enter_async_context(Audit(config.audit, pool, flush_s=config.server.flush_s))
             book = LinkBook(pool, config.database, idle_s=config.audit.session_idle_s)
             stack.push_async_callback(book.close)
+            if config.retention.sweep:
+                sweeper = Sweeper(stores, audit.trail, partial(leased, config.database), batch=config.retention.batch)
+                await stack.enter_async_context(Sweeps(sweeper, config.retention.interval_s))
             access = Access(
                 prover=identity,
                 catalog=catalog,

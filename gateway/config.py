@@ -423,7 +423,9 @@ class Webhooks(Section):
     poll_s: Seconds = Field(5, description="seconds between looks for what is due; what is new is told of at once")
     endpoints: Count = Field(20, description="endpoints a tenant may have")
     overlap_s: float = Field(
-        86_400, ge=0, description="seconds for which the old secret signs as well after a rotation, unless it says otherwise"
+        86_400,
+        ge=0,
+        description="seconds for which the old secret signs as well after a rotation, unless it says otherwise",
     )
     secret_keys: tuple[SecretStr, ...] = Field(
         (),
@@ -445,11 +447,19 @@ class Webhooks(Section):
 
 
 class Retention(Section):
-    """Deleting what is past its days."""
+    """Deleting what is past its days, at its store too. How many days those are stands with each tenant."""
 
-    sweep: bool = Field(True, description="whether this process takes part; one replica at a time does the work")
-    interval_s: Seconds = Field(3600, description="seconds between sweeps")
-    batch: Count = Field(100, description="recordings taken up at once")
+    sweep: bool = Field(
+        True,
+        description="whether this process takes part; of all that do, one at a time does the work. Off everywhere: run"
+        " `recording-gateway retention` by a timer of your own",
+    )
+    interval_s: Seconds = Field(3600, description="seconds between sweeps, about; the first begins within a minute")
+    batch: Count = Field(
+        100,
+        le=1000,
+        description="recordings taken up at once: each has an event in the journal before any of them ends",
+    )
 
 
 class Cors(Section):

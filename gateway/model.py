@@ -415,6 +415,35 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
 
+# --- retention ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A recording past its end and not held; or one that has expired, and whose object is not known to be gone."""
+
+    tenant: UUID
+    tenant_slug: str
+    call: UUID
+    recording: Recording
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What retention would do for one tenant, as things stand. Two recordings may share an object: ``bytes`` at most."""
+
+    tenant: UUID
+    tenant_slug: str
+    due: int
+    """Past their end and not held."""
+    left: int
+    """Expired before; their objects could not be deleted then."""
+    held: int
+    """Past their end and held: they stay."""
+    bytes: int
+    """What the objects of ``due`` and ``left`` hold."""
+
+
 # --- an answer ------------------------------------------------------------------------------------------------------
 
 

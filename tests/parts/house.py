@@ -89,6 +89,7 @@ class House:
             "stores": self.stores,
             "audit": {"journal_dir": str(self.folder / "journal")},
             "identity": {"link_keys": ["l" * 48]},
+            "retention": {"sweep": False},  # what is past its end stays there to be asked for
             "limits": {"public": None, "failing": None},  # all tests ask from one address
         }
         for name, table in self.sections.items():
