@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 from parts.calls import Calls
+from parts.contracts import Cast
 from parts.doors import IMPATIENT, Doors
 from parts.gcs import GcsEmulator
 from parts.postgres import Databases, StoppablePostgres
@@ -79,6 +80,12 @@ def brittle(_brittle_stage: Stage, stoppable_postgres: StoppablePostgres) -> Bri
 async def calls(stage: Stage) -> Calls:
     """A call in each state that the contracts know."""
     return await Calls.made(stage)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def cast(stage: Stage) -> Cast:
+    """A call in each state on every surface, and credentials of every kind for each."""
+    return await Cast.made(stage)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -1,90 +1,276 @@
 """Each state of a call, on each surface, for each credential: status, fields and body as the contracts say."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import pytest
-from parts.calls import DATA, MISSING, Calls, Wanted, assert_refused
+from parts.calls import MISSING, Calls, assert_refused
+from parts.contracts import DATA, OWN, STRANGER, VARY, Cast, assert_worded, in_any_case
+from parts.stage import ORIGIN
+from parts.wire import Answer
+
+from gateway.model import Verb
+from gateway.surfaces import SURFACES
+
+# ``+``: with Retry-After. ``found``: processing, its object known already. ``swept``: past its retention and deleted;
+# ``held``: past it and kept. call and transcript: what agentphone tells of a call to its own account.
+TABLE = """
+            native  yotel   agentphone  call  transcript  callsid  voki  envoy
+missing     404     404     404         404   404         404      404   404
+foreign     404     404     404         404   404         404      404   404
+absent      404     404     404         200   200         404      404   404
+pending     409+    409+    404         200   200         409+     404   404
+processing  409+    409+    404         200   200         409+     404   404
+found       409+    409+    404         200   200         409+     404   200
+failed      409     409     404         200   200         409      404   404
+ready       200     200     200         200   200         200      200   200
+held        200     200     200         200   200         200      200   200
+expired     410     404     404         200   404         404      404   404
+swept       410     404     404         200   404         404      404   404
+malformed   422     404     422         422   422         422      404   422
+"""
+CREDENTIALS = ("none", "bad", "low", "full", "foreign")
+CODES = {
+    "native": {
+        "absent": "recording_absent",
+        **dict.fromkeys(("pending", "processing", "found"), "recording_not_ready"),
+        "failed": "recording_unavailable",
+        **dict.fromkeys(("expired", "swept"), "recording_expired"),
+        "malformed": "malformed",
+    },
+    "yotel": {
+        **dict.fromkeys(("pending", "processing", "found"), "recording_not_ready"),
+        "failed": "recording_failed",
+    },
+    "callsid": {
+        **dict.fromkeys(("pending", "processing", "found"), "recording_not_ready"),
+        "failed": "recording_failed",
+        "malformed": "invalid_call_sid",
+    },
+}
+"""Where a 4xx's code is not ``not_found``. The other surfaces have none."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """``members``: of a success's JSON; none: it is the audio. ``public``: no credential is asked for, or looked at."""
+
+    surface: str
+    path: str
+    members: frozenset[str] = frozenset()
+    method: str = "GET"
+    column: str = ""
+    public: bool = False
+    needed: str = "recordings:download"
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
 
 ENDPOINTS = {
-    "native describe": ("native", "GET", "/v1/recordings/{}", "calls:read"),
-    "native describe HEAD": ("native", "HEAD", "/v1/recordings/{}", "calls:read"),
-    "native audio": ("native", "GET", "/v1/recordings/{}/audio", "recordings:download"),
-    "native audio HEAD": ("native", "HEAD", "/v1/recordings/{}/audio", "recordings:download"),
-    "native links": ("native", "POST", "/v1/recordings/{}/links", "recordings:download"),
-    "yotel link": ("yotel", "GET", "/yotel/api/v1/calls/{}/recording", "calls:read"),
-    "yotel link HEAD": ("yotel", "HEAD", "/yotel/api/v1/calls/{}/recording", "calls:read"),
-    "yotel audio": ("yotel", "GET", "/yotel/api/v1/calls/{}/recording/audio", "recordings:download"),
-    "yotel audio HEAD": ("yotel", "HEAD", "/yotel/api/v1/calls/{}/recording/audio", "recordings:download"),
+    "native describe": Endpoint(
+        "native",
+        "/v1/recordings/{}",
+        frozenset({"id", "state", "aliases", "recording", "links"}),
+        needed="calls:read",
+    ),
+    "native audio": Endpoint("native", "/v1/recordings/{}/audio"),
+    "native links": Endpoint("native", "/v1/recordings/{}/links", frozenset({"url", "expires_at"}), "POST"),
+    "yotel link": Endpoint(
+        "yotel",
+        "/yotel/api/v1/calls/{}/recording",
+        frozenset({"call_id", "url", "expires_at", "duration_s", "stereo", "format"}),
+        needed="calls:read",
+    ),
+    "yotel audio": Endpoint("yotel", "/yotel/api/v1/calls/{}/recording/audio"),
+    "agentphone audio": Endpoint("agentphone", "/agentphone/v1/calls/{}/recording", public=True),
+    "agentphone call": Endpoint(
+        "agentphone",
+        "/agentphone/v1/calls/{}",
+        frozenset({"id", "status", "recordingUrl", "recordingAvailable"}),
+        column="call",
+        needed="calls:read",
+    ),
+    "agentphone transcript": Endpoint(
+        "agentphone",
+        "/agentphone/v1/calls/{}/transcript",
+        frozenset({"callId", "status", "text", "language", "segments"}),
+        column="transcript",
+        needed="calls:read",
+    ),
+    "callsid stream": Endpoint("callsid", "/callsid/api/calls/{}/recording/stream", frozenset({"success", "data"})),
+    "callsid download": Endpoint("callsid", "/callsid/api/calls/{}/recording/download"),
+    "voki metadata": Endpoint("voki", "/voki/api/v1/calls/{}/recording", frozenset({"data"}), needed="attendant"),
+    "voki download": Endpoint("voki", "/voki/api/v1/calls/{}/recording/download", needed="attendant"),
+    "envoy link": Endpoint("envoy", "/envoy/api/v1/calls/{}/recording", frozenset({"call_id", "url", "expires_at"})),
+    "envoy link, short": Endpoint("envoy", "/envoy/calls/{}/recording", frozenset({"call_id", "url", "expires_at"})),
 }
 
-STATES: dict[str, tuple[Wanted, Wanted]] = {
-    "missing": ((404, "not_found", None), (404, "not_found", None)),
-    "nameless": ((404, "not_found", None), (404, "not_found", None)),
-    "foreign": ((404, "not_found", None), (404, "not_found", None)),
-    "absent": ((404, "recording_absent", None), (404, "not_found", None)),
-    "pending": ((409, "recording_not_ready", "15"), (409, "recording_not_ready", "15")),
-    "processing": ((409, "recording_not_ready", "15"), (409, "recording_not_ready", "15")),
-    "failed": ((409, "recording_unavailable", None), (409, "recording_failed", None)),
-    "expired": ((410, "recording_expired", None), (404, "not_found", None)),
-    "swept": ((410, "recording_expired", None), (404, "not_found", None)),
-    "malformed": ((422, "malformed", None), (404, "not_found", None)),
-}
+
+@dataclass(frozen=True)
+class Wanted:
+    """``challenge``: how WWW-Authenticate begins."""
+
+    status: int
+    retry_after: str | None = None
+    challenge: str | None = None
+    code: str | None = None
 
 
-def target_of(calls: Calls, endpoint: str, state: str) -> tuple[str, str, str]:
-    """surface, method, target"""
-    surface, method, template, _ = ENDPOINTS[endpoint]
-    named = calls.by_state[state]
-    return surface, method, template.format(named.native if surface == "native" else named.yotel)
+def _cells() -> Iterator[tuple[tuple[str, str], str]]:
+    head, *rows = (line.split() for line in TABLE.strip().splitlines())
+    for state, *cells in rows:
+        for column, cell in zip(head, cells, strict=True):
+            yield (state, column), cell
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
+CELLS = dict(_cells())
+STATES = tuple(dict.fromkeys(state for state, _ in CELLS))
+
+
+def wanted(of: Endpoint, state: str, kind: str) -> Wanted:
+    """What the contracts say of a call in ``state``, asked for with a credential of that ``kind``."""
+    unproven = "unauthenticated" if of.surface == "native" else "unauthorized"
+    if not of.public and kind in {"none", "bad"}:
+        challenge = "Bearer" if kind == "none" else 'Bearer error="invalid_token"'
+        return Wanted(401, challenge=challenge, code=unproven)
+    if state == "foreign" and kind == "foreign":
+        state = "ready"
+    elif kind == "foreign" and state != "malformed" and not of.public:
+        state = "missing"
+    elif state == "foreign" and of.public:
+        state = "ready"  # whoever knows its id is served, whosesoever it is
+    if kind == "low" and state not in {"missing", "foreign", "malformed"} and not of.public:
+        challenge = f'Bearer error="insufficient_scope", scope="{of.needed}"'
+        return Wanted(403, challenge=challenge, code="forbidden")
+    cell = CELLS[state, of.column or of.surface]
+    code = CODES.get(of.surface, {}).get(state, "not_found")
+    return Wanted(int(cell[:3]), retry_after="15" if cell.endswith("+") else None, code=code)
+
+
 @pytest.mark.parametrize("state", STATES)
-def test_state_is_worded_as_the_contract_says(calls: Calls, state: str, endpoint: str):
-    surface, method, target = target_of(calls, endpoint, state)
-    wanted = STATES[state][0 if surface == "native" else 1]
-    assert_refused(calls.ask(method, target), surface, wanted, method)
-
-
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-@pytest.mark.parametrize("state", ["s3", "gcs", "disk", "held"])
-def test_ready_recording_is_served(calls: Calls, state: str, endpoint: str):
-    _, method, target = target_of(calls, endpoint, state)
-    body = b'{"delivery": "gateway"}' if method == "POST" else b""
-    answer = calls.ask(method, target, body=body)
-    assert answer.status == (201 if method == "POST" else 200)
-    if endpoint in {"native audio", "yotel audio"}:
+def test_state_is_worded_as_the_contract_says(cast: Cast, endpoint: str, state: str):
+    of = ENDPOINTS[endpoint]
+    target = of.path.format(cast.ids[state][of.surface])
+    with cast.wire() as wire:
+        for kind in CREDENTIALS:
+            for method in of.methods:
+                answer = cast.ask(wire, method, target, cast.credentials[of.surface][kind])
+                look(of, method, answer, wanted(of, state, kind))
+
+
+def look(of: Endpoint, method: str, answer: Answer, said: Wanted) -> None:
+    if said.status >= 400:
+        extra = {"retry-after": said.retry_after, "www-authenticate": said.challenge}
+        assert answer.status == said.status
+        told = {name: value for name, value in extra.items() if value is not None}
+        assert_worded(of.surface, answer, method, code=said.code, extra=told)
+        return
+    assert answer.status == (201 if of.method == "POST" else 200)
+    assert answer.get("Vary") == VARY[of.surface]
+    lasting = "no-store" if of.members or of.public else "max-age=300"
+    assert answer.get("Cache-Control") == f"private, {lasting}"
+    assert answer.get("Content-Type") == ("application/json" if of.members else "audio/wav")
+    if method == "HEAD":
+        assert int(answer.headers["content-length"]) > 0
+    elif of.members:
+        assert answer.json().keys() >= of.members
+    else:
         assert answer.body == DATA
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
-@pytest.mark.parametrize("state", [*STATES, "s3"])
-def test_without_a_credential_nothing_is_told(calls: Calls, state: str, endpoint: str):
-    surface, method, target = target_of(calls, endpoint, state)
-    code = "unauthenticated" if surface == "native" else "unauthorized"
-    for credential, challenge in (
-        ({}, "Bearer"),
-        ({"Authorization": "Bearer yt_live_" + "x" * 43}, 'Bearer error="invalid_token"'),
-        ({"Authorization": "Basic eDp5"}, 'Bearer error="invalid_token"'),
-    ):
-        answer = calls.ask(method, target, credential)
-        assert_refused(answer, surface, (401, code, None), method)
-        assert answer.get("WWW-Authenticate") == challenge
+CONDITIONS = (("Range", "bytes=0-1"), ("If-None-Match", "*"), ("Origin", ORIGIN))
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
-@pytest.mark.parametrize("state", [*STATES, "s3"])
-def test_scopes_stand_apart_and_come_after_the_tenant(calls: Calls, state: str, endpoint: str):
-    surface, method, target = target_of(calls, endpoint, state)
-    scope = ENDPOINTS[endpoint][3]
-    low = calls.read_only if scope == "recordings:download" else calls.download_only
-    wanted: Wanted = (403, "forbidden", None)
-    if state in {"missing", "nameless", "foreign", "malformed"}:
-        wanted = STATES[state][0 if surface == "native" else 1]
-    for key in (low, calls.neither):
-        answer = calls.ask(method, target, key)
-        assert_refused(answer, surface, wanted, method)
-        if wanted[0] == 403:
-            assert answer.get("WWW-Authenticate") == f'Bearer error="insufficient_scope", scope="{scope}"'
-            assert surface == "yotel" or method == "HEAD" or answer.json()["needed"] == scope
+@pytest.mark.parametrize("kind", ["low", "full"])
+@pytest.mark.parametrize("endpoint", [name for name, of in ENDPOINTS.items() if not of.public])
+def test_foreign_call_answers_byte_for_byte_as_a_missing_one(cast: Cast, endpoint: str, kind: str):
+    of = ENDPOINTS[endpoint]
+    with cast.wire() as wire:
+        for method in of.methods:
+            for more in ((), CONDITIONS):
+                one, other = (
+                    in_any_case(
+                        cast.ask(wire, method, of.path.format(named), cast.credentials[of.surface][kind], *more)
+                    )
+                    for named in (cast.ids["foreign"][of.surface], cast.ids["missing"][of.surface])
+                )
+                assert one == other
+                assert one[0] == 404
+
+
+def test_a_voki_deletion_tells_a_foreign_call_from_a_missing_one_no_more(cast: Cast):
+    with cast.wire() as wire:
+        for kind in ("low", "full"):
+            fields = cast.credentials["voki"][kind]
+            one, other = (
+                in_any_case(cast.ask(wire, "DELETE", f"/voki/api/v1/calls/{cast.ids[state]['voki']}/recording", fields))
+                for state in ("foreign", "missing")
+            )
+            assert one == other
+            assert one[0] == 404
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_public_404s_are_one(cast: Cast, state: str):
+    """Whatever the reason: no such call, none recorded, not ready, failed, over, or an id that could be guessed."""
+    if CELLS[state, "agentphone"] != "404" or state == "foreign":
+        state = "weak"
+    ids = {"weak": "call_abc123"} | {name: named["agentphone"] for name, named in cast.ids.items()}
+    with cast.wire() as wire:
+        for method in ("GET", "HEAD"):
+            for more in ((), CONDITIONS):
+                one, other = (
+                    in_any_case(cast.ask(wire, method, f"/agentphone/v1/calls/{ids[name]}/recording", {}, *more))
+                    for name in (state, "missing")
+                )
+                assert one == other
+                assert one[0] == 404
+
+
+# --- credentials and what stands beside them ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "endpoint"),
+    [
+        ("X-Organization-Id", "callsid stream"),
+        ("X-Organization-Id", "callsid download"),
+        ("X-Tenant", "voki metadata"),
+        ("X-Tenant", "voki download"),
+        ("X-Organization-ID", "envoy link"),
+        ("X-Organization-ID", "envoy link, short"),
+    ],
+)
+def test_tenant_named_beside_a_credential_must_be_its_own_and_proves_nothing(cast: Cast, header: str, endpoint: str):
+    of = ENDPOINTS[endpoint]
+    full = {k: v for k, v in cast.credentials[of.surface]["full"].items() if k != header}
+    target = of.path.format(cast.ids["ready"][of.surface])
+    own = cast.tenants["own"]
+    with cast.wire() as wire:
+        for named in (OWN, str(own), str(own).upper()):
+            assert cast.ask(wire, "GET", target, {**full, header: named}).status == 200
+        assert cast.ask(wire, "GET", target, full).status == 200
+        missing = in_any_case(cast.ask(wire, "GET", of.path.format(cast.ids["missing"][of.surface]), full))
+        for named in (STRANGER, "nobody", "", OWN.upper(), str(cast.tenants["stranger"])):
+            assert in_any_case(cast.ask(wire, "GET", target, {**full, header: named})) == missing
+        assert cast.ask(wire, "GET", target, {header: OWN}).status == 401
+        assert cast.ask(wire, "GET", target, full, (header, OWN), (header, OWN)).status == 400
+
+
+@pytest.mark.parametrize("endpoint", [name for name, of in ENDPOINTS.items() if not of.public])
+def test_scopes_stand_apart(cast: Cast, endpoint: str):
+    """A key that has every scope but the one needed is no nearer than one with none."""
+    of = ENDPOINTS[endpoint]
+    target = of.path.format(cast.ids["ready"][of.surface])
+    with cast.wire() as wire:
+        answer = cast.ask(wire, of.method, target, cast.but[of.needed])
+    look(of, of.method, answer, wanted(of, "ready", "low"))
+
+
+# --- paths and methods ----------------------------------------------------------------------------------------------
 
 
 def test_listing_wants_its_scope(calls: Calls):
@@ -92,51 +278,86 @@ def test_listing_wants_its_scope(calls: Calls):
     assert calls.ask("GET", "/v1/recordings", calls.read_only).status == 200
 
 
-@pytest.mark.parametrize("host", ["yotel.localhost", "YOTEL.localhost", "yotel.localhost:8080", "yotel.localhost."])
-def test_host_mount_stands_at_the_root(calls: Calls, host: str):
-    of = calls.ready["disk"]
-    named = [("Host", host)]
-    assert calls.ask("GET", f"/api/v1/calls/{of.alias}/recording/audio", lines=named).body == DATA
-    told = calls.ask("GET", f"/api/v1/calls/{of.alias}/recording", lines=named).json()
-    assert told["call_id"] == of.alias
-    calls.stage.secrets.add(told["url"].split("/")[-2])
-    for elsewhere in (of.native, of.yotel):
-        answer = calls.ask("GET", elsewhere, lines=named)
-        assert (answer.status, answer.json()["error"]["code"]) == (404, "not_found")
-    assert calls.ask("GET", f"/api/v1/calls/{of.alias}/recording/audio").status == 404
+@pytest.mark.parametrize("surface", [name for name in SURFACES if name != "native"])
+def test_host_mount_stands_at_the_root(cast: Cast, surface: str):
+    """A client written for the original changes its base URL and nothing else."""
+    host = f"{surface}.localhost"
+    with cast.wire() as wire:
+        for of in (of for of in ENDPOINTS.values() if of.surface == surface):
+            target = of.path.format(cast.ids["ready"][surface])
+            fields = cast.credentials[surface]["full"]
+            for named in (host, host.upper(), f"{host}:8080", f"{host}."):
+                answer = cast.ask(wire, "GET", target.removeprefix(f"/{surface}"), fields, ("Host", named))
+                look(of, "GET", answer, wanted(of, "ready", "full"))
+            elsewhere = cast.ask(wire, "GET", target, fields, ("Host", host))
+            assert elsewhere.status == 404
+            assert_worded(surface, elsewhere, "GET", code="not_found", extra={})
+            native = cast.ask(wire, "GET", target.removeprefix(f"/{surface}"), fields)
+            assert (native.status in {404, 405}, native.get("Content-Type")) == (True, "application/problem+json")
 
 
 PATHS = {
     "/v1/recordings": "GET, HEAD, OPTIONS",
     f"/v1/recordings/{MISSING}": "GET, HEAD, OPTIONS",
     f"/v1/recordings/{MISSING}/audio": "GET, HEAD, OPTIONS",
-    f"/v1/recordings/{MISSING}/links": "OPTIONS, POST",
     "/v1/links/x/audio": "GET, HEAD, OPTIONS",
     "/yotel/api/v1/calls/x/recording": "GET, HEAD, OPTIONS",
     "/yotel/api/v1/calls/x/recording/audio": "GET, HEAD, OPTIONS",
+    "/agentphone/v1/calls/x/recording": "GET, HEAD, OPTIONS",
+    "/agentphone/v1/calls/x": "GET, HEAD, OPTIONS",
+    "/agentphone/v1/calls/x/transcript": "GET, HEAD, OPTIONS",
+    "/agentphone/v1/credits/recording/enable": "OPTIONS, POST",
+    "/agentphone/credits/recording/enable": "OPTIONS, POST",
+    "/callsid/api/calls/call_x/recording/stream": "GET, HEAD, OPTIONS",
+    "/callsid/api/calls/call_x/recording/download": "GET, HEAD, OPTIONS",
+    f"/voki/api/v1/calls/{MISSING}/recording": "GET, HEAD, OPTIONS",
+    f"/voki/api/v1/calls/{MISSING}/recording/download": "GET, HEAD, OPTIONS",
+    f"/voki/api/v1/departments/{MISSING}": "DELETE, OPTIONS",
+    f"/envoy/api/v1/calls/{MISSING}/recording": "GET, HEAD, OPTIONS",
+    f"/envoy/calls/{MISSING}/recording": "GET, HEAD, OPTIONS",
 }
+REFUSED = {f"/voki/api/v1/calls/{MISSING}/recording": "DELETE"}
+"""There is a route, which is never granted: it is refused only after it was found out by whom it was asked."""
 
 
 @pytest.mark.parametrize(("path", "allow"), PATHS.items())
-def test_other_methods_are_told_which_there_are(calls: Calls, path: str, allow: str):
-    surface = "yotel" if path.startswith("/yotel") else "native"
-    for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"):
-        if method in allow.split(", "):
-            continue
-        for credential in (calls.full, {}):
-            answer = calls.ask(method, path, credential)
-            assert_refused(answer, surface, (405, "method_not_allowed", None))
-            assert answer.get("Allow") == allow
-    options = calls.ask("OPTIONS", path, {})
+def test_other_methods_are_told_which_there_are(cast: Cast, path: str, allow: str):
+    surface = path.split("/")[1] if path.split("/")[1] in SURFACES else "native"
+    with cast.wire() as wire:
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"):
+            if method in allow.split(", ") or method == REFUSED.get(path):
+                continue
+            for kind in ("none", "full"):
+                answer = cast.ask(wire, method, path, cast.credentials[surface][kind])
+                assert answer.status == 405
+                assert_worded(surface, answer, method, code="method_not_allowed", extra={"allow": allow})
+        options = wire.ask("OPTIONS", path)
     assert (options.status, options.body, options.get("Allow")) == (204, b"", allow)
     assert options.get("Content-Length") is None
+
+
+def test_every_path_of_the_vendors_stands_above():
+    """So that a route added to a surface is looked at here, too."""
+    told = {of.path for of in ENDPOINTS.values()} | {path.replace(MISSING, "{}") for path in PATHS}
+    told = {path.replace("call_x", "{}").replace("/x", "/{}") for path in told}
+    for name, surface in SURFACES.items():
+        for route in surface.routes if name != "native" else ():
+            assert route.verb in Verb
+            parts = ["{}" if part.startswith("{") else part for part in route.path.split("/")]
+            assert f"/{name}{'/'.join(parts)}" in told
 
 
 @pytest.mark.parametrize(
     ("path", "surface"),
     [("/", "native"), ("/v1", "native"), ("/v1/recordings/", "native"), (f"/v1/recordings/{MISSING}/audio/", "native"),
-     ("/V1/recordings", "native"), ("//v1/recordings", "native"), ("/yotel", "yotel"), ("/yotel/", "yotel"),
-     ("/yotel/api/v1/calls//recording", "yotel"), ("/yotel/v1/recordings", "yotel"), ("/metrics", "native")],
+     ("/V1/recordings", "native"), ("//v1/recordings", "native"), ("/metrics", "native"), ("/yotel/", "yotel"),
+     ("/yotel/api/v1/calls//recording", "yotel"), ("/yotel/v1/recordings", "yotel"),
+     ("/agentphone/v1/calls//recording", "agentphone"), ("/callsid/api/calls/x/recording", "callsid"),
+     ("/voki/api/v1/calls", "voki"), ("/envoy/calls//recording", "envoy"),
+     *((f"/{name}", name) for name in SURFACES if name != "native")],
 )  # fmt: skip
-def test_path_of_nobody_is_not_found_in_its_mounts_words(calls: Calls, path: str, surface: str):
-    assert_refused(calls.ask("GET", path), surface, (404, "not_found", None))
+def test_path_of_nobody_is_not_found_in_its_mounts_words(cast: Cast, path: str, surface: str):
+    with cast.wire() as wire:
+        answer = cast.ask(wire, "GET", path, cast.credentials[surface]["full"])
+    assert answer.status == 404
+    assert_worded(surface, answer, "GET", code="not_found", extra={})
