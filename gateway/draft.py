@@ -70,7 +70,7 @@ class Draft:
             user_agent=agent[:_AGENT_KEPT] if agent else None,
             request_id=self.head.request_id,
             trace_id=self.head.trace_id,
-            call=entry.call.id if entry else None,
+            call=entry.call.id if entry else (caller.call if caller else None),
             recording=entry.recording.id if entry and entry.recording else None,
             etag=self.etag,
             range=asked[:_RANGE_KEPT] if asked else None,

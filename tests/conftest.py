@@ -37,7 +37,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=5,
         help="seconds that Postgres is away under load; 300 for the long run",
     )
+    parser.addoption(
+        "--timings", metavar="N", type=int, default=1500, help="public refusals timed; 10000 for the long run"
+    )
+    parser.addoption(
+        "--isolation", metavar="N", type=int, default=8000, help="random requests; 100000 or more for the long run"
+    )
     parser.addoption("--departures", metavar="N", type=int, default=200, help="clients that leave in mid-body")
+    parser.addoption("--revocations", metavar="N", type=int, default=100, help="links revoked; 2000 for the long run")
     parser.addoption(
         "--slow-readers", metavar="N", type=int, default=100, help="slow readers at once; 1000 for the long run"
     )

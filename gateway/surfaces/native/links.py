@@ -141,7 +141,7 @@ def _presented_link(head: Head) -> Presented:
     """
     if any(field[:7].lower() == "bearer " for field in head.headers.getall("Authorization", [])):
         raise BadRequest("a link and a Bearer credential")
-    if list(head.query) not in ([], ["download"]):
+    if len(head.query) > ("download" in head.query):
         raise LinkSpent("link: a parameter twice, or one it does not have")
     return Presented(head.path["token"], link=True)
 
