@@ -10,7 +10,7 @@ from uuid import UUID
 from .asks.audit import AccessPage, ListAccesses
 from .asks.holds import LiftHold, PlaceHold, ShowHold
 from .asks.links import ListLinks, RevokeLink
-from .asks.pipeline import PutCall, PutRecording
+from .asks.pipeline import PutCall, PutRecording, TakeNotices
 from .asks.tenants import (
     ChangeTenant,
     DeleteDepartment,
@@ -29,6 +29,7 @@ from .catalog.registry import Registry
 from .catalog.tenants import Tenants
 from .catalog.transcripts import Transcripts
 from .config import Config
+from .lifecycle.events import Notices
 from .lifecycle.pipeline import Pipeline
 from .lifecycle.registration import Registration
 from .lifecycle.webhooks import Desk
@@ -94,7 +95,8 @@ def _audit(rooms: Rooms) -> Mapping[type, Operation]:
 
 def _pipeline(rooms: Rooms) -> Mapping[type, Operation]:
     registration = Registration(rooms.pipeline, rooms.config.pipeline, rooms.changed)
-    return {PutCall: registration.put_call, PutRecording: registration.put_recording}
+    notices = Notices(rooms.pipeline, rooms.config, rooms.changed)
+    return {PutCall: registration.put_call, PutRecording: registration.put_recording, TakeNotices: notices.take}
 
 
 def _own(act: Callable[[UUID, Any], Awaitable[object]]) -> Operation:

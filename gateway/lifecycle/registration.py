@@ -8,7 +8,7 @@ from uuid import UUID
 from ..asks.pipeline import CallPut, PutCall, PutRecording
 from ..config import Pipeline as Settings
 from ..errors import Conflict, Contradicts, Malformed, NotFound
-from ..model import Caller, CallRef, Entry, State, Tenant
+from ..model import Caller, CallRef, Entry, State
 from .pipeline import Outcome, Pipeline, UnknownStore, as_stored
 from .probe import stat_or_none
 
@@ -46,7 +46,7 @@ class Registration:
         if ask.place is not None:
             # A hold may be younger than what the cache remembers.
             entry = await self._pipeline.catalog.find(caller.tenant, CallRef(None, str(entry.call.id)))
-            _refuse_key(ask.place[1], self.prefix_of(entry.account))
+            _refuse_key(ask.place[1], prefix_for(self._settings, entry.account.slug))
             _refuse_move(entry, ask.place)
         try:
             await self._put(caller.tenant, entry.call.id, ask)
@@ -55,10 +55,6 @@ class Registration:
         except UnknownStore:
             raise Malformed("body", "store", message="no store of that name is configured") from None
         return await self._found(caller.tenant, entry.call.id)
-
-    def prefix_of(self, account: Tenant) -> str:
-        """What keys that the account registers begin with."""
-        return self._settings.key_prefix.replace("{tenant}", account.slug)
 
     async def _put(self, tenant: UUID, call: UUID, ask: PutRecording) -> None:
         registry = self._pipeline.registry
@@ -106,6 +102,11 @@ def contradiction(conflict: Conflict) -> Contradicts:
     """Worded for a client: it holds nothing of what was sent."""
     code = conflict.code if conflict.code in _CONFLICTS else "conflict"
     return Contradicts(code, _CONFLICTS[code])
+
+
+def prefix_for(settings: Settings, slug: str) -> str:
+    """What keys that the tenant ``slug`` registers begin with."""
+    return settings.key_prefix.replace("{tenant}", slug)
 
 
 def unfit_key(key: str, prefix: str) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ...contract import Surface
 from .._words import bearer, refuser
-from . import audit, batch, holds, links, pipeline, recordings, tenants, transcripts, webhooks
+from . import audit, batch, events, holds, links, pipeline, recordings, tenants, transcripts, webhooks
 from .links import play_url
 from .words import WORDS, problem
 
@@ -25,6 +25,7 @@ SURFACE = Surface(
         *audit.ROUTES,
         *holds.ROUTES,
         *pipeline.ROUTES,
+        *events.ROUTES,
         *tenants.ROUTES,
         *webhooks.ROUTES,
     ),

@@ -1,0 +1,121 @@
+"""What a storage tells of its objects, for pipelines that call no API of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from uuid import UUID
+
+import structlog
+
+from ..asks.pipeline import Fate, Noticed, StoreKind, Taken, TakeNotices
+from ..config import Config, GcsStore, S3Store
+from ..errors import Conflict, OriginFailed, OriginTimeout, Unavailable
+from ..model import Caller, CallRef, Entry, NewCall, State
+from .pipeline import Outcome, Pipeline
+from .probe import stat_or_none
+from .registration import contradiction, prefix_for, unfit_key
+
+log = structlog.get_logger("gateway.events")
+
+_AT_ONCE = 8
+"""Notices of one request that are dealt with at the same time."""
+_FATES = {
+    Outcome.READY: Fate.READY,
+    Outcome.UNCHANGED: Fate.UNCHANGED,
+    Outcome.PENDING: Fate.PENDING,
+    Outcome.FAILED: Fate.FAILED,
+}
+
+
+class _Pointless(Exception):
+    """Sending it again changes nothing; the message says why."""
+
+
+class Notices:
+    """``changed`` tells this process's cache of a change, by its tag."""
+
+    def __init__(self, pipeline: Pipeline, config: Config, changed: Callable[[str], None]) -> None:
+        self._pipeline = pipeline
+        self._settings = config.pipeline
+        self._pattern = re.compile(config.pipeline.key_pattern)
+        self._stores = _by_bucket(config)
+        self._changed = changed
+
+    async def take(self, caller: Caller, _entry: Entry | None, ask: TakeNotices) -> list[Taken]:
+        """What became of each, in order. Raises Unavailable where one could not be decided; the others are done with."""
+        room = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(notice: Noticed) -> Taken | Unavailable:
+            async with room:
+                try:
+                    return await self._one(caller, ask.kind, notice)
+                except (Unavailable, OriginFailed, OriginTimeout) as error:
+                    log.warning("undecided", reason=error.reason, detail=error.detail)
+                    return Unavailable(error.detail)
+
+        taken = await asyncio.gather(*(one(notice) for notice in ask.notices))
+        if undecided := [each for each in taken if isinstance(each, Unavailable)]:
+            raise undecided[0]
+        return [each for each in taken if isinstance(each, Taken)]
+
+    async def _one(self, caller: Caller, kind: StoreKind, notice: Noticed) -> Taken:
+        try:
+            store = self._store_of(kind, notice)
+            known = await self._pipeline.registry.calls_at(caller.tenant, store, notice.key)
+            calls = known or [await self._named(caller, store, notice.key)]
+            taken = [await self._look(caller.tenant, call, store, notice.key) for call in calls]
+        except _Pointless as pointless:
+            return Taken(Fate.IGNORED, reason=str(pointless))
+        except Conflict as conflict:
+            return Taken(Fate.IGNORED, reason=contradiction(conflict).message)
+        return taken[0]
+
+    def _store_of(self, kind: StoreKind, notice: Noticed) -> str:
+        if not notice.created:
+            raise _Pointless("not about a new object")
+        store = self._stores.get((kind, notice.bucket))
+        if store is None:
+            raise _Pointless("no store with that bucket is configured")
+        if not notice.key or "\0" in notice.key:
+            raise _Pointless("no key that an object could have")
+        return store
+
+    async def _named(self, caller: Caller, store: str, key: str) -> UUID:
+        """The call that the key of an object names which none has registered; made if need be."""
+        if (reason := unfit_key(key, prefix_for(self._settings, caller.tenant_slug))) is not None:
+            raise _Pointless(f"the key {reason}")
+        named = self._pattern.fullmatch(key)
+        if named is None or not named["surface"] or not named["id"]:
+            raise _Pointless("the key names no call, as pipeline.key_pattern has it")
+        if (named.groupdict().get("tenant") or caller.tenant_slug) != caller.tenant_slug:
+            raise _Pointless("the key names another tenant")
+        if await stat_or_none(self._pipeline.store(store), key) is None:
+            raise _Pointless("the store has no such object any more")
+        call = await self._pipeline.registry.create_call(
+            caller.tenant, NewCall(aliases={named["surface"]: named["id"]})
+        )
+        entry = await self._pipeline.catalog.find(caller.tenant, CallRef(None, str(call)))
+        if entry.recording is not None and entry.recording.state is State.READY:
+            raise _Pointless("the call's recording lies elsewhere")
+        return call
+
+    async def _look(self, tenant: UUID, call: UUID, store: str, key: str) -> Taken:
+        result = await self._pipeline.register(tenant, call, store, key)
+        self._changed(f"call:{call}")
+        return Taken(_FATES[result.outcome], call, result.reason or None)
+
+
+def _by_bucket(config: Config) -> Mapping[tuple[StoreKind, str], str]:
+    """(kind, bucket) → the name of the first store configured with it."""
+    found: dict[tuple[StoreKind, str], str] = {}
+    for name, settings in config.stores.items():
+        match settings:
+            case S3Store():
+                found.setdefault((StoreKind.S3, settings.bucket), name)
+            case GcsStore():
+                found.setdefault((StoreKind.GCS, settings.bucket), name)
+            case _:
+                pass
+    return found
