@@ -100,7 +100,7 @@ def test_store_link_is_the_stores_own(calls: Calls, ask):
     answer = calls.link(of, ask)
     told = answer.json()
     assert (answer.status, answer.get("Cache-Control")) == (201, "private, no-store")
-    assert told.keys() == {"url", "expires_at"}
+    assert told.keys() == {"id", "url", "expires_at"}
     assert told["url"].startswith(calls.stage.stores["s3"]["endpoint"])
     assert about_now(told["expires_at"], timedelta(hours=1))
     status, body, fields = plainly(told["url"], Range="bytes=-10")
