@@ -400,6 +400,19 @@ class Pipeline(Section):
         " (optional), surface and id",
     )
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        # A slug that goes on would begin with another tenant's prefix.
+        if re.search(r"\{tenant\}([a-z0-9_-]|$)", self.key_prefix):
+            raise ValueError('key_prefix: {tenant} must be followed by what no slug holds; write "{tenant}/"')
+        try:
+            groups = re.compile(self.key_pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"key_pattern: no regular expression: {error}") from error
+        if not {"surface", "id"} <= groups.keys():
+            raise ValueError("key_pattern: lacks a group surface or id; write (?P<surface>…) and (?P<id>…)")
+        return self
+
 
 class Webhooks(Section):
     """Telling others of what has happened."""

@@ -89,6 +89,12 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
             {"identity": {"roles": ["guest", "admin"]}, "mounts": [{"surface": "native"}, {"surface": "voki"}]},
             "identity.roles: voki asks for attendant; list it",
         ),
+        (
+            {"pipeline": {"key_prefix": "{tenant}"}},
+            "pipeline: key_prefix: {tenant} must be followed by what no slug holds",
+        ),
+        ({"pipeline": {"key_pattern": "(?P<surface>"}}, "pipeline: key_pattern: no regular expression"),
+        ({"pipeline": {"key_pattern": "(?P<id>.*)"}}, "pipeline: key_pattern: lacks a group surface or id"),
         ({"identity": {"link_keys": ["short"]}}, "link_keys: each must have at least 32 bytes"),
         ({"audit": {"segment_bytes": 2_000_000_000}}, "audit.segment_bytes: larger than audit.journal_bytes"),
         ({"cors": {"origins": ["app.example.com"]}}, "is no origin"),
