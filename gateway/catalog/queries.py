@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import datetime
 from uuid import UUID
 
@@ -122,7 +123,7 @@ def listing(tenant: UUID, asked: Listing, after: tuple[datetime, UUID] | None) -
         sides = [f"number_key(c.{side}) = number_key({number})" for side in ("from_number", "to_number")]
         where.append(f"({' OR '.join(sides)})")
     if asked.text is not None:
-        words, whose = f"websearch_to_tsquery('simple', {argument(asked.text)})", argument(f"'@{tenant}'")
+        words, whose = f"websearch_to_tsquery('simple', {argument(folded(asked.text))})", argument(f"'@{tenant}'")
         where.append(f"numnode({words}) > 0 AND x.words @@ ({words} && {whose}::text::tsquery)")
         # The words of what retention has ended lead to nothing, whether or not anything has swept it.
         where.append(f"x.status = 'ready' AND t.transcription_enabled AND r.state <> 'expired' AND NOT {OVER}")
@@ -136,6 +137,11 @@ def listing(tenant: UUID, asked: Listing, after: tuple[datetime, UUID] | None) -
         ORDER BY r.created_at DESC, r.id DESC LIMIT {argument(asked.limit + 1)}
     """  # noqa: S608  constants and placeholders only
     return statement, arguments
+
+
+def folded(text: str) -> str:
+    """``text`` as words are kept and looked for: without regard to case and to how a letter is put together."""
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def entry(row: Record, ref: CallRef | None = None) -> Entry:

@@ -19,10 +19,11 @@ _EXPIRED = f"""
     WHERE r.tenant_id = $1 AND r.call_id = $2 FOR SHARE
 """  # noqa: S608  constants only
 _PUT = """
-    INSERT INTO transcripts AS x (tenant_id, call_id, status, language, text, segments)
-    VALUES ($1, $2, $3, $4, $5, $6::jsonb)
+    INSERT INTO transcripts AS x (tenant_id, call_id, status, language, text, segments, words)
+    VALUES ($1, $2, $3, $4, $5, $6::jsonb, transcript_words($1, $7))
     ON CONFLICT (call_id) DO UPDATE SET
         status = excluded.status, language = excluded.language, text = excluded.text, segments = excluded.segments,
+        words = excluded.words,
         updated_at = CASE
             WHEN (x.status, x.language, x.text, x.segments)
                 IS DISTINCT FROM (excluded.status, excluded.language, excluded.text, excluded.segments) THEN now()
@@ -49,7 +50,9 @@ class Transcripts:
             # Locked: were it to expire at this moment, the text would outlive it.
             if await connection.fetchval(_EXPIRED, tenant, call, str(State.EXPIRED)):
                 raise Expired
-            row = await connection.fetchrow(_PUT, tenant, call, new.status, new.language, new.text, segments)
+            row = await connection.fetchrow(
+                _PUT, tenant, call, new.status, new.language, new.text, segments, new.text and queries.folded(new.text)
+            )
         if row is None:
             raise LookupError("another tenant's call has come this far")
         return queries.transcript(row)

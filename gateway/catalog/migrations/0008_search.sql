@@ -17,7 +17,8 @@ CREATE INDEX recordings_state ON recordings (tenant_id, state, created_at DESC, 
 
 -- The words of a transcript, whatever its language, and whose it is as one word more: the index leads to a tenant's own
 -- rows without reading anybody else's. No text yields a word with an @ in it. A text with more different words than a
--- tsvector holds is found by those of its beginning.
+-- tsvector holds is found by those of its beginning. `spoken` comes without regard to case, for not every database knows
+-- more letters than ASCII's.
 CREATE FUNCTION transcript_words(tenant uuid, spoken text) RETURNS tsvector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
     whose tsvector := array_to_tsvector(ARRAY['@' || tenant]);
@@ -31,7 +32,9 @@ EXCEPTION WHEN program_limit_exceeded THEN
 END
 $$;
 
-ALTER TABLE transcripts ADD COLUMN words tsvector GENERATED ALWAYS AS (transcript_words(tenant_id, text)) STORED;
+ALTER TABLE transcripts ADD COLUMN words tsvector;
+COMMENT ON COLUMN transcripts.words IS 'what transcript_words makes of the text; null: it is found by none';
+UPDATE transcripts SET words = transcript_words(tenant_id, lower(text)) WHERE text IS NOT NULL;
 CREATE INDEX transcripts_words ON transcripts USING gin (words);
 
 CREATE TRIGGER transcripts_tell AFTER INSERT OR UPDATE OR DELETE ON transcripts
@@ -40,7 +43,7 @@ CREATE TRIGGER transcripts_tell AFTER INSERT OR UPDATE OR DELETE ON transcripts
 -- What was said is kept no longer than its recording.
 CREATE FUNCTION forget_transcript() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE public.transcripts SET text = NULL, segments = NULL, updated_at = now()
+    UPDATE public.transcripts SET text = NULL, segments = NULL, words = NULL, updated_at = now()
         WHERE tenant_id = NEW.tenant_id AND call_id = NEW.call_id AND num_nonnulls(text, segments) > 0;
     RETURN NULL;
 END
