@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from ..errors import Malformed
 from ..model import Head
@@ -23,6 +23,14 @@ def _in_utc(when: datetime) -> datetime:
 
 Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 """A time with its zone, as 2026-05-25T10:04:48Z."""
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""An integer as JSON Schema has it: 60.0 is one."""
 
 
 class Body(BaseModel):

@@ -50,7 +50,7 @@ def timestamp(when: datetime) -> str: ...
 def timestamp(when: datetime | None) -> str | None: ...
 def timestamp(when: datetime | None) -> str | None:
     """ISO 8601 in UTC to the second, with ``Z``."""
-    return None if when is None else when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if when is None else when.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def whole_seconds(duration_ms: int | None) -> int | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic.config import JsonDict
 
 from ...asks.pipeline import CallPut, PutCall, PutRecording
 from ...contract import Doc, Found, Reply, Route
@@ -13,7 +14,7 @@ from ...errors import Malformed
 from ...http.headers import NAMES
 from ...model import Entry, Head, Method, NewCall, State, Verb
 from ...policy import RETRY_S
-from .._bodies import Body, Instant, read_body
+from .._bodies import Body, Instant, Whole, read_body
 from .._words import json_reply
 from .ids import EXTERNAL_ID, PATH, SURFACE_NAME, call, nothing
 from .recordings import CallTold, described
@@ -57,8 +58,32 @@ class CallBody(Body):
         return None if value is None else str(UUID(value))
 
 
+_NOTHING: JsonDict = {"type": "null"}
+_TEXT: JsonDict = {"type": "string"}
+_AS_TOLD: JsonDict = {"enum": ["pending", "processing", None]}
+_LOST: JsonDict = {"state": {"const": "failed"}}
+_PLACED: JsonDict = {"state": _AS_TOLD, "store": _TEXT, "key": _TEXT, "failure": _NOTHING}
+_AWAITED: JsonDict = {
+    "state": _AS_TOLD,
+    "store": _NOTHING,
+    "key": _NOTHING,
+    "media_type": _NOTHING,
+    "failure": _NOTHING,
+}
+TOGETHER: JsonDict = {
+    "anyOf": [
+        {"properties": _LOST, "propertyNames": {"enum": ["state", "failure"]}, "required": ["state"]},
+        {"properties": _PLACED, "required": ["store", "key"]},
+        {"properties": _AWAITED},
+    ]
+}
+"""Which members of a RecordingBody go with which, as ``_check`` has it."""
+
+
 class RecordingBody(Body):
     """What is left out, or null, stays as it is."""
+
+    model_config = ConfigDict(json_schema_extra=TOGETHER)
 
     state: Annotated[
         Literal["pending", "processing", "failed"] | None,
@@ -76,7 +101,7 @@ class RecordingBody(Body):
     ] = None
     started_at: Instant | None = None
     expires_at: Annotated[Instant | None, Field(description="kept at least until then")] = None
-    retention_days: Annotated[int, Field(ge=1, le=_DAYS_MAX, description="kept at least so many days")] | None = None
+    retention_days: Annotated[Whole, Field(ge=1, le=_DAYS_MAX, description="kept at least so many days")] | None = None
 
     @field_validator("media_type")
     @classmethod
