@@ -110,7 +110,7 @@ def test_store_link_is_the_stores_own(calls: Calls, ask):
 
 @pytest.mark.parametrize("store", ["gcs", "disk"])
 def test_store_that_signs_nothing_says_so(calls: Calls, store: str):
-    assert_refused(calls.link(calls.ready[store], {"delivery": "store"}), "native", (501, "link_unsupported", None))
+    assert_refused(calls.link(calls.ready[store], {"delivery": "store"}), "native", (409, "link_unsupported", None))
 
 
 @pytest.mark.parametrize("store", ["s3", "gcs", "disk"])

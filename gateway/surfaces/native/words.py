@@ -36,7 +36,7 @@ WORDS: dict[type[Refusal], Wording] = {
     errors.NoTranscript: (404, "transcript_absent", "The call has no transcript, or none of this form yet."),
     errors.Contradicts: (409, "conflict", "What was asked contradicts what is there."),
     errors.NoLink: (
-        501,
+        409,
         "link_unsupported",
         "This recording's store signs no URLs. Use the audio URL or a gateway link.",
     ),
