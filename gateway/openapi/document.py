@@ -86,7 +86,8 @@ def _operation(operation: Operation, made: Schemas, responses: dict[str, Json]) 
     if operation.parameters:
         described["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.takes_body:
-        described["requestBody"] = {"content": {JSON: {"schema": made.body(doc.body)}}, "required": True}
+        content = {JSON: {"schema": made.body(doc.body)}}
+        described["requestBody"] = {"content": content, "required": made.body_required(doc.body)}
     refused: Json = {}
     for status, refusals in operation.by_status().items():
         name = ".".join([str(status), *sorted(refusal.reason for refusal in refusals)])

@@ -10,6 +10,7 @@ from ..model import Verb
 from .credentials import Credentials, credentials, path_parameters
 from .refusals import WITH_BODY, Worded, worded
 
+_UUID = "^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$"
 _WORD = {"type": "string", "minLength": 1}
 _CONDITIONS = {
     "If-Match": "Entity-tags, one of which must be the recording's; else 412.",
@@ -110,4 +111,6 @@ def _parameters(route: Route, allowed: Credentials) -> Iterator[Parameter]:
 def _parameter(name: str, place: str, schema: Schema, *, required: bool = False) -> Parameter:
     """A ``description`` of the schema's is the parameter's."""
     bare = {key: value for key, value in schema.items() if key != "description"}
+    if bare.get("format") == "uuid":  # which alone asserts nothing
+        bare.setdefault("pattern", _UUID)
     return Parameter(name, place, bare, required, str(schema.get("description", "")))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 REF = "#/components/schemas/{model}"
@@ -31,6 +31,14 @@ class Schemas:
     def body(self, kind: object) -> Json:
         """Of a request's body."""
         return self.of[id(kind), "validation"]
+
+    def body_required(self, kind: Any) -> bool:  # Any: whatever pydantic reads as a type
+        """Whether a request's body must be there: one that is not counts as ``{}``."""
+        try:
+            TypeAdapter[Any](kind).validate_python({})
+        except ValidationError:
+            return True
+        return False
 
     def answer(self, kind: object) -> Json:
         """Of an answer's."""
