@@ -1,0 +1,112 @@
+"""Until when a recording is kept, and which are due: as Postgres reckons it, against the rule in a few lines of Python."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from gateway.catalog.retention import leased, opened
+from gateway.catalog.store import PostgresCatalog
+from gateway.config import Database
+from gateway.model import CallRef, Listing, State
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+DAYS = [None, None, 1, 5, 10, 30]
+PLACE = "'main', gen_random_uuid()::text, 'audio/wav', 10, '\"v\"', 'v', now(), now()"
+INSERT = f"""
+    WITH call AS (INSERT INTO calls (id, tenant_id, started_at) VALUES ($1, $2, $3) RETURNING id)
+    INSERT INTO recordings (
+        tenant_id, call_id, state, started_at, expires_at, retention_days, hold, failure,
+        store, key, media_type, size, etag, version, modified, ready_at
+    ) SELECT $2, id, $4, $5, $6, $7, $8, 'none', {PLACE} FROM call
+"""  # noqa: S608  constants only
+
+
+def some_time(chance: random.Random) -> datetime | None:
+    """Never at this moment, on which clocks differ."""
+    return chance.choice([None, NOW - timedelta(days=chance.randrange(40), hours=1), NOW + timedelta(days=3)])
+
+
+def kept_until(row: dict[str, Any], plan: int | None) -> datetime | None:
+    """The longest of all that is said. What never was ready has begun no days."""
+    ends = [] if row["expires_at"] is None else [row["expires_at"]]
+    if row["state"] == "ready":
+        begun = row["started_at"] or row["call_started_at"] or NOW
+        ends += [begun + timedelta(days=days) for days in (row["retention_days"], plan) if days is not None]
+    return max(ends, default=None)
+
+
+def is_over(row: dict[str, Any], plan: int | None) -> bool:
+    end = kept_until(row, plan)
+    return end is not None and end <= NOW
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_what_is_due_is_what_the_rule_says(database: str, catalog: PostgresCatalog, seed: int):
+    chance = random.Random(seed)
+    settings = Database.model_validate({"url": database})
+    plans: dict[UUID, int | None] = {uuid4(): days for days in [None, 1, 10, 30]}
+    rows: dict[UUID, dict[str, Any]] = {}
+    owner = await asyncpg.connect(database)
+    for tenant, plan in plans.items():
+        await owner.execute(
+            "INSERT INTO tenants (id, slug, name, retention_days) VALUES ($1, $2, '', $3)", tenant, tenant.hex, plan
+        )
+    for _ in range(300):
+        row = {
+            "tenant": chance.choice(list(plans)),
+            "state": chance.choice(["ready", "ready", "ready", "pending", "failed"]),
+            "call_started_at": some_time(chance),
+            "started_at": some_time(chance),
+            "expires_at": some_time(chance),
+            "retention_days": chance.choice(DAYS),
+            "hold": chance.random() < 0.2,
+        }
+        rows[call := uuid4()] = row
+        names = ("tenant", "call_started_at", "state", "started_at", "expires_at", "retention_days", "hold")
+        await owner.execute(INSERT, call, *(row[name] for name in names))
+    # A plan that changes later counts for what is there already.
+    changed = chance.choice(list(plans))
+    plans[changed] = chance.choice(DAYS)
+    await owner.execute("UPDATE tenants SET retention_days = $2 WHERE id = $1", changed, plans[changed])
+    await owner.close()
+
+    over = {call for call, row in rows.items() if is_over(row, plans[row["tenant"]])}
+    due = {call for call in over if not rows[call]["hold"]}
+    async with leased(settings) as book:
+        assert book is not None
+        found = [one async for batch in book.due(None, 7) for one in batch]
+        outlook = {look.tenant: look for look in await book.outlook()}
+    assert len(due) > 50
+    assert sorted(one.call for one in found) == sorted(due)
+    for tenant in plans:
+        mine = {call for call in over if rows[call]["tenant"] == tenant}
+        look = outlook[tenant]
+        assert (look.due, look.held, look.left) == (len(mine & due), len(mine - due), 0)
+        assert look.bytes == 10 * look.due
+        page = await catalog.list(tenant, Listing(limit=200, state=State.EXPIRED))
+        assert {entry.call.id for entry in page.entries} == mine & due
+    for call, row in chance.sample(sorted(rows.items()), 40):
+        entry = await catalog.find(row["tenant"], CallRef(None, str(call)))
+        assert entry.recording is not None
+        told, wanted = entry.recording.expires_at, kept_until(row, plans[row["tenant"]])
+        if wanted is None or told is None:
+            assert told is wanted
+        else:
+            assert abs(told - wanted) < timedelta(minutes=5)  # what began with its row began at Postgres' own time
+        assert (entry.state(NOW) is State.EXPIRED) == (call in due)
+
+
+async def test_one_has_the_book_and_others_may_look(database: str):
+    settings = Database.model_validate({"url": database})
+    async with leased(settings) as first:
+        assert first is not None
+        async with leased(settings) as second:
+            assert second is None
+        async with opened(settings) as looked:
+            assert await looked.outlook() == []
+    async with leased(settings, wait=True) as after:
+        assert after is not None

@@ -1,0 +1,396 @@
+"""What is past its retention ends: its row stays, its object goes, the audit says so. What is held or kept longer stays."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+import pytest
+from parts.labs import DiskLab, Lab, S3Lab, store_of
+from parts.retention import FUTURE, PAST, Ending, Killed, an_ending, nothing
+
+from gateway.catalog.retention import leased
+from gateway.errors import NotFound, OriginFailed, Unavailable
+from gateway.lifecycle.retention import PATIENCE, Fate
+from gateway.model import NewCall, State
+
+NOW = datetime.now(UTC)
+disk_only = pytest.mark.parametrize("ending", ["disk"], indirect=True)
+
+
+@pytest.fixture(params=["disk", "s3"])
+async def ending(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> AsyncIterator[Ending]:
+    """Over each store in turn."""
+    async with AsyncExitStack() as lifetimes:
+        (tmp_path / "calls").mkdir()
+        lab: Lab = DiskLab(tmp_path / "calls", lifetimes)
+        if request.param == "s3":
+            lab = S3Lab(request.getfixturevalue("s3"), lifetimes)
+        yield await lifetimes.enter_async_context(
+            an_ending(database, tmp_path / "journal", await store_of(lab), lab.put)
+        )
+
+
+async def gone(ending: Ending, call: UUID) -> bool:
+    try:
+        await ending.store.stat(ending.key(call))
+    except NotFound:
+        return True
+    return False
+
+
+async def hold(ending: Ending, call: UUID) -> None:
+    await ending.fetch("UPDATE recordings SET hold = true WHERE call_id = $1", call)
+
+
+# --- what ends, and what does not
+
+
+async def test_what_is_over_ends_and_nothing_else_does(ending: Ending):
+    over, held = await ending.call(expires_at=PAST), await ending.call(expires_at=PAST)
+    later, for_ever = await ending.call(expires_at=FUTURE), await ending.call()
+    await hold(ending, held)
+    told = await ending.sweep()
+    assert {call: done.fate for call, done in told.items()} == {over: Fate.DELETED}
+    assert [await gone(ending, call) for call in (over, held, later, for_ever)] == [True, False, False, False]
+    row = await ending.row(over)
+    assert (row["state"], row["store"], row["key"]) == ("expired", "main", ending.key(over))
+    assert row["object_deleted_at"] is not None
+    assert await ending.events(over) == [("complete", 204, None)]
+    for call in (held, later, for_ever):
+        assert (await ending.row(call))["state"] == "ready"
+        assert await ending.events(call) == []
+    assert await ending.sweep() == {}
+    assert ending.store.asked == {ending.key(over): 1}
+
+
+@disk_only
+async def test_a_changed_plan_is_that_of_all_that_have_not_ended(ending: Ending):
+    begun = NOW - timedelta(days=20)
+    call = await ending.call(started_at=begun)
+    longer = await ending.call(started_at=begun, retention_days=40)
+    given = await ending.call(started_at=begun, expires_at=FUTURE)
+    assert (await ending.find(call)).recording.expires_at is None
+    for days in (10, 30):
+        await ending.fetch("UPDATE tenants SET retention_days = $1", days)
+        ends = {c: (await ending.find(c)).recording.expires_at for c in (call, longer, given)}
+        own = begun + timedelta(days=40)
+        assert ends == {call: begun + timedelta(days=days), longer: own, given: FUTURE}
+    await ending.fetch("UPDATE tenants SET retention_days = 10")
+    assert (await ending.find(call)).state(NOW) is State.EXPIRED
+    told = await ending.sweep()
+    assert {call: done.fate for call, done in told.items()} == {call: Fate.DELETED}
+    await ending.fetch("UPDATE tenants SET retention_days = NULL")
+    assert (await ending.find(call)).state(NOW) is State.EXPIRED
+    assert (await ending.find(longer)).recording.expires_at == own
+
+
+@disk_only
+async def test_what_never_was_ready_ends_without_an_object(ending: Ending):
+    failed, pending, unplanned = [await ending.registry.create_call(ending.tenant, NewCall()) for _ in range(3)]
+    ending.put("never/looked/at.wav", b"?")
+    place = ("main", "never/looked/at.wav")
+    for call in (failed, pending):
+        await ending.registry.put_recording(ending.tenant, call, place=place, expires_at=PAST)
+    await ending.registry.put_recording(ending.tenant, unplanned, place=place)
+    await ending.registry.mark_failed(ending.tenant, failed, "it is no audio")
+    await ending.fetch("UPDATE tenants SET retention_days = 1")
+    told = await ending.sweep()
+    assert {call: done.fate for call, done in told.items()} == {failed: Fate.EMPTY, pending: Fate.EMPTY}
+    assert await ending.events(failed) == [("complete", 204, "no_object")]
+    assert (await ending.row(unplanned))["state"] == "pending"
+    await ending.store.stat("never/looked/at.wav")  # nobody ever saw that it was a recording
+    assert await ending.sweep() == {}
+
+
+@disk_only
+async def test_what_was_said_ends_with_the_recording_unless_that_is_held(ending: Ending):
+    over, held = await ending.call(expires_at=PAST), await ending.call(expires_at=PAST)
+    await hold(ending, held)
+    for call in (over, held):
+        await ending.fetch(
+            "INSERT INTO transcripts (tenant_id, call_id, status, text, segments) VALUES ($1, $2, 'ready', 'hello', '[]')",
+            ending.tenant,
+            call,
+        )
+    await ending.sweep()
+    rows = await ending.fetch("SELECT call_id, text, segments FROM transcripts")
+    assert {row["call_id"]: (row["text"], row["segments"]) for row in rows} == {
+        over: (None, None),
+        held: ("hello", "[]"),
+    }
+
+
+@disk_only
+@pytest.mark.parametrize("limit", [None, 1, 25, 30])
+async def test_pages_hold_each_recording_once(ending: Ending, limit: int | None):
+    await ending.fetch("UPDATE tenants SET retention_days = 10")
+    other = (await ending.registry.create_tenant("other", "Other", retention_days=10)).id
+    calls = [await ending.call(started_at=PAST) for _ in range(15)]  # all of them at once
+    calls += [await ending.call(started_at=NOW, expires_at=PAST) for _ in range(3)]
+    due = set(calls[:15])
+    theirs = {await ending.call(tenant=other, started_at=PAST) for _ in range(4)}
+    async with leased(ending.database) as book:
+        assert book is not None
+        batches = [batch async for batch in book.due(None, 4)]
+        listed = [one.call for batch in batches for one in batch]
+        assert max(map(len, batches)) == 4
+        assert Counter(listed) == Counter(due | theirs)
+        told = {one.tenant_slug: (one.due, one.left, one.held) for one in await book.outlook()}
+    assert told == {"acme": (15, 0, 0), "other": (4, 0, 0)}
+    swept = await ending.sweep(batch=4, limit=limit)
+    assert len(swept) == min(limit or 19, 19)
+
+
+@disk_only
+async def test_one_tenants_are_swept_alone(ending: Ending):
+    other = (await ending.registry.create_tenant("other", "Other")).id
+    mine, theirs = await ending.call(expires_at=PAST), await ending.call(tenant=other, expires_at=PAST)
+    assert set(await ending.sweep(tenant="other")) == {theirs}
+    assert not await gone(ending, mine)
+    with pytest.raises(NotFound):
+        await ending.sweep(tenant="nobody")
+
+
+# --- what happens in the middle of it
+
+
+@disk_only
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE recordings SET hold = true",
+        "UPDATE recordings SET retention_days = 10000",
+        "UPDATE tenants SET retention_days = 10000",
+        "UPDATE recordings SET expires_at = now() + interval '1 day'",
+    ],
+)
+async def test_what_is_held_or_prolonged_after_it_was_looked_up_stays(ending: Ending, change: str):
+    call = await ending.call(started_at=PAST, expires_at=PAST)
+
+    async def meanwhile() -> None:
+        await ending.fetch(change)
+
+    ending.told.after_intent = meanwhile
+    told = await ending.sweep()
+    assert told[call].fate is Fate.KEPT
+    assert (await ending.row(call))["state"] == "ready"
+    assert not await gone(ending, call)
+    assert await ending.events(call) == [("refused", 409, "kept")]
+
+
+@disk_only
+async def test_a_hold_that_comes_while_its_row_expires_comes_too_late_or_in_time(ending: Ending, database: str):
+    """Whichever has the row first: the other waits for it, and sees what became of it."""
+    call = await ending.call(expires_at=PAST)
+    holder = await asyncpg.connect(database)
+    try:
+        async with holder.transaction():
+            await holder.execute("UPDATE recordings SET hold = true")
+            sweeping = asyncio.create_task(ending.sweep())
+            while not await holder.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                await holder.execute("SELECT pg_sleep(0.01)")
+        assert (await sweeping)[call].fate is Fate.KEPT
+        await holder.execute("UPDATE recordings SET hold = false")
+        assert (await ending.sweep())[call].fate is Fate.DELETED
+        with pytest.raises(asyncpg.CheckViolationError):
+            await holder.execute("UPDATE recordings SET hold = true")
+    finally:
+        await holder.close()
+
+
+STEPS = [
+    "after_intent",
+    "before_expire",
+    "after_expire",
+    "before_delete",
+    "after_delete",
+    "before_deleted",
+    "after_deleted",
+]
+
+
+@disk_only
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_process_that_ends_at_any_step_leaves_nothing_half_done(ending: Ending, step: str):
+    calls = [await ending.call(expires_at=PAST) for _ in range(3)]
+
+    async def end() -> None:
+        raise Killed
+
+    if step == "after_intent":
+        ending.told.after_intent = end
+    elif step.endswith("_delete"):
+        setattr(ending.store, step, end)
+    else:
+        ending.steps[step] = end
+    with pytest.raises(Killed):
+        await ending.sweep()
+    for call in calls:
+        row = await ending.row(call)
+        assert row["state"] == "expired" or not await gone(ending, call), "deleted, and said to be ready"
+        assert not row["object_deleted_at"] or await gone(ending, call), "said to be deleted, and there"
+        assert not await gone(ending, call) or await ending.events(call), "deleted, and no event"
+    ending.told.after_intent = ending.store.before_delete = ending.store.after_delete = nothing
+    ending.steps.clear()
+    await ending.sweep()
+    for call in calls:
+        assert await gone(ending, call)
+        assert (await ending.row(call))["object_deleted_at"] is not None
+        assert ("complete", 204, None) in await ending.events(call)
+    assert await ending.sweep() == {}
+
+
+# --- objects that are shared, replaced, or not to be had
+
+
+@disk_only
+async def test_an_object_of_two_recordings_goes_with_the_last_of_them(ending: Ending):
+    first = await ending.call(expires_at=PAST)
+    second = await ending.call(key=ending.key(first))
+    assert (await ending.sweep())[first].fate is Fate.SHARED
+    assert not await gone(ending, first)
+    assert await ending.sweep() == {}
+    await ending.fetch("UPDATE recordings SET expires_at = now() WHERE call_id = $1", second)
+    told = await ending.sweep()
+    assert {call: done.fate for call, done in told.items()} == {second: Fate.DELETED}
+    assert await gone(ending, first)
+    assert ending.store.asked == {ending.key(first): 1}
+    assert (await ending.row(first))["object_deleted_at"] == (await ending.row(second))["object_deleted_at"] is not None
+    assert await ending.events(first) == [("complete", 204, "object_shared")]
+
+
+@disk_only
+async def test_two_that_end_together_have_their_object_deleted_once(ending: Ending):
+    first = await ending.call(expires_at=PAST)
+    second = await ending.call(key=ending.key(first), expires_at=PAST)
+    told = await ending.sweep()
+    assert {call: done.fate for call, done in told.items()} == dict.fromkeys([first, second], Fate.DELETED)
+    assert ending.store.asked == {ending.key(first): 1}
+    assert await ending.events(first) == await ending.events(second) == [("complete", 204, None)]
+
+
+async def test_an_object_that_was_replaced_ends_too_and_the_audit_tells_which_it_was(ending: Ending):
+    call = await ending.call(expires_at=PAST)
+    ending.put(ending.key(call), b"another version, longer")
+    etag = (await ending.store.stat(ending.key(call))).etag
+    assert (await ending.sweep())[call].fate is Fate.DELETED
+    assert await gone(ending, call)
+    assert await ending.events(call) == [("refused", 412, "object_changed"), ("complete", 204, None)]
+    etags = await ending.fetch("SELECT etag FROM access_events ORDER BY event_id")
+    assert [row["etag"] for row in etags] == [(await ending.row(call))["etag"], etag]
+
+
+async def test_an_object_that_is_gone_already_is_as_good_as_deleted(ending: Ending):
+    call = await ending.call(expires_at=PAST)
+    await ending.store.delete(ending.key(call), (await ending.row(call))["version"])
+    assert (await ending.sweep())[call].fate is Fate.DELETED
+    assert (await ending.row(call))["object_deleted_at"] is not None
+
+
+@disk_only
+async def test_what_a_store_does_not_delete_is_tried_again_by_the_next_sweep(ending: Ending):
+    call = await ending.call(expires_at=PAST)
+
+    async def refuse() -> None:
+        raise OriginFailed("store main: answered 403; give it the right to delete")
+
+    ending.store.before_delete = refuse
+    done = (await ending.sweep())[call]
+    assert (done.fate, done.reason) == (Fate.FAILED, "store main: answered 403; give it the right to delete")
+    row = await ending.row(call)
+    assert (row["state"], row["object_deleted_at"]) == ("expired", None)
+    ending.store.before_delete = nothing
+    assert (await ending.sweep())[call].fate is Fate.DELETED
+    assert await ending.events(call) == [("origin_failed", 502, "origin_failed"), ("complete", 204, None)]
+
+
+@disk_only
+async def test_a_store_that_is_away_is_not_asked_for_ever(ending: Ending):
+    calls = [await ending.call(expires_at=PAST) for _ in range(3 * PATIENCE)]
+
+    async def away() -> None:
+        raise Unavailable("store main: cannot connect")
+
+    ending.store.before_delete = away
+    told = await ending.sweep(batch=1)
+    assert Counter(done.fate for done in told.values()) == {Fate.FAILED: PATIENCE, Fate.PUT_OFF: 2 * PATIENCE}
+    for call, done in told.items():
+        state = "ready" if done.fate is Fate.PUT_OFF else "expired"
+        assert (await ending.row(call))["state"] == state
+        assert bool(await ending.events(call)) == (done.fate is Fate.FAILED)
+    ending.store.before_delete = nothing
+    assert set(await ending.sweep()) == set(calls)
+
+
+@disk_only
+async def test_a_store_that_is_configured_no_more_fails_and_says_so(ending: Ending):
+    call = await ending.call(expires_at=PAST)
+    stores, ending.stores = ending.stores, {}
+    done = (await ending.sweep())[call]
+    assert (done.fate, done.reason) == (Fate.FAILED, "stores.main: not configured, and an expired recording lies there")
+    ending.stores = stores
+    assert (await ending.sweep())[call].fate is Fate.DELETED
+
+
+async def test_without_room_in_the_journal_nothing_ends(database: str, tmp_path: Path):
+    async with AsyncExitStack() as lifetimes:
+        lab = DiskLab(tmp_path, lifetimes)
+        store = await store_of(lab)
+        bound = {"journal_bytes": 3000, "segment_bytes": 3000}
+        async with an_ending(database, tmp_path / "journal", store, lab.put, **bound) as ending:
+            calls = [await ending.call(expires_at=PAST) for _ in range(9)]
+            with pytest.raises(Unavailable, match="journal_bytes"):
+                await ending.sweep()
+            for call in calls:
+                assert (await ending.row(call))["state"] == "ready"
+            assert not ending.store.asked
+
+
+# --- one at a time
+
+
+@disk_only
+async def test_of_two_sweeps_one_does_the_work_and_the_other_says_so(ending: Ending):
+    call = await ending.call(expires_at=PAST)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        begun.set()
+        await go_on.wait()
+
+    ending.store.before_delete = wait
+    sweeping = asyncio.create_task(ending.sweep())
+    await begun.wait()
+    assert await ending.sweeper().sweep() is None
+    go_on.set()
+    assert (await sweeping)[call].fate is Fate.DELETED
+    assert await ending.sweep() == {}
+    assert ending.store.asked == {ending.key(call): 1}
+
+
+@disk_only
+async def test_whose_connection_is_lost_stops_at_once_and_another_goes_on(ending: Ending):
+    call = await ending.call(expires_at=PAST)
+    begun = asyncio.Event()
+
+    async def wait() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    ending.store.before_delete = wait
+    sweeping = asyncio.create_task(ending.sweep())
+    await begun.wait()
+    await ending.fetch("""
+        SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    """)
+    with pytest.raises(Unavailable, match="lost"):
+        await asyncio.wait_for(sweeping, 5)
+    ending.store.before_delete = nothing
+    assert (await ending.sweep())[call].fate is Fate.DELETED
+    assert await ending.events(call) == [("interrupted", 0, "sweep_ended"), ("complete", 204, None)]
