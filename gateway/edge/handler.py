@@ -24,6 +24,7 @@ from ..http.cors import preflight_headers, response_headers
 from ..http.forwarded import client_address, is_trusted, request_id, trace_id
 from ..model import Head, Result
 from .delivery import Delivery, deliver
+from .evenly import until_multiple
 from .lifecycle import Lifecycle
 from .pages import page_reply
 from .router import Endpoint, Router
@@ -144,8 +145,7 @@ class Handler:
         """The one path, and what becomes of the draft on each way out of it."""
         surface, route = endpoint.mounted.surface, endpoint.routes[head.method]
         draft = Draft.begin(surface.name, method_of(route, head), head)
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
+        begun = asyncio.get_running_loop().time()
         try:
             if head.method in _WITH_BODY:
                 draft.head = head = await self._with_body(request, head)
@@ -164,7 +164,7 @@ class Handler:
             return await self._deliver(request, answer, draft, told, surface.vary)
         reply = await self._refused(surface, refusal, draft, told)
         if route.even_s:
-            await asyncio.sleep(route.even_s - (loop.time() - begun) % route.even_s)
+            await until_multiple(route.even_s, begun)
         return await self._send(request, reply, told, surface.vary)
 
     async def _deliver(
