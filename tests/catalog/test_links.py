@@ -23,6 +23,7 @@ from gateway.model import BY_LINK, CallRef, IssuedLink, Tenant
 from gateway.postgres import Connection, connect, open_pool
 
 IDLE_S = 300.0
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
 
 @asynccontextmanager
@@ -73,19 +74,27 @@ async def test_a_link_is_found_as_it_was_written(book: LinkBook, one: Replica, a
 # --- uses ---------------------------------------------------------------------------------------------------------------
 
 
-async def test_replicas_that_count_at_once_let_exactly_so_many_play(database: str, acme: Tenant, call: UUID):
+async def test_replicas_that_count_at_once_let_exactly_so_many_play(
+    database: str, owner: Connection, acme: Tenant, call: UUID
+):
+    """All of them have looked, or wait to, before the first may count."""
     link = a_link(acme, call, max_uses=3)
     async with books(database, 2) as both:
         await both[0].add(link)
 
-        async def play(number: int) -> bool:
+        async def play(book: LinkBook) -> bool:
             try:
-                await both[number % 2].use(link.id, uuid4(), uuid4())
+                await book.use(link.id, uuid4(), uuid4())
             except LinkUsedUp:
                 return False
             return True
 
-        assert sum(await asyncio.gather(*(play(number) for number in range(60)))) == 3
+        async with owner.transaction(), asyncio.timeout(20):
+            await owner.execute("SELECT FROM links WHERE id = $1 FOR UPDATE", link.id)
+            playing = [asyncio.create_task(play(both[number % 2])) for number in range(14)]
+            while await owner.fetchval(WAITING) < len(playing):
+                pass  # Postgres tells nobody who waits
+        assert sum(await asyncio.gather(*playing)) == 3
 
 
 async def test_requests_of_one_playback_are_one_use_on_every_replica(database: str, acme: Tenant, call: UUID):
