@@ -13,7 +13,7 @@ from ...asks.links import LinkInUse, ListLinks, RevokeLink
 from ...contract import Doc, Found, Reply, Route
 from ...errors import BadRequest, LinkSpent
 from ...model import BY_LINK, CallRef, Head, LinkAsk, Method, Presented, Verb
-from .._bodies import Body, Whole, read_body
+from .._bodies import WHOLE, Body, read_body
 from .._words import MEDIA, NO_STORE, Timestamp, audio, json_reply, timestamp
 from .ids import PATH, call, nothing, uuid_in
 from .recordings import file_name
@@ -49,15 +49,17 @@ class LinkWanted(Body):
     )
 
     ttl_s: Annotated[
-        Whole, Field(ge=1, le=int(LINK_TTL_MAX.total_seconds()), description="seconds that the link is good for")
+        int,
+        Field(ge=1, le=int(LINK_TTL_MAX.total_seconds()), description="seconds that the link is good for"),
+        WHOLE,
     ] = int(LINK_TTL.total_seconds())
     delivery: Annotated[
         Literal["store", "gateway"],
         Field(description="store: the store's own signed URL. gateway: audited at each use, and can be revoked"),
     ] = "store"
-    max_uses: Annotated[Whole, Field(ge=1, le=USES_MAX, description="playbacks that the link is good for")] | None = (
-        None
-    )
+    max_uses: (
+        Annotated[int, Field(ge=1, le=USES_MAX, description="playbacks that the link is good for"), WHOLE] | None
+    ) = None
     ip_cidr: (
         Annotated[str, Field(pattern=f"^({NETWORK})$", description="address or network that the link is good from")]
         | None

@@ -14,7 +14,7 @@ from ...errors import Malformed
 from ...http.headers import NAMES
 from ...model import Entry, Head, Method, NewCall, State, Verb
 from ...policy import RETRY_S
-from .._bodies import Body, Instant, Whole, read_body
+from .._bodies import WHOLE, Body, Instant, read_body
 from .._words import json_reply
 from .ids import EXTERNAL_ID, PATH, SURFACE_NAME, call, nothing
 from .recordings import CallTold, described
@@ -101,7 +101,9 @@ class RecordingBody(Body):
     ] = None
     started_at: Instant | None = None
     expires_at: Annotated[Instant | None, Field(description="kept at least until then")] = None
-    retention_days: Annotated[Whole, Field(ge=1, le=_DAYS_MAX, description="kept at least so many days")] | None = None
+    retention_days: (
+        Annotated[int, Field(ge=1, le=_DAYS_MAX, description="kept at least so many days"), WHOLE] | None
+    ) = None
 
     @field_validator("media_type")
     @classmethod

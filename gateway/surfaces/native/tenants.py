@@ -22,7 +22,7 @@ from ...asks.tenants import (
 from ...contract import Doc, Found, Reply, Route, Schema
 from ...errors import NotFound
 from ...model import Head, Method, Tenant, Verb
-from .._bodies import Body, Whole, read_body
+from .._bodies import WHOLE, Body, read_body
 from .._words import NO_STORE, Timestamp, json_reply, timestamp
 from .ids import nothing, uuid_in
 
@@ -42,7 +42,7 @@ class Settings(Body):
         bool | None, Field(description="recordings are public to whoever knows a call's agentphone id")
     ] = None
     transcription_enabled: Annotated[bool | None, Field(description="transcripts are told")] = None
-    retention_days: Annotated[Whole, Field(ge=1, le=_DAYS_MAX, description="null: for ever")] | None = None
+    retention_days: Annotated[int, Field(ge=1, le=_DAYS_MAX, description="null: for ever"), WHOLE] | None = None
 
 
 class Named(Body):

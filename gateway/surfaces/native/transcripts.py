@@ -13,7 +13,7 @@ from ...contract import Doc, Found, Reply, Route, Transcribed
 from ...errors import NoTranscript
 from ...media.webvtt import webvtt
 from ...model import Head, Method, Segment, State, Transcript, Verb
-from .._bodies import Body, Whole, read_body
+from .._bodies import WHOLE, Body, read_body
 from .._words import NO_STORE, Timestamp, json_reply, timestamp
 from .ids import PATH, call
 from .recordings import TEXT_SCOPE, Id, TranscriptStatus
@@ -26,7 +26,7 @@ _SEGMENTS_MAX = 50_000
 _TEXT_MAX = 1_000_000
 
 Said = Annotated[str, Field(max_length=_TEXT_MAX, pattern=r"^[^\x00]*$")]
-Moment = Annotated[Whole, Field(ge=0, le=_MS_MAX, description="milliseconds from the recording's beginning")]
+Moment = Annotated[int, Field(ge=0, le=_MS_MAX, description="milliseconds from the recording's beginning"), WHOLE]
 Language = Annotated[
     str, Field(max_length=35, pattern=r"^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$", description="BCP 47, as en or pt-BR")
 ]

@@ -27,7 +27,7 @@ from ...asks.webhooks import (
 )
 from ...contract import Doc, Found, Reply, Route, Schema
 from ...model import Head, Method, Verb
-from .._bodies import Body, Whole, read_body
+from .._bodies import WHOLE, Body, read_body
 from .._words import NO_STORE, Timestamp, json_reply, timestamp
 from .ids import nothing, uuid_in
 from .parameters import CURSOR, LIMIT, next_page, one_of, read_query, schemas
@@ -70,8 +70,9 @@ class Rotation(Body):
     """How the old secret goes."""
 
     overlap_s: Annotated[
-        Whole | None,
+        int | None,
         Field(ge=0, le=_OVERLAP_MAX_S, description="seconds for which the old secret signs as well; 0: not at all"),
+        WHOLE,
     ] = None
 
 
