@@ -74,7 +74,8 @@ class House:
 
     database_url: str
     stores: Mapping[str, dict[str, Any]]
-    sections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sections: dict[str, Any] = field(default_factory=dict)
+    """Name → table, or a list of tables."""
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="rg-house-")))
     base_url: str = ""
     process: subprocess.Popen[str] | None = None
@@ -93,7 +94,7 @@ class House:
             "limits": {"public": None, "failing": None},  # all tests ask from one address
         }
         for name, table in self.sections.items():
-            sections[name] = sections.get(name, {}) | table
+            sections[name] = sections.get(name, {}) | table if isinstance(table, dict) else table
         named = {ENV_PREFIX + name.upper(): json.dumps(table) for name, table in sections.items()}
         return {**os.environ, **named, "PYTHONUNBUFFERED": "1"}
 
@@ -162,7 +163,7 @@ class Office:
 
     def __init__(self, database_url: str, stores: Mapping[str, dict[str, Any]]) -> None:
         self.database = Database.model_validate({"url": database_url})
-        self._stores = {name: _STORE.validate_python(settings) for name, settings in stores.items()}
+        self.stores = {name: _STORE.validate_python(settings) for name, settings in stores.items()}
 
     async def tenant(self, slug: str = "acme", **settings: Any) -> UUID:
         """Made, or brought up to date; ``settings`` as Registry.create_tenant takes them."""
@@ -248,7 +249,7 @@ class Office:
 
         ``aliases`` stand in place of fresh ones; ``call`` is what else is told of it, as NewCall takes it.
         """
-        opened = await open_store(store, self._stores[store], Origin())
+        opened = await open_store(store, self.stores[store], Origin())
         try:
             stat = await opened.stat(key)
         finally:

@@ -80,15 +80,18 @@ class Stage:
         self.full = await self.key()
         return self.another(**sections)
 
-    def another(self, stores: Mapping[str, dict[str, Any]] | None = None, **sections: dict[str, Any]) -> House:
-        """Starts one more gateway on the same database; ``sections`` change the stage's configuration, ``stores`` replaces."""
-        merged: dict[str, dict[str, Any]] = {
+    def another(self, stores: Mapping[str, dict[str, Any]] | None = None, **sections: Any) -> House:
+        """Starts one more gateway on the same database; ``sections`` change the stage's configuration, ``stores`` replaces.
+
+        A list of tables, as ``mounts``, stands in place of what there was.
+        """
+        merged: dict[str, Any] = {
             "server": {"trusted_proxies": [f"{PROXY}/32"]},
             "cors": {"origins": [ORIGIN]},
             "identity": {"link_keys": [LINK_KEY], "issuers": [self.issuer]},
         }
         for name, table in [*self.sections.items(), *sections.items()]:
-            merged[name] = merged.get(name, {}) | table
+            merged[name] = merged.get(name, {}) | table if isinstance(table, dict) else table
         folder = self.folder / uuid4().hex
         folder.mkdir()
         house = House(self.database_url, self.stores if stores is None else stores, merged, folder)
