@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import ssl
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -61,6 +62,9 @@ class Receiver:
     most: Counter[str] = field(default_factory=Counter)
     """By path: how many were being answered at the same time at most."""
     port: int = 0
+    tls: ssl.SSLContext | None = None
+    keep_open: bool = False
+    """Whether a connection stays open after its answer, until the other side closes it."""
 
     def __post_init__(self) -> None:
         self._news = asyncio.Condition()
@@ -71,7 +75,7 @@ class Receiver:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, self.host, self.port)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -120,12 +124,14 @@ class Receiver:
                     answer = Answer()
             writer.write(_written(answer))
             await writer.drain()
+            if self.keep_open:
+                await reader.read(1)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             self._writers.discard(writer)
             writer.close()
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
                 await writer.wait_closed()
 
     @asynccontextmanager
@@ -151,8 +157,10 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiver(behave: Behaviour = lambda _came: Answer(), host: str = "127.0.0.1") -> AsyncIterator[Receiver]:
-    made = Receiver(behave, host)
+async def receiver(
+    behave: Behaviour = lambda _came: Answer(), host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Receiver]:
+    made = Receiver(behave, host, tls=tls)
     await made.start()
     try:
         yield made

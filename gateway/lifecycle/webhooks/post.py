@@ -102,7 +102,7 @@ class Poster:
 
     async def _ask(self, target: Target, body: bytes, headers: Mapping[str, str]) -> ClientResponse:
         url = URL(target.url, encoded=True)
-        if url.host != target.host or url.port != target.port:
+        if (url.raw_host or "").lower() != target.host or url.port != target.port:
             raise Forbidden("two parsers read the URL differently")
         return await self._session.post(url, data=body, headers=headers, allow_redirects=False)
 
