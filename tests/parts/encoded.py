@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 TONE = ["-f", "lavfi", "-i", "sine=frequency=300:duration=31.7:sample_rate=48000"]
+NOISE = ["-f", "lavfi", "-i", "anoisesrc=duration=31.7:sample_rate=48000:seed=1", "-ac", "2"]
 PICTURE = ["-f", "lavfi", "-i", "testsrc=duration=31.7:size=64x48:rate=5"]
 FRAGMENTED = ["-movflags", "frag_keyframe+empty_moov+default_base_moof"]
 
@@ -27,6 +28,7 @@ ENCODED: dict[str, list[str]] = {
     "fragmented.mp4": [*TONE, "-c:a", "aac", *FRAGMENTED],
     "opus.ogg": [*TONE, "-c:a", "libopus"],
     "vorbis.ogg": [*TONE, "-c:a", "libvorbis", "-ac", "2"],
+    "noise.ogg": [*NOISE, "-c:a", "libvorbis", "-b:a", "192k"],
     "speex.ogg": [*TONE, "-c:a", "libspeex", "-ar", "8000"],
     "stereo.flac": [*TONE, "-ac", "2"],
     "audio.webm": [*TONE, "-c:a", "libopus", "-ac", "2"],

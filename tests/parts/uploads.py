@@ -57,6 +57,8 @@ class Uploader:
         self.stage.shelves[store].put(key, data)
         return key
 
-    def told(self, name: str) -> Any:
-        """What the native surface tells of the call."""
-        return self.ask("GET", f"/v1/recordings/{name}").json()
+    def facts(self, name: str) -> Any:
+        """What is known of a call, whatever its recording's state; nothing is told anew."""
+        answer = self.call(name)
+        assert answer.status == 200
+        return answer.json()
