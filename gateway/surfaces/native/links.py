@@ -16,7 +16,7 @@ from ...model import BY_LINK, CallRef, Head, LinkAsk, Method, Presented, Verb
 from .._bodies import WHOLE, Body, read_body
 from .._words import MEDIA, NO_STORE, Timestamp, audio, json_reply, timestamp
 from .ids import PATH, call, nothing, uuid_in
-from .recordings import file_name
+from .recordings import DOWNLOAD, file_name
 
 PLAY_PATH = "/v1/links/{token}/audio"
 """Where a gateway link plays."""
@@ -219,7 +219,7 @@ ROUTES = (
             "Full Range and conditionals. Altered, used up or from elsewhere: 403; over or revoked: 410.",
             media=MEDIA,
             path={"token": {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}},
-            query={"download": {"enum": ["0", "1"], "description": "1: to be saved under a file name."}},
+            query=DOWNLOAD,
         ),
     ),
 )

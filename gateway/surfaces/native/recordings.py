@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Literal, NotRequired, cast
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from ...contract import Doc, Found, Reply, Route
+from ...contract import Doc, Found, Reply, Route, Schema
 from ...http.headers import content_disposition, extension_for
 from ...model import Entry, Head, Listing, State, Verb
 from .._words import Timestamp, audio, json_reply, known, timestamp
@@ -180,6 +181,11 @@ def _listing(head: Head) -> Listing:
     return asked if asked.text is None else replace(asked, scope=TEXT_SCOPE)
 
 
+DOWNLOAD: Mapping[str, Schema] = {
+    "download": {"type": "string", "description": "1: to be saved under a file name; anything else: to be played."}
+}
+
+
 def file_name(found: Found) -> str:
     """``?download=1`` makes a browser save what it would play."""
     call, _, stored = known(found)
@@ -221,6 +227,6 @@ ROUTES = (
         frozenset({"recordings:download"}),
         call,
         audio("private, max-age=300", file_name),
-        doc=Doc("Play or download the recording", path=PATH, query={"download": {"type": "string"}}),
+        doc=Doc("Play or download the recording", path=PATH, query=DOWNLOAD),
     ),
 )
