@@ -36,6 +36,7 @@ _OF_STORES: tuple[Refusal, ...] = (errors.OriginFailed(), errors.OriginTimeout()
 _OF_LINKS: tuple[Refusal, ...] = (errors.LinkSpent(), errors.LinkExpired(), errors.LinkRevoked(), errors.LinkUsedUp())
 _OF_ACTS: tuple[Refusal, ...] = (
     errors.Absent(),
+    errors.Expired(),
     errors.Contradicts("conflict", "What was asked contradicts what is there."),
 )
 _SIZE = 3_376_044
