@@ -193,7 +193,7 @@ SURFACE = Surface(
             "GET",
             "/v1/calls/{call_id}/transcript",
             Verb.DESCRIBE,
-            frozenset({"calls:read"}),
+            frozenset({"recordings:download"}),
             _call,
             _transcript,
             states=ANY_STATE - {State.EXPIRED},

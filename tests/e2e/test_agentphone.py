@@ -47,7 +47,8 @@ async def opened(stage: Stage, slug: str, **settings: bool) -> Account:
     tenant = await stage.office.tenant(slug, **settings)
     told = {"direction": "inbound", "from_number": "+15550001111", "to_number": "+15550002222"}
     filed = await stage.file("s3", DATA, tenant=tenant, call=told)
-    return Account(stage, tenant, await stage.key("calls:read", "tenants:admin", tenant=tenant), filed)
+    scopes = ("calls:read", "recordings:download", "tenants:admin")
+    return Account(stage, tenant, await stage.key(*scopes, tenant=tenant), filed)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -228,6 +229,7 @@ async def test_transcript_is_told_where_there_is_one(account: Account):
         "segments": [{"start": 0.0, "end": 1.5, "speaker": "caller", "text": "Hello."}],
     }
     assert curl(url).status == 401
+    assert curl(url, *headers(await stage.key("calls:read", tenant=account.tenant))).status == 403
     await stage.office.tenant("phones", transcription_enabled=False)
     while curl(url, *headers(account.admin)).status == 200:
         pass  # Postgres tells the gateway in a moment

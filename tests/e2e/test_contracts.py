@@ -97,7 +97,6 @@ ENDPOINTS = {
         "/agentphone/v1/calls/{}/transcript",
         frozenset({"callId", "status", "text", "language", "segments"}),
         column="transcript",
-        needed="calls:read",
     ),
     "callsid stream": Endpoint("callsid", "/callsid/api/calls/{}/recording/stream", frozenset({"success", "data"})),
     "callsid download": Endpoint("callsid", "/callsid/api/calls/{}/recording/download"),

@@ -4,12 +4,16 @@ import json
 import subprocess
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from parts.calls import DATA, Calls, about_now, plainly
 from parts.issuer import rsa_key
+from parts.replay import UTC, as_printed, headers, root
+from parts.replay import curl as replayed
+from parts.stage import Stage
 from parts.wire import Wire
 
 
@@ -21,6 +25,37 @@ def as_documented(calls: Calls, path: str) -> tuple[str, ...]:
     """The document's own example, with nothing changed but the base URL and the key."""
     port = urlsplit(calls.base).port
     return (f"http://yotel.localhost:{port}{path}", "-H", f"Authorization: {calls.full['Authorization']}")
+
+
+PRINTED = {
+    "call_id": "call_abc123",
+    "url": "https://storage.googleapis.com/yotel-dialer-audio/...",
+    "expires_at": "2026-05-25T10:04:48Z",
+    "duration_s": 142,
+    "stereo": True,
+    "format": "audio/wav",
+}
+
+
+async def test_documented_example_is_answered_as_printed(stage: Stage):
+    tenant = await stage.office.tenant("yotels")
+    named: dict[str, Any] = {"aliases": {"yotel": "call_abc123"}, "voice_agent": True, "channels": 2}
+    await stage.file("s3", DATA, tenant=tenant, duration_ms=142_000, **named)
+    reader, listener = [await stage.key(scope, tenant=tenant) for scope in ("calls:read", "recordings:download")]
+    link = f"{root(stage, 'yotel')}/api/v1/calls/call_abc123/recording"
+    told = replayed(link, *headers(reader))
+    body = told.json()
+    stage.secrets.add(body["url"].rpartition("=")[2])
+    assert (told.status, told.fields["cache-control"]) == (200, "private, no-store")
+    as_printed(body, PRINTED)
+    assert body == PRINTED | {"url": body["url"], "expires_at": body["expires_at"]}
+    assert UTC.fullmatch(body["expires_at"])
+    assert about_now(body["expires_at"], timedelta(days=7))
+    stream = replayed(f"{link}/audio", *headers(listener))
+    assert (stream.status, stream.body) == (200, DATA)
+    expected = {"content-type": "audio/wav", "cache-control": "private, max-age=300", "content-length": str(len(DATA))}
+    assert expected.items() <= stream.fields.items()
+    assert (replayed(f"{link}/audio", *headers(reader)).status, replayed(link, *headers(listener)).status) == (403, 403)
 
 
 @pytest.mark.parametrize("store", ["s3", "gcs", "disk"])
