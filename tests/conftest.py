@@ -43,6 +43,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--isolation", metavar="N", type=int, default=8000, help="random requests; 100000 or more for the long run"
     )
+    parser.addoption(
+        "--schemathesis",
+        metavar="N",
+        type=int,
+        default=3,
+        help="requests generated for each operation of each surface, beside those that cover its parameters; 500 for the"
+        " long run",
+    )
     parser.addoption("--departures", metavar="N", type=int, default=200, help="clients that leave in mid-body")
     parser.addoption("--revocations", metavar="N", type=int, default=100, help="links revoked; 2000 for the long run")
     parser.addoption(

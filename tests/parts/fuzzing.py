@@ -1,0 +1,121 @@
+"""schemathesis against one surface of a running demo: its own document, its credentials, its calls."""
+
+import json
+import re
+import subprocess
+import sys
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CALLS = {"id", "call_id", "call_sid"}
+"""Path parameters that name a call, wherever the path speaks of calls or recordings."""
+ACCEPTED = ["2xx", "3xx", "401", "403", "404", "409", "410", "412", "416", "429"]
+"""Answers to a request that its schema allows. Which call is past its retention (410), which version is current (412) and
+how long a recording is (416) is not a schema's to say."""
+
+
+EXCEPTIONS = {
+    "native": f"""
+# To schemathesis the 403 of a link that is none asks for a credential; with one beside it the request is ambiguous, 400.
+[[operations]]
+include-path = "/v1/links/{{token}}/audio"
+checks.positive_data_acceptance.expected-statuses = {json.dumps([*ACCEPTED, "400"])}
+
+# Where a host leads is not its schema's to say, and here is no DNS.
+[[operations]]
+include-path-regex = "^/v1/webhooks(/{{id}})?$"
+checks.positive_data_acceptance.expected-statuses = {json.dumps([*ACCEPTED, "422"])}
+
+# It takes the id of a link too, and a store's own link has none: it asks to revoke "null".
+[[operations]]
+include-path = "/v1/links/{{link_id}}"
+checks.positive_data_acceptance.expected-statuses = {json.dumps([*ACCEPTED, "422"])}
+""",
+    "voki": f"""
+# The contract has deletion answer 405: recordings cannot be deleted one by one.
+[[operations]]
+include-name = "DELETE /api/v1/calls/{{call_id}}/recording"
+checks.positive_data_acceptance.expected-statuses = {json.dumps([*ACCEPTED, "405"])}
+
+# So Allow leaves it out, though it is documented.
+[[operations]]
+include-path = "/api/v1/calls/{{call_id}}/recording"
+checks.allow_header_conformance.enabled = false
+""",
+}
+"""Checks that contradict a published contract at one operation."""
+
+
+@dataclass(frozen=True)
+class Fuzzed:
+    """What came of it. ``cases``: requests that were generated and checked."""
+
+    code: int
+    cases: int
+    output: str
+
+
+def fuzz(facts: dict[str, Any], surface: str, cases: int, folder: Path) -> Fuzzed:
+    """All checks: they are on unless they are switched off. At most ``cases`` generated requests of each kind for each operation, beside those that cover its parameters."""
+    described = facts[surface]
+    with urllib.request.urlopen(f"{described['mount']}/openapi.json") as answer:
+        document = json.load(answer)
+    _acquaint(document, described, [_link(described)] if surface == "native" else [])
+    schema, config = folder / f"{surface}.json", folder / f"{surface}.toml"
+    schema.write_text(json.dumps(document))
+    config.write_text(_config(surface, described["headers"]))
+    command = [Path(sys.executable).with_name("schemathesis"), "--config-file", config, "run", schema]
+    command += ["--url", described["mount"], "--max-examples", str(cases)]
+    command += ["--seed", "1", "--no-color", "--continue-on-failure", "--suppress-health-check", "all"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    generated = re.search(r"^\s*(\d+) generated", done.stdout, re.MULTILINE)
+    return Fuzzed(done.returncode, int(generated[1]) if generated else 0, done.stdout + done.stderr)
+
+
+def _link(described: dict[str, Any]) -> str:
+    """The token of a gateway link."""
+    url = f"{described['mount']}/v1/recordings/{described['calls']['ready']}/links"
+    request = urllib.request.Request(url, b'{"delivery": "gateway"}', described["headers"], method="POST")
+    with urllib.request.urlopen(request) as answer:
+        return str(json.load(answer)["url"].split("/")[-2])
+
+
+def _acquaint(document: dict[str, Any], described: dict[str, Any], links: list[str]) -> None:
+    """Lets values that there are come up beside those of the right form, which name nothing."""
+    calls, departments = list(described["calls"].values()), list(described["departments"].values())
+    lasting = described["departments"]["with_recordings"]
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            parameters = operation.get("parameters", [])
+            for parameter in parameters:
+                name, schema = parameter["name"], parameter["schema"]
+                if parameter["in"] == "path" and name == "id" and "departments" in path:
+                    parameter["schema"] = {"anyOf": [{"enum": departments}, schema]}
+                elif parameter["in"] == "path" and name in CALLS:
+                    parameter["schema"] = {"anyOf": [{"enum": calls}, schema]}
+                elif name == "token":
+                    parameter["schema"] = {"anyOf": [{"enum": links}, schema]}
+                elif name == "slug":
+                    parameter["schema"] = {"anyOf": [{"const": "demo"}, schema]}
+            # One cursor is good for one listing with the same filters; no schema can say that.
+            operation["parameters"] = [parameter for parameter in parameters if parameter["name"] != "cursor"]
+    bodies = document["components"]["schemas"]
+    for name, member, values in (
+        ("CallBody", "department", [lasting, None]),
+        ("RecordingBody", "store", ["s3", "disk", None]),
+        ("RecordingBody", "key", ["demo/calls/survey.wav", "demo/calls/booking.wav", "demo/calls/none.wav", None]),
+    ):
+        if name in bodies:
+            bodies[name]["properties"][member] = {"enum": values}
+
+
+def _config(surface: str, headers: dict[str, str]) -> str:
+    """The credential goes where the document says that one is taken, and nowhere else."""
+    fields = dict(headers)
+    secret = (fields.pop("Authorization", None) or fields.pop("X-API-Key")).removeprefix("Bearer ")
+    lines = ["[auth.openapi.bearer]", f"bearer = {json.dumps(secret)}", "[headers]"]
+    lines += [f"{json.dumps(name)} = {json.dumps(value)}" for name, value in fields.items()]
+    lines += ["[checks.positive_data_acceptance]", f"expected-statuses = {json.dumps(ACCEPTED)}"]
+    return "\n".join(lines) + EXCEPTIONS.get(surface, "\n")
