@@ -200,7 +200,7 @@ def test_foreign_call_answers_byte_for_byte_as_a_missing_one(cast: Cast, endpoin
                 assert one[0] == 404
 
 
-def test_a_voki_deletion_tells_a_foreign_call_from_a_missing_one_no_more(cast: Cast):
+def test_deletion_tells_a_foreign_call_from_a_missing_one_no_more(cast: Cast):
     with cast.wire() as wire:
         for kind in ("low", "full"):
             fields = cast.credentials["voki"][kind]
