@@ -3,7 +3,7 @@
 set -eu
 
 missing=""
-for pair in curl:curl wget:wget aria2c:aria2 ffmpeg:ffmpeg mpv:mpv redis-server:redis-server; do
+for pair in curl:curl wget:wget aria2c:aria2 ffmpeg:ffmpeg mpv:mpv chromium:chromium redis-server:redis-server; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 done
 [ -n "$missing" ] || exit 0
