@@ -10,6 +10,7 @@ from .audit import audit
 from .common import EXIT_CODES, Chosen, examples
 from .config import config
 from .demo import demo
+from .departments import departments
 from .keys import keys
 from .migrate import migrate
 from .recordings import recordings
@@ -43,5 +44,5 @@ def main(context: click.Context, path: Path | None) -> None:
     context.obj = Chosen(path)
 
 
-for command in (serve, demo, migrate, config, tenants, keys, recordings, audit):
+for command in (serve, demo, migrate, config, tenants, departments, keys, recordings, audit):
     main.add_command(command)

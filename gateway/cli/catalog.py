@@ -5,28 +5,46 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from ..catalog.departments import Departments
 from ..catalog.registry import Conflict, Registry
 from ..catalog.store import PostgresCatalog
+from ..catalog.tenants import Tenants
 from ..config import Config
-from ..errors import NotFound, Unavailable
+from ..errors import Contradicts, NotFound, Unavailable
 from ..model import Tenant
-from ..postgres import open_pool
+from ..postgres import Pool, open_pool
 from .common import OutOfReach, Stop
 
 
 @asynccontextmanager
 async def opened(config: Config) -> AsyncIterator[tuple[Registry, PostgresCatalog]]:
     """The writing and the asking side. Turns outages, conflicts and what isn't there into Stop."""
+    async with pooled(config) as (pool, asked):
+        yield Registry(pool, config.database), asked
+
+
+@asynccontextmanager
+async def accounts(config: Config) -> AsyncIterator[tuple[Tenants, Departments, PostgresCatalog]]:
+    """Settings and departments. Ends as ``opened`` does."""
+    async with pooled(config) as (pool, asked):
+        yield Tenants(pool, config.database), Departments(pool, config.database), asked
+
+
+@asynccontextmanager
+async def pooled(config: Config) -> AsyncIterator[tuple[Pool, PostgresCatalog]]:
+    """What the two above are made of; ends as ``opened`` does."""
     pool = await open_pool(config.database)
     asked = PostgresCatalog(pool, config.database)
     try:
         await asked.check()
-        yield Registry(pool, config.database), asked
+        yield pool, asked
     except Unavailable as error:
         hint = "see database.url; a new database wants `recording-gateway migrate` first"
         raise OutOfReach(f"Postgres is out of reach: {error.detail}\n  {hint}") from error
     except Conflict as error:
         raise Stop(str(error)) from error
+    except Contradicts as error:
+        raise Stop(error.message) from error
     except NotFound as error:
         raise Stop(f"not found: {error.detail}") from error
     finally:

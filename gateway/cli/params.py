@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import click
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DAYS = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 _LENGTH = re.compile(r"([1-9][0-9]{0,5})([smhdw])", re.ASCII)
 
 
@@ -16,6 +18,22 @@ def length(text: str) -> timedelta:
     if (match := _LENGTH.fullmatch(text)) is None:
         raise click.BadParameter(f"{text!r} is no length of time; write 90d, 12h or 30m: a number and s, m, h, d or w")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """``number`` None: for ever."""
+
+    number: int | None
+
+
+def days(text: str) -> Days:
+    """``365`` or ``forever``."""
+    if text == "forever":
+        return Days(None)
+    if (match := _DAYS.fullmatch(text)) is None:
+        raise click.BadParameter(f"{text!r} is no number of days; write 365, or forever")
+    return Days(int(match[0]))
 
 
 def when(text: str) -> datetime:

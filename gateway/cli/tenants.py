@@ -1,13 +1,21 @@
-"""``tenants add`` and ``tenants list``."""
+"""``tenants create``, ``list``, ``show`` and ``set``."""
 
 from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
 
 import click
 import orjson
 from rich.table import Table
 
+from ..asks.tenants import ChangeTenant
+from ..catalog.registry import Registry
+from ..catalog.tenants import Tenants
 from ..model import Tenant
-from .catalog import opened
+from . import params
+from .catalog import accounts, opened, pooled, tenant_of
 from .common import Chosen, chosen, examples, run, stdout
 
 
@@ -16,22 +24,97 @@ def tenants() -> None:
     """The accounts whose calls are kept apart."""
 
 
-@tenants.command(epilog=examples("recording-gateway tenants add acme 'Acme Ltd' --retention-days 365"))
+def _settings(command: Any) -> Any:  # click's own decorators take and give anything
+    """The options that say how a tenant shall be."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="The tenant as a JSON object."),
+        click.option(
+            "--retention-days",
+            type=params.days,
+            metavar="DAYS|forever",
+            help="How long recordings are kept; at first for ever.",
+        ),
+        click.option(
+            "--transcription/--no-transcription", default=None, help="Whether transcripts are told; at first not."
+        ),
+        click.option(
+            "--recording/--no-recording",
+            default=None,
+            help="Whether recordings are public to whoever knows a call's agentphone id; at first not.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@tenants.command(
+    epilog=examples(
+        "recording-gateway tenants create acme 'Acme Ltd' --retention-days 365",
+        "recording-gateway tenants create acme --json | jq -r .id",
+    )
+)
 @click.argument("slug")
 @click.argument("name", required=False)
-@click.option("--retention-days", type=click.IntRange(min=1), help="Days recordings are kept; else for ever.")
-@click.option("--json", "as_json", is_flag=True, help="The tenant as a JSON object.")
+@_settings
 @chosen
-def add(choice: Chosen, slug: str, name: str | None, *, retention_days: int | None, as_json: bool) -> None:
+def create(choice: Chosen, /, *, slug: str, name: str | None, as_json: bool, **settings: Any) -> None:
     """Make the tenant SLUG, or bring it up to date."""
     config = choice.load()
 
     async def work() -> Tenant:
-        async with opened(config) as (registry, _):
-            return await registry.create_tenant(slug, name or slug, retention_days=retention_days)
+        async with pooled(config) as (pool, asked):
+            known = await asked.tenant(slug)
+            named = name or (known.name if known else slug)
+            made = await Registry(pool, config.database).create_tenant(slug, named)
+            return await Tenants(pool, config.database).change(made.id, _change(slug, None, **settings))
 
-    tenant = run(work())
-    click.echo(_json(tenant) if as_json else f"{tenant.slug}  {tenant.id}")
+    _tell(run(work()), as_json=as_json)
+
+
+_add = copy.copy(create)
+_add.hidden = True
+tenants.add_command(_add, "add")  # its first name, for scripts that use it
+
+
+@tenants.command(
+    name="set",
+    epilog=examples(
+        "recording-gateway tenants set acme --recording --retention-days 90",
+        "recording-gateway tenants set acme --retention-days forever --no-transcription",
+    ),
+)
+@click.argument("slug")
+@click.option("--name", help="What people call it.")
+@_settings
+@chosen
+def set_(choice: Chosen, /, *, slug: str, name: str | None, as_json: bool, **settings: Any) -> None:
+    """Change settings of the tenant SLUG: every replica feels it at once. What is not named stays."""
+    if name is None and all(value is None for value in settings.values()):
+        raise click.UsageError("name what shall change: --name, --recording, --transcription or --retention-days")
+    config = choice.load()
+
+    async def work() -> Tenant:
+        async with accounts(config) as (own, _, asked):
+            return await own.change((await tenant_of(asked, slug)).id, _change(slug, name, **settings))
+
+    _tell(run(work()), as_json=as_json)
+
+
+@tenants.command(
+    epilog=examples("recording-gateway tenants show acme", "recording-gateway tenants show acme --json | jq .")
+)
+@click.argument("slug")
+@click.option("--json", "as_json", is_flag=True, help="The tenant as a JSON object.")
+@chosen
+def show(choice: Chosen, *, slug: str, as_json: bool) -> None:
+    """One tenant's settings."""
+    config = choice.load()
+
+    async def work() -> Tenant:
+        async with opened(config) as (_, asked):
+            return await tenant_of(asked, slug)
+
+    _tell(run(work()), as_json=as_json)
 
 
 @tenants.command(
@@ -48,15 +131,43 @@ def list_(choice: Chosen, *, as_json: bool) -> None:
             return await registry.tenants()
 
     found = run(work())
-    if as_json:
-        for tenant in found:
-            click.echo(_json(tenant))
+    if not as_json:
+        _table(found)
         return
-    table = Table("slug", "name", "id", box=None, pad_edge=False)
     for tenant in found:
-        table.add_row(tenant.slug, tenant.name, str(tenant.id))
+        click.echo(orjson.dumps(tenant))
+
+
+def _change(
+    slug: str,
+    name: str | None,
+    *,
+    recording: bool | None,
+    transcription: bool | None,
+    retention_days: params.Days | None,
+) -> ChangeTenant:
+    days = retention_days.number if retention_days is not None else None
+    return ChangeTenant(
+        slug, name, recording, transcription, days, for_ever=retention_days is not None and days is None
+    )
+
+
+def _tell(tenant: Tenant, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(orjson.dumps(tenant))
+    else:
+        _table([tenant])
+
+
+def _table(found: Iterable[Tenant]) -> None:
+    table = Table("slug", "name", "recording", "transcription", "kept", "id", box=None, pad_edge=False)
+    for tenant in found:
+        table.add_row(
+            tenant.slug,
+            tenant.name,
+            "on" if tenant.recording_enabled else "off",
+            "on" if tenant.transcription_enabled else "off",
+            "for ever" if tenant.retention_days is None else f"{tenant.retention_days} d",
+            str(tenant.id),
+        )
     stdout().print(table)
-
-
-def _json(tenant: Tenant) -> bytes:
-    return orjson.dumps(tenant)

@@ -19,7 +19,7 @@ async def empty(tmp_path, databases: Databases) -> Command:
 
 @pytest.fixture
 def acme(command: Command) -> Command:
-    assert command("tenants", "add", "acme", "Acme Ltd").code == 0
+    assert command("tenants", "create", "acme", "Acme Ltd").code == 0
     return command
 
 
@@ -45,7 +45,12 @@ def test_a_database_that_was_never_migrated_is_told_from_one_that_is_away(empty)
         ("migrate",),
         ("migrate", "--check"),
         ("tenants", "list"),
-        ("tenants", "add", "acme"),
+        ("tenants", "create", "acme"),
+        ("tenants", "show", "acme"),
+        ("tenants", "set", "acme", "--recording"),
+        ("departments", "list", "-t", "acme"),
+        ("departments", "create", "-t", "acme", "Sales"),
+        ("departments", "delete", "-t", "acme", str(uuid4())),
         ("keys", "list"),
         ("keys", "create", "-t", "acme", "-n", "x", "-s", "calls:read"),
         ("keys", "revoke", str(uuid4())),
@@ -64,15 +69,53 @@ def test_with_postgres_away_every_command_says_so_and_ends_with_69(offline, word
     assert "hunter2" not in done.err
 
 
-def test_tenants_are_listed_by_slug_and_added_twice_once(command):
+def test_a_tenant_is_made_set_and_shown(command):
+    made = command("tenants", "create", "acme", "Acme Ltd", "--recording", "--retention-days", "365", "--json").rows[0]
+    facts = {"slug": "acme", "name": "Acme Ltd", "recording_enabled": True, "transcription_enabled": False}
+    assert made == facts | {"id": made["id"], "retention_days": 365}
+    for words, change in (
+        (
+            ("set", "acme", "--no-recording", "--transcription"),
+            {"recording_enabled": False, "transcription_enabled": True},
+        ),
+        (("set", "acme", "--retention-days", "forever"), {"retention_days": None}),
+        (("create", "acme", "--retention-days", "30"), {"retention_days": 30}),
+        (("set", "acme", "--name", "Acme & Co"), {"name": "Acme & Co"}),
+        (("show", "acme"), {}),
+    ):
+        made |= change
+        assert command("tenants", *words, "--json").rows == [made]
+    assert "30 d" in command("tenants", "show", "acme").out
+    assert "for ever" in command("tenants", "set", "acme", "--retention-days", "forever").out
+
+
+def test_a_department_is_made_renamed_listed_and_deleted(acme):
+    id_ = acme("departments", "create", "-t", "acme", "Sales").out.strip()
+    assert acme("departments", "create", "-t", "acme", "--id", id_, "Support").out.strip() == id_
+    (listed,) = acme("departments", "list", "-t", "acme", "--json").rows
+    assert (listed["id"], listed["name"]) == (id_, "Support")
+    assert "Support" in acme("departments", "list", "-t", "acme").out
+    assert acme("tenants", "create", "other").code == 0
+    for words, said in (
+        (("create", "-t", "other", "--id", id_, "Theirs"), "This id cannot be used"),
+        (("delete", "-t", "other", id_), "not found"),
+    ):
+        done = acme("departments", *words)
+        assert (done.code, done.out) == (1, "")
+        assert said in done.err
+    assert acme("departments", "delete", "-t", "acme", id_).code == 0
+    assert acme("departments", "list", "-t", "acme", "--json").rows == []
+
+
+def test_tenants_are_listed_by_slug_and_made_twice_once(command):
     for slug in ("zeta", "acme", "acme"):
-        assert command("tenants", "add", slug, slug.title()).code == 0
+        assert command("tenants", "create", slug, slug.title()).code == 0
     assert [row["slug"] for row in command("tenants", "list", "--json").rows] == ["acme", "zeta"]
     assert "Acme" in command("tenants", "list").out
 
 
 def test_a_slug_that_is_none_is_refused(command):
-    done = command("tenants", "add", "Acme Ltd")
+    done = command("tenants", "create", "Acme Ltd")
     assert (done.code, done.out) == (1, "")
     assert "lower-case" in done.err
 
@@ -132,6 +175,11 @@ def test_a_revoked_key_says_when_and_stays_listed(acme):
         ),
         (("keys", "revoke", "01936f2e-8d3b-7c11-9a52-0d6f5be0c0de"), 1, "keys list"),
         (("keys", "revoke", "mine"), 2, "mine"),
+        (("tenants", "show", "nobody"), 1, "tenants list"),
+        (("tenants", "set", "nobody", "--recording"), 1, "tenants list"),
+        (("tenants", "set", "acme"), 2, "--retention-days"),
+        (("tenants", "set", "acme", "--retention-days", "0"), 2, "write 365, or forever"),
+        (("departments", "list", "-t", "nobody"), 1, "tenants list"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_the_fix(acme, words, code, said):
