@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -17,6 +18,7 @@ from asyncpg.exceptions import (
 )
 from uuid_utils.compat import uuid7
 
+from ..aliases import kept
 from ..config import Database
 from ..errors import Conflict, NotFound
 from ..model import Key, NewCall, Object, Recording, State, Tenant
@@ -72,6 +74,7 @@ class Registry:
 
     async def put_call(self, tenant: UUID, call: NewCall) -> tuple[UUID, bool]:
         """As ``create_call``; tells besides whether the call was made."""
+        call = replace(call, aliases={surface: kept(surface, id_) for surface, id_ in call.aliases.items()})
         for surface, external_id in call.aliases.items():
             if not statements.SURFACE.fullmatch(surface) or not external_id or not storable(external_id):
                 raise Conflict(f"{surface}:{external_id[:64]!r} can be nobody's alias")

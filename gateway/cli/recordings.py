@@ -10,6 +10,7 @@ import click
 import orjson
 from rich.table import Table
 
+from ..aliases import kept
 from ..catalog.store import LIMIT
 from ..config import Config
 from ..model import CallRef, Entry, Listing, State
@@ -97,7 +98,7 @@ def show(choice: Chosen, call: str, *, tenant: str, as_json: bool) -> None:
     """What is known of CALL's recording. CALL is its UUID, or SURFACE:ID."""
     config = choice.load()
     surface, colon, external = call.partition(":")
-    ref = CallRef(surface, external) if colon else CallRef(None, call)
+    ref = CallRef(surface, kept(surface, external)) if colon else CallRef(None, call)
 
     async def work() -> Entry:
         async with opened(config) as (_, asked):

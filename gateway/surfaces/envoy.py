@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing_extensions import TypedDict
 
 from .. import errors
+from ..aliases import ENVOY_PREFIX, kept
 from ..contract import Doc, Found, Reply, Route, Schema, Surface
 from ..errors import BadRequest, Malformed, Unauthenticated
 from ..http.headers import content_disposition, extension_for, media_type
@@ -21,7 +22,6 @@ from ._words import alias, bearer, form, json_reply, known, refuser, timestamp
 LINK_TTL = timedelta(hours=1)
 ORGANISATION = "X-Organization-ID"
 API_KEY = "X-API-Key"
-PREFIX = "call_"
 ID = r"(call_)?[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
 
 WORDS = _fastapi.WORDS | {
@@ -68,7 +68,7 @@ def _call(head: Head) -> CallRef:
         given = _given(head)
     except Malformed as error:
         raise Malformed(*error.field, message="must be a UUID, with or without call_ before it") from None
-    return CallRef("envoy", given.id.removeprefix(PREFIX).lower())
+    return CallRef("envoy", kept("envoy", given.id))
 
 
 def _link(found: Found) -> Reply:
@@ -76,7 +76,7 @@ def _link(found: Found) -> Reply:
     assert found.link is not None
     milliseconds = recording.duration_ms
     answer: PlaybackUrl = {
-        "call_id": PREFIX + _call(found.head).id,
+        "call_id": ENVOY_PREFIX + _call(found.head).id,
         "url": found.link.url,
         "content_type": media_type(stored.media_type),
         "expires_at": timestamp(found.link.expires_at),

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
@@ -97,6 +97,19 @@ async def test_id_comes_in_any_case_and_goes_out_in_one(org: Org):
     id_ = await org.file()
     for named in (id_, id_.upper(), f"call_{id_.upper()}"):
         assert org.get(named).json()["call_id"] == f"call_{id_}"
+
+
+@pytest.mark.parametrize("named", ["call_{}", "{}"])
+async def test_id_registered_in_another_form_is_found_all_the_same(org: Org, named: str):
+    given = named.format(str(uuid4()).upper())
+    id_ = given.removeprefix("call_").lower()
+    await org.file(aliases={"envoy": given})
+    for asked in (given, id_):
+        assert org.get(asked).json()["call_id"] == f"call_{id_}"
+    reader = await org.stage.key("calls:read", tenant=org.tenant)
+    for asked in (given, id_, f"call_{id_}"):
+        described = curl(f"{org.stage.house.base_url}/v1/recordings/envoy:{asked}", *headers(reader))
+        assert described.json()["aliases"]["envoy"] == id_
 
 
 async def test_both_kinds_of_authentication_are_supported(org: Org):

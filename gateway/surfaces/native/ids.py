@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from uuid import UUID
 
+from ...aliases import kept
 from ...contract import Schema
 from ...errors import Malformed
 from ...model import CallRef, Head
@@ -32,7 +33,7 @@ def call(head: Head) -> CallRef:
     if _UUID.fullmatch(text) is not None:
         return CallRef(None, str(UUID(text)))
     if (named := _EXTERNAL.fullmatch(text)) is not None:
-        return CallRef(named[1], named[2])
+        return CallRef(named[1], kept(named[1], named[2]))
     raise Malformed("path", "id", message="must be a UUID, or surface:external-id")
 
 

@@ -1,0 +1,13 @@
+"""External ids in the one form that the catalog keeps, so that what was registered in another is found all the same. Pure."""
+
+from __future__ import annotations
+
+ENVOY_PREFIX = "call_"
+
+
+def kept(surface: str, external: str) -> str:
+    """``external`` as ``surface`` keeps it. Envoy's is a UUID, in any case, with or without ``call_``: kept bare, in lower case.
+
+    All others are kept, and compared, exactly as they come.
+    """
+    return external.removeprefix(ENVOY_PREFIX).lower() if surface == "envoy" else external
