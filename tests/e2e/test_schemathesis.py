@@ -7,8 +7,10 @@ import pytest
 from parts.demo import Demo, room
 from parts.fuzzing import fuzz
 
-LEAST = {"native": 1500, "yotel": 100, "agentphone": 100, "callsid": 80, "voki": 120, "envoy": 60}
-"""Cases that cover the parameters of each surface's operations, whatever is generated besides."""
+LEAST = {"yotel": 80, "agentphone": 100, "callsid": 80, "voki": 100, "envoy": 50, "native": 1500}
+"""Cases that cover the parameters of each surface's operations, whatever is generated besides. The native surface comes
+last: it changes the calls.
+"""
 
 
 @pytest.fixture(scope="module")

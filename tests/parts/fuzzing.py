@@ -102,6 +102,8 @@ def _acquaint(document: dict[str, Any], described: dict[str, Any], links: list[s
             # One cursor is good for one listing with the same filters; no schema can say that.
             operation["parameters"] = [parameter for parameter in parameters if parameter["name"] != "cursor"]
     bodies = document["components"]["schemas"]
+    asked = [operation.get("requestBody") for methods in document["paths"].values() for operation in methods.values()]
+    _close({name: schema for name, schema in bodies.items() if name not in _reached(asked, bodies)})
     for name, member, values in (
         ("CallBody", "department", [lasting, None]),
         ("RecordingBody", "store", ["s3", "disk", None]),
@@ -109,6 +111,24 @@ def _acquaint(document: dict[str, Any], described: dict[str, Any], links: list[s
     ):
         if name in bodies:
             bodies[name]["properties"][member] = {"enum": values}
+
+
+def _reached(schema: Any, named: dict[str, Any]) -> set[str]:
+    """The names that ``schema`` refers to, and those refer to."""
+    found = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(schema)))
+    return found.union(*(_reached(named[name], named) for name in found))
+
+
+def _close(schema: Any) -> None:
+    """Clients are to pass over members they don't know; here one that is not documented is a defect."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "object" and "properties" in schema:
+            schema.setdefault("additionalProperties", False)
+        for each in schema.values():
+            _close(each)
+    elif isinstance(schema, list):
+        for each in schema:
+            _close(each)
 
 
 def _config(surface: str, headers: dict[str, str]) -> str:
