@@ -31,6 +31,18 @@ TELLING = {
 }
 """What does not."""
 EVERY = [*MOVING.items(), *TELLING.items()]
+HOSTILE = (
+    "..%2f..%2fetc%2fpasswd",
+    "%c0%ae%c0%ae%c0%afetc",
+    "%00",
+    "call_%00",
+    "a%0d%0aSet-Cookie:%20a=b",
+    "'%20OR%20'1'='1",
+    "%ff%fe",
+    "%EF%BC%91",
+    "%20" * 3_000,
+)
+MALFORMED = {"native": 422, "yotel": 404, "agentphone": 422, "callsid": 422, "voki": 404, "envoy": 422}
 CODES = {503: "unavailable", 502: "storage_failed"}
 
 
@@ -69,6 +81,8 @@ async def test_away_database_is_a_503_on_every_surface(brittle):
             for call in (unknown, missing):
                 look(wire, surface, path.format(call[surface]), given[surface], 503, "5")
             assert wire.ask("GET", path.format(known[surface]), given[surface].items()).status == 200
+            for id_ in HOSTILE:  # which no database is asked for
+                assert wire.ask("GET", path.format(id_), given[surface].items()).status == MALFORMED[surface]
 
 
 async def test_away_or_lying_storage_is_a_503_or_a_502_on_every_surface(cast: Cast):

@@ -13,21 +13,21 @@ from gateway.model import Verb
 from gateway.surfaces import SURFACES
 
 # ``+``: with Retry-After. ``found``: processing, its object known already. ``swept``: past its retention and deleted;
-# ``held``: past it and kept. call and transcript: what agentphone tells of a call to its own account.
+# ``held``: past it and kept. words: native's transcript. call, transcript: what agentphone tells a call's own account.
 TABLE = """
-            native  yotel   agentphone  call  transcript  callsid  voki  envoy
-missing     404     404     404         404   404         404      404   404
-foreign     404     404     404         404   404         404      404   404
-absent      404     404     404         200   200         404      404   404
-pending     409+    409+    404         200   200         409+     404   404
-processing  409+    409+    404         200   200         409+     404   404
-found       409+    409+    404         200   200         409+     404   200
-failed      409     409     404         200   200         409      404   404
-ready       200     200     200         200   200         200      200   200
-held        200     200     200         200   200         200      200   200
-expired     410     404     404         200   404         404      404   404
-swept       410     404     404         200   404         404      404   404
-malformed   422     404     422         422   422         422      404   422
+            native  words  yotel   agentphone  call  transcript  callsid  voki  envoy
+missing     404     404    404     404         404   404         404      404   404
+foreign     404     404    404     404         404   404         404      404   404
+absent      404     200    404     404         200   200         404      404   404
+pending     409+    200    409+    404         200   200         409+     404   404
+processing  409+    200    409+    404         200   200         409+     404   404
+found       409+    200    409+    404         200   200         409+     404   200
+failed      409     200    409     404         200   200         409      404   404
+ready       200     200    200     200         200   200         200      200   200
+held        200     200    200     200         200   200         200      200   200
+expired     410     410    404     404         200   404         404      404   404
+swept       410     410    404     404         200   404         404      404   404
+malformed   422     422    404     422         422   422         422      404   422
 """
 CREDENTIALS = ("none", "bad", "low", "full", "foreign")
 CODES = {
@@ -76,6 +76,9 @@ ENDPOINTS = {
         needed="calls:read",
     ),
     "native audio": Endpoint("native", "/v1/recordings/{}/audio"),
+    "native transcript": Endpoint(
+        "native", "/v1/recordings/{}/transcript", frozenset({"status", "language", "text", "segments"}), column="words"
+    ),
     "native links": Endpoint("native", "/v1/recordings/{}/links", frozenset({"url", "expires_at"}), "POST"),
     "yotel link": Endpoint(
         "yotel",
