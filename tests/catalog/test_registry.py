@@ -57,6 +57,12 @@ async def test_a_call_registered_twice_is_one_and_learns(registry: Registry, cat
     assert entry.call.ended_at == START
 
 
+async def test_who_registers_a_call_is_told_whether_it_is_new(registry: Registry, acme: Tenant):
+    new = NewCall(aliases={"yotel": "yt-1"})
+    first, again = await registry.put_call(acme.id, new), await registry.put_call(acme.id, new)
+    assert (first[1], again) == (True, (first[0], False))
+
+
 async def test_the_same_call_registered_by_many_at_once_is_one(registry: Registry, acme: Tenant):
     new = NewCall(aliases={"yotel": "yt-1", "callsid": "call_1"})
     assert len(set(await asyncio.gather(*(registry.create_call(acme.id, new) for _ in range(8))))) == 1
@@ -155,6 +161,40 @@ async def test_a_ready_recording_stays_so_until_it_lies_elsewhere(registry: Regi
     assert (moved.id, moved.state, moved.object, moved.duration_ms) == (ready.id, State.PROCESSING, None, None)
     await registry.mark_ready(acme.id, call, an_object("b.wav"))
     assert len(await _outbox(pool)) == 2
+
+
+async def test_an_object_may_be_known_before_it_is_ready(registry: Registry, acme: Tenant):
+    call, known = await registry.create_call(acme.id, NewCall()), an_object("a.wav")
+    seen = await registry.put_recording(acme.id, call, state=State.PROCESSING, object_=known)
+    assert (seen.state, seen.object) == (State.PROCESSING, known)
+    # It is known until something else is told of it.
+    assert (await registry.put_recording(acme.id, call)).object == known
+    gone = await registry.put_recording(acme.id, call, state=State.PENDING, place=("main", "a.wav"))
+    assert (gone.state, gone.object) == (State.PENDING, None)
+    ready = await registry.mark_ready(acme.id, call, known, duration_ms=1)
+    another = an_object("a.wav", version="v2")
+    assert await registry.put_recording(acme.id, call, state=State.PROCESSING, object_=another) == ready
+
+
+async def test_without_a_state_a_recording_stays_what_it_is(registry: Registry, acme: Tenant):
+    call = await registry.create_call(acme.id, NewCall())
+    assert (await registry.put_recording(acme.id, call)).state is State.PENDING
+    await registry.put_recording(acme.id, call, state=State.PROCESSING)
+    assert (await registry.put_recording(acme.id, call)).state is State.PROCESSING
+    failed = await registry.mark_failed(acme.id, call, "no such object")
+    assert await registry.put_recording(acme.id, call) == failed
+    ready = await registry.mark_ready(acme.id, call, an_object())
+    assert await registry.put_recording(acme.id, call) == ready
+
+
+async def test_calls_are_found_by_where_their_recordings_lie(registry: Registry, acme: Tenant, other: Tenant):
+    mine, theirs = await registry.create_call(acme.id, NewCall()), await registry.create_call(other.id, NewCall())
+    await registry.put_recording(acme.id, mine, place=("main", "a.wav"))
+    await registry.mark_ready(other.id, theirs, an_object("a.wav"))
+    assert await registry.calls_at(acme.id, "main", "a.wav") == [mine]
+    assert await registry.calls_at(other.id, "main", "a.wav") == [theirs]
+    for store, key in (("main", "b.wav"), ("tape", "a.wav")):
+        assert await registry.calls_at(acme.id, store, key) == []
 
 
 async def test_a_failed_recording_can_be_tried_again(registry: Registry, acme: Tenant):

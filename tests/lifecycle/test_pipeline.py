@@ -1,16 +1,18 @@
 """From a registered object to a recording that can be fetched."""
 
+import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from parts.labs import store_of
-from parts.pipeline import Works
+from parts.pipeline import Meddled, Works
 from parts.wavs import silence
 
-from gateway.errors import Conflict, NotFound, OriginFailed, Unavailable
-from gateway.lifecycle.pipeline import Outcome, Pipeline, UnknownStore
-from gateway.model import State
+from gateway.errors import Conflict, NotFound, OriginFailed, OriginTimeout, Unavailable
+from gateway.lifecycle.pipeline import Outcome, Pipeline, UnknownStore, as_stored
+from gateway.model import Object, Source, Span, Stat, State
 
 disk_only = pytest.mark.parametrize("works", ["disk"], indirect=True)
 
@@ -92,6 +94,50 @@ async def test_an_object_that_is_not_there_is_a_failure_where_so_told(works: Wor
     result = await works.pipeline.register(works.tenant, call, "main", f"{works.folder}/no.wav", fail_missing=True)
     assert result.outcome is Outcome.FAILED
     assert (result.recording.state, result.recording.failure) == (State.FAILED, "the store has no such object")
+
+
+class Stalled(Meddled):
+    """Tells what it has, and never gives a byte of it."""
+
+    async def open(self, key: str, span: Span, version: str) -> Source:
+        await asyncio.Event().wait()
+        return await super().open(key, span, version)
+
+
+@disk_only
+async def test_an_object_is_known_as_stored_until_its_header_is_read(works: Works, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gateway.lifecycle.pipeline.PROBE_S", 0.1)
+    call, key = await works.call(yotel="c-1"), works.put("a.mp3", silence())
+    stalled = Pipeline({"main": Stalled(works.store)}, works.registry, works.catalog)
+    with pytest.raises(OriginTimeout, match="was not read"):
+        await stalled.register(works.tenant, call, "main", key)
+    recording = (await works.find(call)).recording
+    assert recording is not None
+    assert recording.state is State.PROCESSING
+    assert recording.object == Object("main", key, await works.store.stat(key), "audio/mpeg")
+    ready = (await works.pipeline.register(works.tenant, call, "main", key)).recording
+    assert ready.object is not None
+    assert (ready.state, ready.object.media_type) == (State.READY, "audio/wav")
+
+
+STAT = Stat(1, '"e"', "v", datetime(2026, 3, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("stored", "key", "told", "expected"),
+    [
+        ("audio/x-wav", "a.mp3", None, "audio/wav"),
+        ("audio/ogg; codecs=opus", "a", None, "audio/ogg"),
+        ("binary/octet-stream", "a/b.MP3", None, "audio/mpeg"),
+        (None, "a/b.m4a", None, "audio/mp4"),
+        ("text/html", "a.html", None, "application/octet-stream"),
+        (None, "a.b/c", None, "application/octet-stream"),
+        ("audio/wav", "a.wav", "audio/basic", "audio/basic"),
+    ],
+)
+def test_before_its_header_is_read_an_object_has_the_stores_type_else_its_names(stored, key, told, expected):
+    known = as_stored("main", key, replace(STAT, media_type=stored), told)
+    assert known.media_type == expected
 
 
 async def test_what_is_no_audio_fails_with_its_reason(works: Works):

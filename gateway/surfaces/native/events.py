@@ -27,7 +27,7 @@ class Sent(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, hide_input_in_errors=True)
 
 
-class Named(Sent):
+class Bucket(Sent):
     """A bucket."""
 
     name: str
@@ -42,7 +42,7 @@ class Keyed(Sent):
 class Stored(Sent):
     """Which object of which bucket."""
 
-    bucket: Named
+    bucket: Bucket
     object: Keyed
 
 

@@ -34,7 +34,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1F
 """What people call it: printable, 200 characters at most."""
 
 
-class Settings(Body):
+class TenantBody(Body):
     """What is left out stays as it is."""
 
     name: Name | None = None
@@ -45,7 +45,7 @@ class Settings(Body):
     retention_days: Annotated[int, Field(ge=1, le=_DAYS_MAX, description="null: for ever"), WHOLE] | None = None
 
 
-class Named(Body):
+class DepartmentBody(Body):
     """A department as it shall be."""
 
     name: Name
@@ -83,7 +83,7 @@ def _slug(head: Head) -> str:
 
 
 def _change(head: Head) -> ChangeTenant:
-    asked = read_body(head, Settings)
+    asked = read_body(head, TenantBody)
     for_ever = "retention_days" in asked.model_fields_set and asked.retention_days is None
     return ChangeTenant(
         _slug(head),
@@ -163,7 +163,7 @@ ROUTES = (
             "Change an account's settings",
             "What is left out stays as it is. A change counts on every replica at once.",
             answer=TenantTold,
-            body=Settings,
+            body=TenantBody,
             path=_SLUG_SCHEMA,
         ),
     ),
@@ -196,7 +196,7 @@ ROUTES = (
         _ADMIN,
         nothing,
         _put_reply,
-        ask=lambda head: PutDepartment(uuid_in(head, "id"), read_body(head, Named).name),
+        ask=lambda head: PutDepartment(uuid_in(head, "id"), read_body(head, DepartmentBody).name),
         audited=Method.SETTINGS,
         doc=Doc(
             "Make a department, or rename it",
@@ -204,7 +204,7 @@ ROUTES = (
             status=201,
             also=(200,),
             answer=DepartmentTold,
-            body=Named,
+            body=DepartmentBody,
             path=_ID_SCHEMA,
         ),
     ),
