@@ -91,11 +91,20 @@ def _operation(operation: Operation, made: Schemas, responses: dict[str, Json]) 
     refused: Json = {}
     for status, refusals in operation.by_status().items():
         name = ".".join([str(status), *sorted(refusal.reason for refusal in refusals)])
-        responses.setdefault(name, _refused(status, refusals))
-        refused[str(status)] = {"$ref": f"#/components/responses/{name}"}
+        refused[str(status)] = {
+            "$ref": f"#/components/responses/{_shared(_refused(status, refusals), name, responses)}"
+        }
     described["responses"] = {**_success(operation, made), **refused}
     described["security"] = _security(operation)
     return described
+
+
+def _shared(response: Json, name: str, responses: dict[str, Json]) -> str:
+    """The name under which ``response`` stands in ``responses`` from now on: ``name``, where no other has it."""
+    names = [name, *(f"{name}.{number}" for number in range(2, len(responses) + 3))]
+    free = next(each for each in names if responses.get(each, response) == response)
+    responses[free] = response
+    return free
 
 
 def _parameter(parameter: Parameter) -> Json:

@@ -110,7 +110,9 @@ def _of_credentials(route: Route, allowed: Credentials) -> Iterator[Refusal]:
 def _of_reading(route: Route, allowed: Credentials) -> Iterator[Refusal]:
     """What is asked for in another form than is expected."""
     names = path_parameters(route.path)
-    if names and not allowed.link:
+    if allowed.link:  # which is refused for anything that is wrong with it
+        return
+    if names:
         yield errors.Malformed("path", names[0])
     elif route.method in WITH_BODY:
         yield errors.Malformed("body")

@@ -158,6 +158,7 @@ _PATH: dict[str, Schema] = {"call_id": form(ID)}
 
 SURFACE = Surface(
     name="agentphone",
+    about="AgentPhone's contract: a public download for whoever knows the call's id, where the account has switched it on.",
     present=bearer,
     refuse=refuser(_fastapi.WORDS, _fastapi.detail, fields=DISCREET),
     routes=(

@@ -95,6 +95,7 @@ _SCOPES = frozenset({"recordings:download"})
 
 SURFACE = Surface(
     name="callsid",
+    about="A published contract without a vendor's name: a presigned URL for an hour, and a download, of calls named call_….",
     present=_present,
     refuse=refuser(WORDS, _error),
     vary=f"Authorization, {ORGANISATION}",

@@ -98,6 +98,7 @@ _FIELDS: dict[str, Schema] = {ORGANISATION: {"type": "string"}}
 
 SURFACE = Surface(
     name="envoy",
+    about="Envoy's contract: a playback URL for an hour, of calls named by a UUID, with or without call_ before it.",
     present=_present,
     refuse=refuser(WORDS, _fastapi.detail),
     vary=f"Authorization, {API_KEY}, {ORGANISATION}",

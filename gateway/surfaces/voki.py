@@ -137,6 +137,7 @@ _PATH: dict[str, Schema] = {"call_id": {"type": "string"}}
 
 SURFACE = Surface(
     name="voki",
+    about="Voki's contract: metadata and a download by role; recordings and their departments are kept. Ids are UUIDs.",
     present=_present,
     refuse=refuser(WORDS, _error),
     vary=f"Authorization, {TENANT}",

@@ -76,6 +76,7 @@ _PATH = {"call_id": {"type": "string"}}
 
 SURFACE = Surface(
     name="yotel",
+    about="Yotel's contract: a signed URL that lives seven days, and a stream under a scope of its own. Ids are opaque.",
     present=bearer,
     refuse=refuser(WORDS, _error),
     routes=(

@@ -15,6 +15,10 @@ __all__ = ["SURFACE", "play_url"]
 
 SURFACE = Surface(
     name="native",
+    about=(
+        "The gateway's own API: stable audio URLs, metadata, search, links, the audit, webhooks and the upload pipeline."
+        " An id is a call's UUID, or any of its aliases as surface:external-id."
+    ),
     present=bearer,
     refuse=refuser(WORDS, problem, media_type="application/problem+json"),
     routes=(

@@ -1,0 +1,172 @@
+"""The OpenAPI documents: whole, valid, and of one piece with the routes they are made from."""
+
+import json
+import re
+
+import jsonschema_rs
+import orjson
+import pytest
+import schemathesis
+
+from gateway.contract import Route
+from gateway.model import Verb
+from gateway.openapi import Place, pages
+from gateway.openapi.operations import operation_id, operations
+from gateway.surfaces import SURFACES
+
+NOTHING_TOLD = {204, 205, 405}
+"""Statuses of success without a body, or of no success at all."""
+
+
+def described(name: str) -> dict:
+    surface = SURFACES[name]
+    made = pages(surface, [Place(name, surface.about, f"http://gw/{name}")], [], version="1.2.3")
+    return orjson.loads(made["/openapi.json"].body)
+
+
+DOCUMENTS = {name: described(name) for name in SURFACES}
+ROUTES = [(name, route) for name, surface in SURFACES.items() for route in surface.routes]
+
+
+def named(case) -> str:
+    return f"{case.method} {case.path}" if isinstance(case, Route) else str(case)
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_a_document_is_valid_openapi_and_its_schemas_are_valid(name):
+    document = DOCUMENTS[name]
+    schemathesis.openapi.from_dict(document).validate()
+    schemas = list(document["components"]["schemas"].values())
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            schemas += [parameter["schema"] for parameter in operation.get("parameters", [])]
+    for schema in schemas:
+        jsonschema_rs.meta.validate(schema)
+    assert len(schemas) > 3
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_every_reference_leads_somewhere(name):
+    document = DOCUMENTS[name]
+    references = set(re.findall(r'"\$ref":\s*"#/components/(\w+)/([^"]+)"', json.dumps(document)))
+    assert references
+    for kind, target in references:
+        assert target in document["components"][kind], target
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_a_document_has_every_route_and_nothing_else(name):
+    told = {
+        (method.upper(), path)
+        for path, methods in DOCUMENTS[name]["paths"].items()
+        for method in methods
+        if method != "head"
+    }
+    assert told == {(route.method, route.path) for route in SURFACES[name].routes}
+    heads = {path for path, methods in DOCUMENTS[name]["paths"].items() if "head" in methods}
+    assert heads == {route.path for route in SURFACES[name].routes if route.verb is Verb.PLAY}
+
+
+@pytest.mark.parametrize(("name", "route"), ROUTES, ids=named)
+def test_every_route_says_what_it_does_and_what_it_answers(name, route):
+    assert route.doc.summary, "no summary"
+    assert not route.doc.summary.endswith("."), "a summary is no sentence"
+    if route.verb is not Verb.PLAY and route.doc.status not in NOTHING_TOLD:
+        assert route.doc.answer is not None or route.doc.media, "neither an answer's type nor a media type"
+    operation = DOCUMENTS[name]["paths"][route.path][route.method.lower()]
+    parameters = {parameter["name"] for parameter in operation.get("parameters", []) if parameter["in"] == "path"}
+    assert parameters == set(re.findall(r"{(\w+)}", route.path))
+    assert set(route.doc.path) <= parameters
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_operations_are_told_apart_by_their_ids(name):
+    ids = [op["operationId"] for methods in DOCUMENTS[name]["paths"].values() for op in methods.values()]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[a-z]+[A-Za-z0-9]+", each) for each in ids)
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_every_refusal_a_route_can_meet_fits_the_error_of_its_surface(name):
+    document = DOCUMENTS[name]
+    check = jsonschema_rs.validator_for(document["components"]["schemas"]["Error"])
+    count = 0
+    for operation in operations(SURFACES[name]):
+        answers = document["paths"][operation.route.path][operation.route.method.lower()]["responses"]
+        for refusal in operation.refusals:
+            reference = answers[str(refusal.status)]["$ref"].rpartition("/")[2]
+            (content,) = document["components"]["responses"][reference]["content"].values()
+            assert content["examples"][refusal.reason]["value"] == refusal.body
+            assert check.is_valid(refusal.body)
+            assert refusal.message, "an error that says nothing"
+            count += 1
+    assert count > 15
+    assert not check.is_valid({})
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "statuses"),
+    [
+        ("yotel", "/api/v1/calls/{call_id}/recording", {200, 400, 401, 403, 404, 409, 429, 500, 501, 502, 503, 504}),
+        (
+            "yotel",
+            "/api/v1/calls/{call_id}/recording/audio",
+            {200, 206, 304, 400, 401, 403, 404, 409, 412, 416, 429, 500, 502, 503, 504},
+        ),
+        (
+            "agentphone",
+            "/v1/calls/{call_id}/recording",
+            {200, 206, 304, 400, 404, 412, 416, 422, 429, 500, 502, 503, 504},
+        ),
+        (
+            "callsid",
+            "/api/calls/{call_sid}/recording/download",
+            {200, 304, 400, 401, 403, 404, 409, 412, 422, 429, 500, 502, 503, 504},
+        ),
+        (
+            "native",
+            "/v1/links/{token}/audio",
+            {200, 206, 304, 400, 403, 404, 409, 410, 412, 416, 429, 500, 502, 503, 504},
+        ),
+    ],
+)
+def test_statuses_are_those_of_the_contract(name, path, statuses):
+    assert {int(status) for status in DOCUMENTS[name]["paths"][path]["get"]["responses"]} == statuses
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "security"),
+    [
+        ("yotel", "/api/v1/calls/{call_id}/recording", [{"bearer": []}]),
+        ("agentphone", "/v1/calls/{call_id}/recording", []),
+        ("agentphone", "/v1/calls/{call_id}", [{"bearer": []}]),
+        ("voki", "/api/v1/calls/{call_id}/recording", [{"bearer": []}]),
+        ("envoy", "/api/v1/calls/{call_id}/recording", [{"bearer": []}, {"X-API-Key": []}]),
+        ("native", "/v1/links/{token}/audio", []),
+    ],
+)
+def test_where_a_credential_stands_is_told(name, path, security):
+    document = DOCUMENTS[name]
+    assert document["paths"][path]["get"]["security"] == security
+    for scheme in security:
+        assert scheme.keys() <= document["components"]["securitySchemes"].keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [("voki", "X-Tenant"), ("callsid", "X-Organization-Id"), ("envoy", "X-Organization-ID")]
+)
+def test_the_field_that_names_a_tenant_is_told_once(name, field):
+    for methods in DOCUMENTS[name]["paths"].values():
+        for operation in methods.values():
+            fields = [p["name"] for p in operation["parameters"] if p["in"] == "header"]
+            assert [each for each in fields if each.lower() == field.lower()] == [field]
+
+
+def test_no_answer_takes_the_errors_name():
+    for name in SURFACES:
+        types = [getattr(route.doc.answer, "__name__", "") for route in SURFACES[name].routes]
+        assert "Error" not in types
+
+
+def test_an_operations_id_is_made_of_its_method_and_path():
+    assert operation_id("GET", "/v1/recordings/{id}/transcript.vtt") == "getV1RecordingsByIdTranscriptVtt"
