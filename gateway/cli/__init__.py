@@ -16,6 +16,7 @@ from .migrate import migrate
 from .recordings import recordings
 from .serve import serve
 from .tenants import tenants
+from .webhooks import webhooks
 
 EPILOG = (
     examples(
@@ -44,5 +45,5 @@ def main(context: click.Context, path: Path | None) -> None:
     context.obj = Chosen(path)
 
 
-for command in (serve, demo, migrate, config, tenants, departments, keys, recordings, audit):
+for command in (serve, demo, migrate, config, tenants, departments, keys, recordings, webhooks, audit):
     main.add_command(command)

@@ -10,6 +10,7 @@ from parts.calls import Calls
 from parts.contracts import Cast
 from parts.doors import IMPATIENT, Doors
 from parts.gcs import GcsEmulator
+from parts.hooks import Hooks, hooked
 from parts.postgres import Databases, StoppablePostgres
 from parts.s3 import SeaweedS3
 from parts.stage import Shelf, Stage, shelves
@@ -92,3 +93,18 @@ async def cast(stage: Stage) -> Cast:
 async def wary(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Wary:
     """A gateway with short deadlines that believes one issuer; a call of its tenant, and one of another's."""
     return await Wary.made(stage, tmp_path_factory.mktemp("issuer"))
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def _hooks(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hooks]:
+    folder = tmp_path_factory.mktemp("webhooks")
+    async with hooked(await databases.create(), folder, folder) as made:
+        yield made
+
+
+@pytest.fixture
+async def hooks(_hooks: Hooks) -> AsyncIterator[Hooks]:
+    """A gateway with a quick schedule, and a tenant that has no webhook when a test begins."""
+    yield _hooks
+    for hook in (await _hooks.ask("GET", "/v1/webhooks")).json()["data"]:
+        assert (await _hooks.ask("DELETE", f"/v1/webhooks/{hook['id']}")).status == 204

@@ -1,31 +1,13 @@
 """Webhooks through whole gateways: whatever the receiver does, each event comes at least once, under one id, signed."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import datetime
 from itertools import count
 
 import pytest
-import pytest_asyncio
-from parts.hooks import QUICK, Hooks, hooked
-from parts.postgres import Databases
+from parts.hooks import QUICK, Hooks
 from parts.receiver import Answer, receiver
 from standardwebhooks import WebhookVerificationError
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def _hooks(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hooks]:
-    folder = tmp_path_factory.mktemp("webhooks")
-    async with hooked(await databases.create(), folder, folder) as made:
-        yield made
-
-
-@pytest.fixture
-async def hooks(_hooks: Hooks) -> AsyncIterator[Hooks]:
-    """A gateway and a tenant, whose webhooks a test leaves to nobody after it."""
-    yield _hooks
-    for hook in (await _hooks.ask("GET", "/v1/webhooks")).json()["data"]:
-        assert (await _hooks.ask("DELETE", f"/v1/webhooks/{hook['id']}")).status == 204
 
 
 async def test_a_recording_that_becomes_ready_is_told_once_and_signed(hooks: Hooks):

@@ -13,7 +13,7 @@ from .resolving import Lookup, Vetting
 from .sender import Sender, lease_s
 from .signing import Sealer
 
-__all__ = ["Desk", "Webhooks", "open_desk"]
+__all__ = ["Desk", "Lookup", "Webhooks", "open_desk"]
 
 
 def open_desk(settings: config.Webhooks, book: Book, lookup: Lookup) -> Desk:

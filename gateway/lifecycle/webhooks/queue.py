@@ -24,7 +24,7 @@ _TAKE = """
         CROSS JOIN LATERAL (
             SELECT d.id, d.due_at FROM webhook_deliveries d
             WHERE d.endpoint_id = e.id AND d.state = 'pending' AND d.due_at <= now()
-            ORDER BY d.due_at LIMIT greatest($5 - coalesce(busy.count, 0), 0) FOR UPDATE SKIP LOCKED
+            ORDER BY d.due_at LIMIT greatest(least($2, $5 - coalesce(busy.count, 0)), 0) FOR UPDATE SKIP LOCKED
         ) d
         WHERE (e.failing_since IS NOT NULL) = $1
         ORDER BY d.due_at LIMIT $2

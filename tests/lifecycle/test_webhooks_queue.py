@@ -1,0 +1,243 @@
+"""Who may take a delivery, when and how many; and what the database itself sees to."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from parts.catalog import a_ready_call, an_object
+from pydantic import SecretStr
+
+from gateway.asks.webhooks import ChangeEndpoint, DeliveryState, ListDeliveries
+from gateway.catalog.registry import Registry
+from gateway.catalog.webhooks import WebhookBook
+from gateway.config import Database
+from gateway.errors import Contradicts
+from gateway.lifecycle.webhooks.queue import Due, Queue
+from gateway.lifecycle.webhooks.schedule import Fate, Tried, Verdict
+from gateway.model import NewCall
+from gateway.postgres import Pool, connect, open_pool
+
+TAKEN = Tried(datetime(2026, 11, 2, tzinfo=UTC), 7, 200, None)
+FAILED = replace(TAKEN, status=500, error="refused")
+AGAIN, AT_ONCE = Verdict(Fate.RETRY, 3600), Verdict(Fate.RETRY, 0)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A tenant's endpoints, a queue of their deliveries, and the database beneath."""
+
+    pool: Pool
+    settings: Database
+    registry: Registry
+    book: WebhookBook
+    queue: Queue
+    tenant: UUID
+
+    async def endpoint(self, tenant: UUID | None = None) -> UUID:
+        made = await self.book.add(tenant or self.tenant, "https://hooks.example.com/", "", "whsec_AA==", at_most=20)
+        return made.id
+
+    async def happen(self, count: int = 1) -> list[UUID]:
+        return [await a_ready_call(self.registry, self.tenant, yotel=f"call_{uuid4().hex}") for _ in range(count)]
+
+    async def take(self, limit: int = 100, *, each: int = 100, failing: bool = False, **busy: int) -> list[Due]:
+        return await self.queue.take(limit, {UUID(k): n for k, n in busy.items()}, failing=failing, each=each)
+
+    async def settle(self, due: Due, tried: Tried, verdict: Verdict, patience_s: float | None = None) -> str | None:
+        return await self.queue.settle(due, tried, verdict, patience_s=patience_s)
+
+    async def states(self, endpoint: UUID) -> Counter[DeliveryState]:
+        page = await self.book.deliveries(self.tenant, ListDeliveries(endpoint, limit=200))
+        return Counter(delivery.state for delivery in page.deliveries)
+
+    async def age(self, seconds: float) -> None:
+        """As if so much time had passed."""
+        owner = await asyncpg.connect(self.settings.url.get_secret_value())
+        gone = f"interval '{seconds} seconds'"
+        for column in ("webhook_deliveries.due_at", "webhook_endpoints.failing_since", "webhook_outbox.created_at"):
+            table, name = column.split(".")
+            await owner.execute(f"UPDATE {table} SET {name} = {name} - {gone}")  # noqa: S608  the test's own
+        await owner.close()
+
+
+@pytest.fixture
+async def desk(database: str) -> AsyncIterator[Desk]:
+    settings = Database(url=SecretStr(database))
+    pool = await open_pool(settings)
+    registry = Registry(pool, settings)
+    tenant = (await registry.create_tenant("acme", "Acme")).id
+    queue = Queue(pool, settings, lease_s=60)
+    yield Desk(pool, settings, registry, WebhookBook(pool, settings), queue, tenant)
+    await pool.close()
+
+
+async def test_an_event_becomes_a_delivery_for_each_endpoint_that_is_on_and_for_no_other(desk: Desk):
+    on = {await desk.endpoint(), await desk.endpoint()}
+    off, deleted = await desk.endpoint(), await desk.endpoint()
+    await desk.book.change(desk.tenant, ChangeEndpoint(off, enabled=False))
+    await desk.book.delete(desk.tenant, deleted)
+    await desk.endpoint((await desk.registry.create_tenant("other", "Other")).id)
+    await desk.happen()
+    taken = await desk.take()
+    assert {due.endpoint for due in taken} == on
+    assert len({due.event for due in taken}) == 1
+
+
+async def test_a_tenant_has_so_many_endpoints_and_no_more_however_many_are_made_at_once(desk: Desk):
+    async def add() -> bool:
+        try:
+            await desk.book.add(desk.tenant, "https://hooks.example.com/", "", "whsec_AA==", at_most=3)
+        except Contradicts:
+            return False
+        return True
+
+    assert Counter(await asyncio.gather(*(add() for _ in range(8)))) == {True: 3, False: 5}
+    first, *_ = await desk.book.all(desk.tenant)
+    await desk.book.delete(desk.tenant, first.id)
+    assert await add()
+
+
+async def test_what_is_rolled_back_is_told_to_nobody(desk: Desk):
+    await desk.endpoint()
+    call = await desk.registry.create_call(desk.tenant, NewCall(aliases={"yotel": "call_1"}))
+    owner = await asyncpg.connect(desk.settings.url.get_secret_value())
+    await owner.execute(
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION $$no$$; END'"
+    )
+    await owner.execute(
+        "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON webhook_deliveries DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION fail()"
+    )
+    with pytest.raises(asyncpg.RaiseError):
+        await desk.registry.mark_ready(desk.tenant, call, an_object())
+    assert await owner.fetchval("SELECT state FROM recordings") is None
+    assert await owner.fetchval("SELECT count(*) FROM webhook_outbox") == 0
+    await owner.close()
+
+
+async def test_many_takers_take_each_delivery_once(desk: Desk):
+    await desk.endpoint()
+    await desk.happen(60)
+    taken = await asyncio.gather(
+        *(Queue(desk.pool, desk.settings, lease_s=60).take(9, {}, failing=False, each=100) for _ in range(8))
+    )
+    ids = [due.id for each in taken for due in each]
+    assert len(ids) == len(set(ids)) == 60
+
+
+async def test_a_lease_that_is_over_passes_on_and_whoever_lost_it_settles_nothing(desk: Desk):
+    endpoint = await desk.endpoint()
+    await desk.happen()
+    (first,) = await desk.take()
+    assert await desk.take() == []
+    assert 55 < (await desk.queue.next_s() or 0) <= 60
+    await desk.age(61)
+    (second,) = await desk.take()
+    assert (second.id, second.event, second.body) == (first.id, first.event, first.body)
+    assert (first.attempt, second.attempt) == (1, 2)
+    await desk.settle(first, FAILED, Verdict(Fate.FAILED))
+    await desk.queue.drop(first)
+    await desk.queue.give_back(first)
+    assert await desk.states(endpoint) == {DeliveryState.PENDING: 1}
+    await desk.settle(second, TAKEN, Verdict(Fate.DELIVERED))
+    assert await desk.states(endpoint) == {DeliveryState.DELIVERED: 1}
+
+
+async def test_what_is_given_back_is_due_at_once(desk: Desk):
+    await desk.endpoint()
+    await desk.happen()
+    (due,) = await desk.take()
+    await desk.queue.give_back(due)
+    (again,) = await desk.take()
+    assert again.id == due.id
+
+
+async def test_an_endpoint_has_its_share_and_a_failing_one_is_asked_apart(desk: Desk):
+    one, other = await desk.endpoint(), await desk.endpoint()
+    await desk.happen(5)
+    assert Counter(due.endpoint for due in await desk.take(each=2)) == {one: 2, other: 2}
+    assert Counter(due.endpoint for due in await desk.take(each=3, **{str(one): 2, str(other): 3})) == {one: 1}
+    (due,) = [due for due in await desk.take(each=3, **{str(one): 2, str(other): 3}) if due.endpoint == one]
+    await desk.settle(due, FAILED, AGAIN)
+    assert {due.endpoint for due in await desk.take(each=4)} == {other}
+    assert {due.endpoint for due in await desk.take(each=4, failing=True)} == {one}
+
+
+async def test_an_endpoint_that_fails_for_days_is_switched_off(desk: Desk):
+    endpoint = await desk.endpoint()
+    await desk.happen(3)
+    first, second, _ = await desk.take()
+    assert await desk.settle(first, FAILED, Verdict(Fate.FAILED), patience_s=3600) is None
+    await desk.age(3700)
+    assert await desk.settle(second, FAILED, Verdict(Fate.FAILED), patience_s=3600) == "failing"
+    assert await desk.states(endpoint) == {DeliveryState.FAILED: 2, DeliveryState.DROPPED: 1}
+    off = await desk.book.one(desk.tenant, endpoint)
+    assert (off.enabled, off.disabled_reason) == (False, "failing")
+
+
+async def test_a_success_begins_its_patience_anew(desk: Desk):
+    endpoint = await desk.endpoint()
+    await desk.happen(3)
+    first, second, third = await desk.take()
+    await desk.settle(first, FAILED, AT_ONCE)
+    await desk.age(3700)
+    await desk.settle(second, TAKEN, Verdict(Fate.DELIVERED))
+    assert await desk.settle(third, FAILED, Verdict(Fate.FAILED), patience_s=3600) is None
+    assert (await desk.book.one(desk.tenant, endpoint)).enabled
+
+
+async def test_many_that_are_gone_at_once_wait_for_none_of_each_other(desk: Desk):
+    endpoint = await desk.endpoint()
+    await desk.happen(20)
+    gone = replace(FAILED, status=410, error="gone")
+    async with asyncio.timeout(10):
+        off = await asyncio.gather(
+            *(desk.settle(due, gone, Verdict(Fate.GONE)) for due in await desk.take()),
+            *(Queue(desk.pool, desk.settings, lease_s=60).take(5, {}, failing=False, each=9) for _ in range(5)),
+        )
+    assert off.count("gone") == 1
+    assert await desk.states(endpoint) == {DeliveryState.DROPPED: 20}
+
+
+async def test_the_log_is_pruned_of_what_is_old_and_over(desk: Desk):
+    endpoint = await desk.endpoint()
+    await desk.happen(3)
+    first, second, _ = await desk.take()
+    await desk.settle(first, TAKEN, Verdict(Fate.DELIVERED))
+    await desk.settle(second, FAILED, Verdict(Fate.FAILED))
+    await desk.queue.tidy(0)
+    assert (await desk.states(endpoint)).total() == 3, "a week is the least"
+    await desk.age(8 * 86_400)
+    await desk.queue.tidy(9 * 86_400)
+    assert (await desk.states(endpoint)).total() == 3
+    await desk.queue.tidy(7 * 86_400)
+    assert await desk.states(endpoint) == {DeliveryState.PENDING: 1}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE webhook_outbox SET payload = '{}'",
+        "DELETE FROM webhook_outbox",
+        "TRUNCATE webhook_outbox CASCADE",
+        "DELETE FROM webhook_deliveries",
+        "UPDATE webhook_deliveries SET event_id = gen_random_uuid()",
+        "UPDATE webhook_deliveries SET endpoint_id = gen_random_uuid()",
+        "INSERT INTO webhook_deliveries (tenant_id, event_id, endpoint_id) SELECT tenant_id, id, id FROM webhook_outbox",
+        "UPDATE webhook_endpoints SET tenant_id = gen_random_uuid()",
+        "DELETE FROM webhook_endpoints",
+        "UPDATE webhook_attempts SET status = 200",
+        "DELETE FROM webhook_attempts",
+        "ALTER TABLE webhook_outbox DISABLE TRIGGER webhook_outbox_deliver",
+    ],
+)
+async def test_the_services_role_cannot_lose_what_it_owes(desk: Desk, statement: str):
+    service = await connect(desk.settings)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await service.execute(statement)
+    await service.close()
