@@ -38,7 +38,7 @@ RECORDING = f"""
     r.id AS recording_id, r.state, r.store, r.key, r.media_type, r.size, r.etag, r.version, r.modified,
     r.duration_ms, r.channels, r.created_at AS recording_created_at, r.started_at AS recording_started_at,
     r.ready_at, {KEPT_UNTIL} AS expires_at, r.hold, r.failure
-"""  # noqa: S608  constants only
+"""
 """The columns that ``recording`` reads, of recordings r."""
 
 _COLUMNS = f"""
@@ -88,13 +88,19 @@ LINK = "id, tenant_id, call_id, created_at, created_by, expires_at, max_uses, ip
 """The columns that ``link`` reads."""
 LINK_BY_ID = f"SELECT {LINK} FROM links WHERE id = $1"  # noqa: S608  constants only
 
-TRANSCRIPT = """
-    SELECT status, language, text, segments, created_at, updated_at FROM transcripts WHERE tenant_id = $1 AND call_id = $2
-"""
 
 TRANSCRIBES = "SELECT transcription_enabled FROM tenants WHERE id = $1"
 
 _SPOKEN = "JOIN transcripts x ON x.tenant_id = r.tenant_id AND x.call_id = r.call_id"
+
+
+TRANSCRIPT = f"""
+    SELECT x.status, x.language, x.text, x.segments, x.created_at, x.updated_at
+    FROM transcripts x JOIN tenants t ON t.id = x.tenant_id
+    LEFT JOIN recordings r ON r.tenant_id = x.tenant_id AND r.call_id = x.call_id
+    WHERE x.tenant_id = $1 AND x.call_id = $2 AND t.transcription_enabled AND coalesce(r.state <> 'expired', true) AND NOT {OVER}
+"""  # noqa: S608  constants only
+"""What the account has told, as long as its recording is kept: as things stand now, whatever is remembered of either."""
 
 
 def listing(tenant: UUID, asked: Listing, after: tuple[datetime, UUID] | None) -> tuple[str, list[object]]:

@@ -86,7 +86,7 @@ class PostgresCatalog:
         return Page(entries, cursor.encode(of, last["recording_created_at"], last["recording_id"]))
 
     async def transcript(self, tenant: UUID, call: UUID) -> Transcript | None:
-        """None: the call has none. Raises Unavailable."""
+        """None: the call has none, or none that may be told. Raises Unavailable."""
         row = await self._ask(lambda connection: connection.fetchrow(queries.TRANSCRIPT, tenant, call))
         return None if row is None else queries.transcript(row)
 

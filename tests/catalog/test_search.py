@@ -234,6 +234,24 @@ async def test_what_was_said_goes_with_its_recording_and_does_not_come_back(
     assert count[0] == 0
 
 
+async def test_no_text_is_told_once_it_may_not_be_whatever_is_remembered(
+    catalog: PostgresCatalog, registry: Registry, transcripts: Transcripts, acme: Tenant, owner: Connection
+):
+    call, unrecorded = await a_ready_call(registry, acme.id), await registry.create_call(acme.id, NewCall())
+    for each in (call, unrecorded):
+        await transcripts.put(acme.id, each, said("secret"))
+    for change, told in (
+        ("UPDATE tenants SET transcription_enabled = false", (False, False)),
+        ("UPDATE tenants SET transcription_enabled = true", (True, True)),
+        ("UPDATE recordings SET expires_at = now(), hold = true", (True, True)),
+        ("UPDATE recordings SET hold = false", (False, True)),
+        ("UPDATE recordings SET state = 'expired'", (False, True)),
+    ):
+        await owner.execute(change)
+        found = [await catalog.transcript(acme.id, each) is not None for each in (call, unrecorded)]
+        assert tuple(found) == told, change
+
+
 async def test_an_account_without_transcription_takes_none(
     catalog: PostgresCatalog, registry: Registry, transcripts: Transcripts, acme: Tenant
 ):
