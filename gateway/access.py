@@ -177,10 +177,11 @@ class Access:
         head = draft.head
         found = Found(head, base, datetime.now(UTC))
         ref = route.ref(head) or (CallRef(None, str(caller.call)) if caller.call else None)
-        if ref is None:
+        if ref is not None and draft.entry is None:
+            draft.entry = await self._find(route, caller, ref)
+        if (entry := draft.entry) is None:
             permit_at_large(caller, route.scopes, route.role, self.roles)
             return await self._at_large(route, found, caller, draft)
-        entry = draft.entry = draft.entry or await self.catalog.find(caller.tenant, ref)
         permit(caller, entry, route.scopes, route.role, self.roles)
         if route.verb is Verb.DELETE:
             raise MethodNotAllowed(route.allow)
@@ -197,6 +198,14 @@ class Access:
                 return await self._describe(route, found, entry, draft)
             case _:
                 raise Internal(f"{route.method} {route.path}: {route.verb} names no call")
+
+    async def _find(self, route: Route, caller: Caller, ref: CallRef) -> Entry | None:
+        try:
+            return await self.catalog.find(caller.tenant, ref)
+        except NotFound:
+            if route.makes:
+                return None
+            raise
 
     async def _at_large(self, route: Route, found: Found, caller: Caller, draft: Draft) -> Answer:
         """What names no call."""

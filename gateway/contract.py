@@ -120,6 +120,8 @@ class Route:
     """Verb BATCH: what is asked, or raises Malformed."""
     ask: Callable[[Head], object] = field(default=lambda _head: None)
     """Verb ACT: reads what is to be done into one of ``asks``, or raises Malformed."""
+    makes: bool = False
+    """Verb ACT: the call need not be there; its entry is None then."""
     allow: str = ""
     """Verb DELETE: the Allow field of its refusal."""
     audited: Method | None = None

@@ -16,7 +16,7 @@ from ...model import Entry, Head, Method, NewCall, State, Verb
 from ...policy import RETRY_S
 from .._bodies import WHOLE, Body, Instant, read_body
 from .._words import json_reply
-from .ids import EXTERNAL_ID, PATH, SURFACE_NAME, call, nothing
+from .ids import EXTERNAL_ID, PATH, SURFACE_NAME, call
 from .recordings import CallTold, described
 
 _WRITE = frozenset({"recordings:write"})
@@ -191,8 +191,9 @@ ROUTES = (
         "/v1/calls/{id}",
         Verb.ACT,
         _WRITE,
-        nothing,
+        call,
         _call_reply,
+        makes=True,
         ask=_put_call,
         audited=Method.REGISTRATION,
         doc=Doc(
