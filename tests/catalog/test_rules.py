@@ -11,10 +11,11 @@ from asyncpg.exceptions import (
     CheckViolationError,
     ForeignKeyViolationError,
     InsufficientPrivilegeError,
+    ObjectNotInPrerequisiteStateError,
     RestrictViolationError,
     UniqueViolationError,
 )
-from parts.catalog import a_ready_call
+from parts.catalog import a_ready_call, an_object
 
 from gateway.catalog.registry import Registry
 from gateway.config import Database
@@ -205,6 +206,178 @@ async def _is_waiting(database: str) -> None:
         ):
             await watcher.fetchval("SELECT pg_sleep(0.01)")
     await watcher.close()
+
+
+# --- raw SQL, as the role that the service has -------------------------------------------------------------------------
+
+DENIED, KEPT, BOUND = InsufficientPrivilegeError, RestrictViolationError, ForeignKeyViolationError
+VIEW = ObjectNotInPrerequisiteStateError
+# What is tried → by what it is refused: a right that the role lacks (DENIED); or, whoever tries, a rule of the table's own.
+RAW = {
+    # access records
+    "DELETE FROM access_events": DENIED,
+    "DELETE FROM access_outcomes": DENIED,
+    "DELETE FROM accesses": VIEW,
+    "UPDATE access_events SET actor_id = 'somebody else'": DENIED,
+    "UPDATE accesses SET actor_id = 'somebody else'": VIEW,
+    "WITH gone AS (DELETE FROM access_events RETURNING *) SELECT * FROM gone": DENIED,
+    "MERGE INTO access_events e USING tenants t ON true WHEN MATCHED THEN DELETE": DENIED,
+    "DELETE FROM {events_part}": DENIED,
+    "UPDATE {outcomes_part} SET status = 404": DENIED,
+    "TRUNCATE access_events, access_outcomes": DENIED,
+    "TRUNCATE {events_part}": DENIED,
+    "DROP TABLE {events_part}": DENIED,
+    "ALTER TABLE access_events DETACH PARTITION {events_part}": DENIED,
+    "ALTER TABLE access_events DISABLE TRIGGER ALL": DENIED,
+    "ALTER TABLE access_events NO INHERIT access_outcomes": DENIED,
+    "DROP TRIGGER access_events_keep ON access_events": DENIED,
+    "CREATE RULE lost AS ON INSERT TO access_events DO INSTEAD NOTHING": DENIED,
+    "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE sql AS 'SELECT NULL'": DENIED,
+    "DROP FUNCTION refuse_change CASCADE": DENIED,
+    "ALTER FUNCTION guard_recording SET search_path = pg_temp": DENIED,
+    "SET session_replication_role = replica": DENIED,
+    "GRANT DELETE ON access_events TO recording_gateway; DELETE FROM access_events": DENIED,
+    "ALTER TABLE recordings OWNER TO recording_gateway": DENIED,
+    # departments with recordings; a table of one's own stands before the real one where a function does not say which
+    "DELETE FROM departments WHERE id = '{department}'": BOUND,
+    "DELETE FROM departments": BOUND,
+    "TRUNCATE departments CASCADE": DENIED,
+    "UPDATE calls SET department_id = NULL": KEPT,
+    "UPDATE calls SET department_id = '{quiet}' WHERE id = '{call}'": KEPT,
+    "WITH moved AS (UPDATE calls SET department_id = NULL) DELETE FROM departments": BOUND,
+    "UPDATE departments SET id = gen_random_uuid() WHERE id = '{department}'": DENIED,
+    "UPDATE departments SET tenant_id = '{other}' WHERE id = '{department}'": DENIED,
+    "CREATE TEMP TABLE recordings (LIKE public.recordings); DELETE FROM departments WHERE id = '{department}'": BOUND,
+    "CREATE TEMP TABLE calls (LIKE public.calls); DELETE FROM departments WHERE id = '{department}'": BOUND,
+    "CREATE TEMP TABLE recordings (LIKE public.recordings); UPDATE calls SET department_id = NULL": KEPT,
+    # recordings, calls, tenants
+    "DELETE FROM recordings": DENIED,
+    "DELETE FROM recordings WHERE state = 'expired'": DENIED,
+    "TRUNCATE recordings": DENIED,
+    "TRUNCATE recordings, transcripts, calls CASCADE": DENIED,
+    "DELETE FROM calls WHERE id = '{call}'": DENIED,
+    "DELETE FROM call_aliases": DENIED,
+    "UPDATE call_aliases SET external_id = 'another'": DENIED,
+    "DELETE FROM tenants": DENIED,
+    "UPDATE tenants SET id = gen_random_uuid()": DENIED,
+    "DELETE FROM transcripts": DENIED,
+    "DROP TABLE recordings CASCADE": DENIED,
+    "ALTER TABLE recordings DROP COLUMN key": DENIED,
+    "ALTER TABLE recordings DISABLE TRIGGER recordings_guard": DENIED,
+    "DROP SCHEMA public CASCADE": DENIED,
+    "UPDATE recordings SET call_id = '{bare}' WHERE call_id = '{call}'": KEPT,
+    "UPDATE recordings SET tenant_id = '{other}', call_id = '{theirs}' WHERE call_id = '{call}'": KEPT,
+    "UPDATE recordings SET id = gen_random_uuid()": KEPT,
+    "UPDATE recordings SET created_at = '2000-01-01'": KEPT,
+    "UPDATE calls SET tenant_id = '{other}' WHERE id = '{bare}'": KEPT,
+    "UPDATE calls SET id = gen_random_uuid() WHERE id = '{call}'": KEPT,
+    # retention and holds
+    "UPDATE recordings SET state = 'expired' WHERE call_id = '{call}'": KEPT,
+    "UPDATE recordings SET state = 'expired' WHERE call_id = '{held}'": KEPT,
+    "UPDATE recordings SET state = 'expired', hold = false WHERE call_id = '{held}'": KEPT,
+    "UPDATE recordings SET state = 'expired', expires_at = now() WHERE call_id = '{held}'": KEPT,
+    "UPDATE recordings SET state = 'expired', expires_at = '2000-01-01' WHERE call_id = '{planned}'": KEPT,
+    "UPDATE recordings SET state = 'expired', retention_days = 1 WHERE call_id = '{planned}'": KEPT,
+    "UPDATE recordings SET kept_from = '2000-01-01' WHERE call_id = '{planned}'": KEPT,
+    "UPDATE recordings SET kept_from = NULL WHERE call_id = '{planned}'": KEPT,
+    "UPDATE recordings SET object_deleted_at = now() WHERE call_id = '{call}'": KEPT,
+    "CREATE TEMP TABLE tenants (LIKE public.tenants); UPDATE recordings SET state = 'expired', expires_at = '2000-01-01' WHERE call_id = '{planned}'": KEPT,
+    "UPDATE recordings SET state = 'ready' WHERE call_id = '{ended}'": KEPT,
+    "UPDATE recordings SET state = 'pending', key = 'another' WHERE call_id = '{ended}'": KEPT,
+    "UPDATE recordings SET store = 'another' WHERE call_id = '{ended}'": KEPT,
+    "UPDATE recordings SET expires_at = NULL WHERE call_id = '{ended}'": KEPT,
+    "UPDATE recordings SET object_deleted_at = NULL WHERE call_id = '{ended}'": KEPT,
+    "UPDATE recordings SET hold = true WHERE call_id = '{ended}'": CheckViolationError,
+    "INSERT INTO recordings (id, tenant_id, call_id, state) SELECT id, tenant_id, call_id, 'pending' FROM recordings"
+    " WHERE call_id = '{ended}' ON CONFLICT (tenant_id, call_id) DO UPDATE SET state = 'pending'": KEPT,
+    "MERGE INTO recordings r USING tenants t ON r.call_id = '{ended}' AND r.tenant_id = t.id"
+    " WHEN MATCHED THEN UPDATE SET state = 'ready'": KEPT,
+}  # fmt: skip
+
+
+async def _world(owner: Connection, registry: Registry) -> dict[str, object]:
+    """Recordings of each kind, and the ids that RAW names."""
+    acme = (await registry.create_tenant("acme", "Acme")).id
+    planned = (await registry.create_tenant("planned", "Planned", retention_days=30)).id
+    other = (await registry.create_tenant("other", "Other")).id
+    department, quiet = await _department(owner, acme), await _department(owner, acme)
+    call = await registry.create_call(acme, NewCall(aliases={"yotel": "a"}, department=department))
+    await registry.mark_ready(acme, call, an_object(), duration_ms=1, channels=1)
+    held, ended = await a_ready_call(registry, acme), await a_ready_call(registry, acme)
+    await owner.execute("UPDATE recordings SET hold = true, expires_at = now() WHERE call_id = $1", held)
+    await owner.execute("UPDATE recordings SET state = 'expired', expires_at = now() WHERE call_id = $1", ended)
+    await owner.execute("UPDATE recordings SET object_deleted_at = now() WHERE call_id = $1", ended)
+    await owner.execute("INSERT INTO transcripts (tenant_id, call_id, status) VALUES ($1, $2, 'ready')", acme, call)
+    event = uuid4()
+    await owner.execute(EVENT, event, NOW)
+    await owner.execute(OUTCOME, event, NOW)
+    return {
+        "other": other,
+        "department": department,
+        "quiet": quiet,
+        "call": call,
+        "held": held,
+        "ended": ended,
+        "planned": await a_ready_call(registry, planned),
+        "bare": await registry.create_call(acme, NewCall()),
+        "theirs": await registry.create_call(other, NewCall()),
+        "events_part": _month("access_events"),
+        "outcomes_part": _month("access_outcomes"),
+    }
+
+
+TABLES = (
+    "access_events",
+    "access_outcomes",
+    "departments",
+    "calls",
+    "call_aliases",
+    "recordings",
+    "transcripts",
+    "tenants",
+)
+
+
+async def _all(owner: Connection) -> dict[str, list[object]]:
+    return {table: await owner.fetch(f"SELECT * FROM {table} ORDER BY 1") for table in TABLES}  # noqa: S608
+
+
+async def _try(connection: Connection, statement: str) -> None:
+    """In a transaction that is taken back if it comes so far."""
+    async with connection.transaction():
+        await connection.execute(statement)
+        await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        pytest.fail(f"let through: {statement}")
+
+
+async def test_raw_sql_breaks_no_promise(owner: Connection, service: Connection, registry: Registry):
+    names = await _world(owner, registry)
+    before = await _all(owner)
+    assert await service.fetchval("SELECT current_user") == "recording_gateway"
+    for statement, refused in RAW.items():
+        for connection in (service,) if refused is DENIED else (service, owner):
+            with pytest.raises(refused):
+                await _try(connection, statement.format(**names))
+        assert await _all(owner) == before, statement
+
+
+async def test_what_retention_and_holds_are_for_is_let_through(
+    owner: Connection, service: Connection, registry: Registry
+):
+    """Or the refusals would prove nothing."""
+    names = await _world(owner, registry)
+    for statement in (
+        "DELETE FROM departments WHERE id = '{quiet}'",
+        "UPDATE calls SET department_id = '{department}' WHERE id = '{bare}'",
+        "UPDATE calls SET department_id = NULL WHERE id = '{bare}'",
+        "UPDATE recordings SET hold = true WHERE call_id = '{call}'",
+        "UPDATE recordings SET hold = false WHERE call_id = '{held}'",
+        "UPDATE recordings SET state = 'expired' WHERE call_id = '{held}'",
+        "UPDATE recordings SET object_deleted_at = now() WHERE call_id = '{held}'",
+        "UPDATE tenants SET retention_days = 1",
+        "UPDATE recordings SET expires_at = now() + interval '1 day' WHERE call_id = '{planned}'",
+    ):
+        assert (await service.execute(statement.format(**names))).split()[-1] != "0", statement
 
 
 # --- tenants kept apart ------------------------------------------------------------------------------------------------

@@ -192,8 +192,9 @@ async def test_a_hold_that_comes_while_its_row_expires_comes_too_late_or_in_time
         async with holder.transaction():
             await holder.execute("UPDATE recordings SET hold = true")
             sweeping = asyncio.create_task(ending.sweep())
-            while not await holder.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-                await holder.execute("SELECT pg_sleep(0.01)")
+            async with asyncio.timeout(10):
+                while not await holder.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                    await holder.execute("SELECT pg_sleep(0.01)")
         assert (await sweeping)[call].fate is Fate.KEPT
         await holder.execute("UPDATE recordings SET hold = false")
         assert (await ending.sweep())[call].fate is Fate.DELETED
@@ -365,7 +366,7 @@ async def test_of_two_sweeps_one_does_the_work_and_the_other_says_so(ending: End
 
     ending.store.before_delete = wait
     sweeping = asyncio.create_task(ending.sweep())
-    await begun.wait()
+    await asyncio.wait_for(begun.wait(), 10)
     assert await ending.sweeper().sweep() is None
     go_on.set()
     assert (await sweeping)[call].fate is Fate.DELETED
@@ -384,7 +385,7 @@ async def test_whose_connection_is_lost_stops_at_once_and_another_goes_on(ending
 
     ending.store.before_delete = wait
     sweeping = asyncio.create_task(ending.sweep())
-    await begun.wait()
+    await asyncio.wait_for(begun.wait(), 10)
     await ending.fetch("""
         SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
