@@ -165,7 +165,7 @@ class Catalog(Section):
     stale_s: float = Field(
         600, ge=0, description="seconds that cached ids and credentials go on being served while Postgres is away"
     )
-    key_cache_entries: Count = Field(10_000, description="API keys held in memory")
+    key_cache_entries: Count = Field(10_000, description="API keys held in memory, and gateway links as many")
 
 
 class S3Store(Section):
