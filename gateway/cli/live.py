@@ -9,6 +9,7 @@ from rich.console import Console
 
 from ..catalog.store import PostgresCatalog
 from ..config import Config, ConfigError
+from ..edge.limits import RateLimits
 from ..errors import OriginFailed, OriginTimeout, Unavailable
 from ..identity import Identity
 from ..postgres import open_pool
@@ -35,6 +36,7 @@ async def reach(config: Config, console: Console) -> None:
     for name in config.stores:
         tell(f"stores.{name}", await _store(config, name))
     tell("audit.journal_dir", _journal(config))
+    tell("limits.url", await _limits(config))
     if failed:
         raise OutOfReach(f"out of reach: {', '.join(failed)}")
 
@@ -66,6 +68,18 @@ async def _store(config: Config, name: str) -> str | None:
             await store.close()
     except (Unavailable, OriginFailed, OriginTimeout, ConfigError) as error:
         return str(error) or type(error).__name__
+    return None
+
+
+async def _limits(config: Config) -> str | None:
+    try:
+        limits = RateLimits.open(config.limits)
+        try:
+            await limits.check()
+        finally:
+            await limits.close()
+    except (Unavailable, ConfigError) as error:
+        return str(error)
     return None
 
 

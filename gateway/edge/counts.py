@@ -22,6 +22,8 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 
+from ..errors import Unavailable
+
 log = structlog.get_logger("gateway.limits")
 
 KEYS = 50_000
@@ -36,7 +38,7 @@ Wait = int | None
 
 
 class Counts(Protocol):
-    """Never raises for a place that is away."""
+    """Counting never raises for a place that is away."""
 
     async def hit(self, item: RateLimitItem, who: str) -> Wait:
         """Counts one, unless that would be over ``item``."""
@@ -44,6 +46,10 @@ class Counts(Protocol):
 
     async def look(self, item: RateLimitItem, who: str) -> Wait:
         """As ``hit``, but counts nothing."""
+        ...
+
+    async def check(self) -> None:
+        """Can it be counted there? Raises Unavailable, saying why."""
         ...
 
     async def close(self) -> None: ...
@@ -121,6 +127,7 @@ class Counter:
     async def look(self, item: RateLimitItem, who: str) -> Wait:
         return None if await self._limiter.test(item, who) else await self._wait(item, who)
 
+    async def check(self) -> None: ...
     async def close(self) -> None: ...
 
     async def _wait(self, item: RateLimitItem, who: str) -> int:
@@ -164,6 +171,13 @@ class SharedCounts:
     async def look(self, item: RateLimitItem, who: str) -> Wait:
         return await self._ask(lambda counter: counter.look(item, who))
 
+    async def check(self) -> None:
+        """Raises Unavailable, saying why."""
+        try:
+            await self._try()
+        except (RedisError, OSError) as error:
+            raise Unavailable(_said(error)) from error
+
     async def close(self) -> None:
         if self._looking is not None:
             self._looking.cancel()
@@ -182,16 +196,24 @@ class SharedCounts:
 
     def _lost(self, error: Exception) -> None:
         if self._looking is None:
-            log.warning("limits.shared_counts_lost", error=f"{type(error).__name__}: {error}")
+            log.warning("limits.shared_counts_lost", error=_said(error))
             self._looking = asyncio.create_task(self._look())
 
     async def _look(self) -> None:
-        """Until a count is taken again: a Redis that answers and takes no writes is of no use."""
+        """Until a count is taken again."""
         while True:
             await asyncio.sleep(_PROBE_S)
             with contextlib.suppress(RedisError, OSError):
-                async with asyncio.timeout(self._wait_s):
-                    await self._remote.hit(_PROBE, "probe")
+                await self._try()
                 break
         log.info("limits.shared_counts_found")
         self._looking = None
+
+    async def _try(self) -> None:
+        """Counts one: a Redis that answers and takes no writes is of no use."""
+        async with asyncio.timeout(self._wait_s):
+            await self._remote.hit(_PROBE, "probe")
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -76,6 +76,10 @@ class RateLimits:
         if self._failing is not None:
             await self._counts.hit(self._failing, network(address))
 
+    async def check(self) -> None:
+        """Are they counted where the settings say? Raises Unavailable, saying why."""
+        await self._counts.check()
+
     async def close(self) -> None:
         await self._counts.close()
 

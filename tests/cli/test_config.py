@@ -185,13 +185,15 @@ def test_live_names_each_part_that_is_out_of_reach(offline, tmp_path):
         },
         "stores": {"gone": {"kind": "disk", "root": str(tmp_path / "nowhere")}},
         "audit": {"journal_dir": str(offline.file / "journal")},
+        "limits": {"url": "redis://user:hunter2@127.0.0.1:1"},
     }
     done = Command(tmp_path, settings)("config", "check", "--live")
     assert done.code == 69
-    assert "out of reach: database, identity, stores.gone, audit.journal_dir" in done.err.replace("\n", " ")
+    assert "out of reach: database, identity, stores.gone, audit.journal_dir, limits.url" in done.err.replace("\n", " ")
     assert "hunter2" not in done.err
 
 
 def test_live_is_content_where_everything_is_there(command):
     done = command("config", "check", "--live")
     assert (done.code, "database: ok" in done.err, "stores.calls: ok" in done.err) == (0, True, True)
+    assert "limits.url: ok" in done.err
