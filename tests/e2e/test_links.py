@@ -58,6 +58,7 @@ WRONG = {
     "uses of a store's link": ({"max_uses": 1}, ["body", "max_uses"]),
     "a network of a store's link": ({"delivery": "store", "ip_cidr": "10.0.0.0/8"}, ["body", "ip_cidr"]),
     "no use at all": ({"delivery": "gateway", "max_uses": 0}, ["body", "max_uses"]),
+    "uses without end": ({"delivery": "gateway", "max_uses": 10_001}, ["body", "max_uses"]),
     "uses in words": ({"delivery": "gateway", "max_uses": "3"}, ["body", "max_uses"]),
     "no network": ({"delivery": "gateway", "ip_cidr": "10.0.0.0/33"}, ["body", "ip_cidr"]),
     "a host name": ({"delivery": "gateway", "ip_cidr": "localhost"}, ["body", "ip_cidr"]),

@@ -23,7 +23,8 @@ PLAY_PATH = "/v1/links/{token}/audio"
 
 LINK_TTL = timedelta(hours=1)
 LINK_TTL_MAX = timedelta(days=7)
-USES_MAX = 1_000_000
+USES_MAX = 10_000
+"""Each new playback counts those before it."""
 LISTED = 200
 """Links that a listing has at most."""
 _DOWNLOAD = frozenset({"recordings:download"})
