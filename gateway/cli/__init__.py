@@ -14,6 +14,7 @@ from .departments import departments
 from .keys import keys
 from .migrate import migrate
 from .recordings import recordings
+from .retention import retention
 from .serve import serve
 from .tenants import tenants
 from .webhooks import webhooks
@@ -45,5 +46,5 @@ def main(context: click.Context, path: Path | None) -> None:
     context.obj = Chosen(path)
 
 
-for command in (serve, demo, migrate, config, tenants, departments, keys, recordings, webhooks, audit):
+for command in (serve, demo, migrate, config, tenants, departments, keys, recordings, webhooks, retention, audit):
     main.add_command(command)
