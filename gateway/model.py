@@ -201,6 +201,8 @@ class Recording:
     expires_at: datetime | None = None
     hold: bool = False
     failure: str | None = None
+    seekable: bool | None = None
+    """Can a player find a moment by reading a few ranges? None: the object does not say."""
 
 
 @dataclass(frozen=True, slots=True)

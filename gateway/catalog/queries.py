@@ -36,7 +36,7 @@ OVER = f"coalesce({KEPT_UNTIL} <= now() AND NOT r.hold, false)"
 
 RECORDING = f"""
     r.id AS recording_id, r.state, r.store, r.key, r.media_type, r.size, r.etag, r.version, r.modified,
-    r.duration_ms, r.channels, r.created_at AS recording_created_at, r.started_at AS recording_started_at,
+    r.duration_ms, r.channels, r.seekable, r.created_at AS recording_created_at, r.started_at AS recording_started_at,
     r.ready_at, {KEPT_UNTIL} AS expires_at, r.hold, r.failure
 """
 """The columns that ``recording`` reads, of recordings r."""
@@ -193,6 +193,7 @@ def recording(row: Record) -> Recording:
         object=_object(row),
         duration_ms=row["duration_ms"],
         channels=row["channels"],
+        seekable=row["seekable"],
         created_at=row["recording_created_at"],
         started_at=row["recording_started_at"],
         ready_at=row["ready_at"],

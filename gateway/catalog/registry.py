@@ -166,6 +166,7 @@ class Registry:
         *,
         duration_ms: int | None = None,
         channels: int | None = None,
+        seekable: bool | None = None,
         started_at: datetime | None = None,
         expires_at: datetime | None = None,
     ) -> Recording:
@@ -186,6 +187,7 @@ class Registry:
                 *_stat(object_),
                 duration_ms,
                 channels,
+                seekable,
                 started_at,
                 expires_at,
             )

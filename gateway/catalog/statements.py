@@ -71,7 +71,7 @@ PUT_RECORDING = _PUT + _THIS
 PLACE_RECORDING = f"""
     {_PUT},
         media_type = $9, size = $10, etag = $11, version = $12, modified = $13,
-        duration_ms = NULL, channels = NULL, ready_at = NULL
+        duration_ms = NULL, channels = NULL, seekable = NULL, ready_at = NULL
     {_THIS}
 """
 """What was known of the object is void, but for what is told now."""
@@ -88,9 +88,10 @@ READY_RECORDING = f"""
         modified = $9,
         duration_ms = $10,
         channels = $11,
-        started_at = coalesce($12, r.started_at),
+        seekable = $12,
+        started_at = coalesce($13, r.started_at),
         ready_at = coalesce(r.ready_at, now()),
-        expires_at = coalesce($13, r.expires_at),
+        expires_at = coalesce($14, r.expires_at),
         failure = NULL
     {_THIS}
 """  # noqa: S608  constants only

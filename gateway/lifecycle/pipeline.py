@@ -48,6 +48,7 @@ class Registry(Protocol):
         *,
         duration_ms: int | None = None,
         channels: int | None = None,
+        seekable: bool | None = None,
         started_at: datetime | None = None,
         expires_at: datetime | None = None,
     ) -> Recording: ...
@@ -150,6 +151,7 @@ class Pipeline:
             Object(store, key, stat, media.media_type),
             duration_ms=media.duration_ms,
             channels=media.channels,
+            seekable=media.seekable,
             started_at=started_at,
             expires_at=expires_at,
         )

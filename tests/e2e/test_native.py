@@ -23,7 +23,7 @@ def test_metadata_has_every_field(calls: Calls):
     for name in ("created_at", "ready_at"):
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", recording.pop(name))
     assert recording == {
-        "media_type": "audio/wav", "size_bytes": len(DATA), "etag": of.etag, "duration_ms": 141_500, "channels": 2,
+        "media_type": "audio/wav", "size_bytes": len(DATA), "etag": of.etag, "duration_ms": 141_500, "channels": 2, "seekable": None,
         "started_at": None, "expires_at": None, "hold": False,
     }  # fmt: skip
     base = f"{calls.base}/v1/recordings/{of.id}"

@@ -38,6 +38,7 @@ class RecordingTold(TypedDict):
     etag: str | None
     duration_ms: int | None
     channels: int | None
+    seekable: bool | None
     created_at: Timestamp | None
     started_at: Timestamp | None
     ready_at: Timestamp | None
@@ -132,6 +133,7 @@ def _recording(entry: Entry, state: State) -> RecordingTold | None:
         "etag": stored.stat.etag if stored else None,
         "duration_ms": recording.duration_ms,
         "channels": recording.channels,
+        "seekable": recording.seekable,
         "created_at": timestamp(recording.created_at),
         "started_at": timestamp(recording.started_at),
         "ready_at": timestamp(recording.ready_at),
