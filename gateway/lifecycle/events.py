@@ -19,7 +19,7 @@ from .registration import contradiction, prefix_for, unfit_key
 
 log = structlog.get_logger("gateway.events")
 
-_AT_ONCE = 8
+_AT_ONCE = 4
 """Notices of one request that are dealt with at the same time."""
 _FATES = {
     Outcome.READY: Fate.READY,
