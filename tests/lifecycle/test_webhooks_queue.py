@@ -194,12 +194,17 @@ async def test_a_success_begins_its_patience_anew(desk: Desk):
 async def test_many_that_are_gone_at_once_wait_for_none_of_each_other(desk: Desk):
     endpoint = await desk.endpoint()
     await desk.happen(20)
+    first, *others = await desk.take()
+    await desk.settle(first, FAILED, AGAIN)
     gone = replace(FAILED, status=410, error="gone")
-    async with asyncio.timeout(10):
-        off = await asyncio.gather(
-            *(desk.settle(due, gone, Verdict(Fate.GONE)) for due in await desk.take()),
-            *(Queue(desk.pool, desk.settings, lease_s=60).take(5, {}, failing=False, each=9) for _ in range(5)),
+    replicas = [Queue(desk.pool, desk.settings, lease_s=60) for _ in others]
+    await asyncio.gather(*(replica.next_s() for replica in replicas))  # each has its connection by now
+    off = await asyncio.gather(
+        *(
+            replica.settle(due, gone, Verdict(Fate.GONE), patience_s=None)
+            for replica, due in zip(replicas, others, strict=True)
         )
+    )
     assert off.count("gone") == 1
     assert await desk.states(endpoint) == {DeliveryState.DROPPED: 20}
 
