@@ -185,6 +185,33 @@ def test_what_is_held_stays_where_it_lies(uploader: Uploader):
     assert uploader.recording(name, store="s3", key=key).json()["recording"]["duration_ms"] == 1000
 
 
+async def test_what_is_past_its_retention_does_not_come_back(uploader: Uploader):
+    name = await asyncio.to_thread(uploader.new_call)
+    key = uploader.store("a.wav", silence(1))
+    over = {"store": "s3", "key": key, "expires_at": "2020-01-01T00:00:00Z"}
+    assert (await asyncio.to_thread(uploader.recording, name, **over)).json()["state"] == "expired"
+    facts = await asyncio.to_thread(uploader.facts, name)
+    await uploader.stage.office.rows("UPDATE recordings SET state = 'expired' WHERE call_id = $1", facts["id"])
+    for body in ({"store": "s3", "key": key}, {"state": "pending"}, {"state": "failed"}):
+        answer = await asyncio.to_thread(uploader.recording, name, **body)
+        assert (answer.status, answer.json()["code"]) == (409, "recording_expired")
+
+
+async def test_many_who_register_the_same_at_once_register_it_once(uploader: Uploader):
+    alias, key = f"yotel:call_{uuid4().hex[:12]}", uploader.store("a.wav", silence(1))
+    calls = await asyncio.gather(*(asyncio.to_thread(uploader.call, alias) for _ in range(6)))
+    assert sorted(answer.status for answer in calls) == [200] * 5 + [201]
+    assert len({answer.json()["id"] for answer in calls}) == 1
+    answers = await asyncio.gather(
+        *(asyncio.to_thread(uploader.recording, alias, store="s3", key=key) for _ in range(6))
+    )
+    assert {(answer.status, answer.json()["state"]) for answer in answers} == {(200, "ready")}
+    rows = await uploader.stage.office.rows(
+        "SELECT FROM webhook_outbox WHERE payload->'data'->>'call_id' = $1", calls[0].json()["id"]
+    )
+    assert len(rows) == 1
+
+
 RECORDINGS = {
     "a store there is not": ({"store": "tape", "key": "uploader/a.wav"}, ["body", "store"], "no store of that name"),
     "another tenant's key": ({"store": "s3", "key": "rival/a.wav"}, ["body", "key"], "must begin with uploader/"),
