@@ -429,6 +429,11 @@ class Due:
     call: UUID
     recording: Recording
 
+    @property
+    def object(self) -> Object | None:
+        """What is to be deleted. None: no object was ever found to be this recording, whatever lies at its place."""
+        return self.recording.object if self.recording.ready_at is not None else None
+
 
 @dataclass(frozen=True, slots=True)
 class Outlook:

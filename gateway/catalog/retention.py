@@ -37,7 +37,7 @@ _BY_ITSELF: Final = f"""
 """
 # What has expired and whose object may still be there, unless another recording needs it.
 _LEFT: Final = """
-    r.tenant_id = $1 AND r.state = 'expired' AND r.object_deleted_at IS NULL AND r.version IS NOT NULL
+    r.tenant_id = $1 AND r.state = 'expired' AND r.object_deleted_at IS NULL AND r.ready_at IS NOT NULL
     AND NOT EXISTS (SELECT FROM recordings o WHERE (o.store, o.key) = (r.store, r.key) AND o.state <> 'expired')
 """
 
@@ -57,10 +57,11 @@ _PAGE_BY_ITSELF: Final = _page(_BY_ITSELF, _OWN_END, 3)
 
 _OUTLOOK: Final = f"""
     WITH over AS (
-        SELECT r.hold, r.size FROM recordings r WHERE {_BY_PLAN} UNION ALL SELECT r.hold, r.size FROM recordings r WHERE {_BY_ITSELF}
+        SELECT r.hold, r.ready_at, r.size FROM recordings r WHERE {_BY_PLAN}
+        UNION ALL SELECT r.hold, r.ready_at, r.size FROM recordings r WHERE {_BY_ITSELF}
     )
     SELECT count(*) FILTER (WHERE NOT hold) AS due, count(*) FILTER (WHERE hold) AS held,
-        coalesce(sum(size) FILTER (WHERE NOT hold), 0)::bigint AS bytes FROM over
+        coalesce(sum(size) FILTER (WHERE NOT hold AND ready_at IS NOT NULL), 0)::bigint AS bytes FROM over
 """  # noqa: S608  constants only
 _OUTLOOK_LEFT: Final = f"""
     SELECT count(*) AS left, coalesce(sum(r.size), 0)::bigint AS bytes FROM recordings r WHERE {_LEFT}

@@ -182,7 +182,7 @@ def _said(tally: _Tally, *, dry_run: bool) -> str:
 
 
 def _plain(due: Due, fate: str, reason: str) -> dict[str, Any]:
-    known, end = due.recording.object, due.recording.expires_at
+    known, end = due.object, due.recording.expires_at
     return {
         "tenant": due.tenant_slug,
         "call": str(due.call),
@@ -198,4 +198,4 @@ def _plain(due: Due, fate: str, reason: str) -> dict[str, Any]:
 
 
 def _size(due: Due) -> int:
-    return 0 if due.recording.object is None else due.recording.object.stat.size
+    return 0 if due.object is None else due.object.stat.size

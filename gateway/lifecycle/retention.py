@@ -145,7 +145,7 @@ class _Sweep:
     async def _take_up(self, batch: Sequence[Due]) -> None:
         taken = []
         for due in batch:
-            known = due.recording.object
+            known = due.object
             if known is not None and self._failures[known.store] >= PATIENCE:
                 self._done(due, Fate.PUT_OFF)
             else:
@@ -155,7 +155,7 @@ class _Sweep:
         over = await self._book.expire(anew) if anew else set()
         lying: dict[Place, list[Due]] = {}
         for due in taken:
-            known = due.recording.object
+            known = due.object
             if due.recording.state is not State.EXPIRED and due.recording.id not in over:
                 self._end(due, Fate.KEPT, 409, Result.REFUSED, "kept")
             elif known is None:
@@ -249,8 +249,8 @@ class _Sweep:
 
 
 def _object(due: Due) -> Object:
-    assert due.recording.object is not None
-    return due.recording.object
+    assert due.object is not None
+    return due.object
 
 
 def _intent(due: Due, sweep: str) -> Intent:
@@ -273,7 +273,7 @@ def _intent(due: Due, sweep: str) -> Intent:
         request_id=sweep,
         call=due.call,
         recording=due.recording.id,
-        etag=None if due.recording.object is None else due.recording.object.stat.etag,
+        etag=None if due.object is None else due.object.stat.etag,
     )
 
 

@@ -98,6 +98,9 @@ async def test_what_never_was_ready_ends_without_an_object(ending: Ending):
         await ending.registry.put_recording(ending.tenant, call, place=place, expires_at=PAST)
     await ending.registry.put_recording(ending.tenant, unplanned, place=place)
     await ending.registry.mark_failed(ending.tenant, failed, "it is no audio")
+    stat = await ending.store.stat(place[1])
+    seen = "UPDATE recordings SET media_type = 'audio/wav', size = 1, etag = $1, version = $2, modified = now()"
+    await ending.fetch(f"{seen} WHERE state = 'failed'", stat.etag, stat.version)
     await ending.fetch("UPDATE tenants SET retention_days = 1")
     told = await ending.sweep()
     assert {call: done.fate for call, done in told.items()} == {failed: Fate.EMPTY, pending: Fate.EMPTY}

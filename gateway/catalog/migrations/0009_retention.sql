@@ -38,7 +38,7 @@ CREATE INDEX recordings_kept ON recordings (tenant_id, kept_from, id)
 CREATE INDEX recordings_end ON recordings (tenant_id, kept_until(expires_at, kept_from, retention_days, NULL), id)
     WHERE state <> 'expired' AND kept_until(expires_at, kept_from, retention_days, NULL) IS NOT NULL;
 CREATE INDEX recordings_undeleted ON recordings (tenant_id, id)
-    WHERE state = 'expired' AND object_deleted_at IS NULL AND version IS NOT NULL;
+    WHERE state = 'expired' AND object_deleted_at IS NULL AND ready_at IS NOT NULL;
 CREATE INDEX recordings_place ON recordings (store, key);
 
 CREATE FUNCTION guard_recording() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
