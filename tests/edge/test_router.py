@@ -1,9 +1,12 @@
 """Host and path → surface and route."""
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.config import Config, ConfigError
 from gateway.edge.router import Mounted, Router
+from gateway.openapi import Page
 from gateway.surfaces import SURFACES
 
 NATIVE, YOTEL = SURFACES["native"], SURFACES["yotel"]
@@ -109,3 +112,16 @@ def test_a_host_nobody_names_finds_nothing_where_every_mount_names_one():
 def test_shipped_mounts_stand_side_by_side():
     config = Config()
     Router([Mounted(SURFACES[m.surface], m.prefix, m.host, config.public_url(m)) for m in config.mounts])
+
+
+def test_pages_stand_on_their_mount_and_of_two_at_one_place_the_first_has_them():
+    first, second = Page("text/plain", b"native"), Page("text/plain", b"yotel")
+    here = replace(mounted(NATIVE), pages={"/openapi.json": first})
+    there = replace(mounted(YOTEL), pages={"/openapi.json": second})
+    beside = replace(mounted(YOTEL, "/yotel"), pages={"/openapi.json": second})
+    both = Router([here, there, beside])
+    for path, page in (("/openapi.json", first), ("/yotel/openapi.json", second)):
+        endpoint = both.match("gw", path).endpoint
+        assert endpoint is not None and endpoint.page is page
+        assert (endpoint.methods, endpoint.allow) == (("GET", "HEAD"), "GET, HEAD, OPTIONS")
+    assert both.match("gw", "/yotel/openapi.json/more").endpoint is None
