@@ -70,12 +70,11 @@ class PostgresCatalog:
             raise Malformed("query", "state", message="a call without a recording is in no listing of recordings")
         of = cursor.listing(tenant, "recordings", *astuple(replace(listing, limit=0, cursor=None)))
         after = None if listing.cursor is None else cursor.decode(of, listing.cursor)
-        statement, arguments = queries.listing(tenant, listing, after)
 
         async def listed(connection: Pooled) -> list[Record]:
             async with planned_anew(connection):
-                if listing.text is not None and not await connection.fetchval(queries.TRANSCRIBES, tenant):
-                    raise Contradicts("transcription_disabled", "The account has transcription switched off.")
+                saying = None if listing.text is None else await _saying(connection, tenant, listing.text)
+                statement, arguments = queries.listing(tenant, listing, after, saying)
                 return await connection.fetch(statement, *arguments)
 
         rows = await self._ask(listed)
@@ -122,6 +121,14 @@ class PostgresCatalog:
     async def _run(self, question: Callable[[Pooled], Awaitable[T]]) -> T:
         async with borrow(self._pool, "catalog", wait_s=self._wait_s) as connection:
             return await question(connection)
+
+
+async def _saying(connection: Pooled, tenant: UUID, text: str) -> list[UUID] | None:
+    """The calls in which ``text`` was said; None: more than a few. Raises Contradicts."""
+    if not await connection.fetchval(queries.TRANSCRIBES, tenant):
+        raise Contradicts("transcription_disabled", "The account has transcription switched off.")
+    rows = await connection.fetch(queries.SAYING, queries.folded(text), queries.whose(tenant))
+    return [row["call_id"] for row in rows] if len(rows) <= queries.FEW else None
 
 
 def _uuid(text: str) -> UUID:

@@ -11,6 +11,7 @@ import pytest
 from parts.catalog import a_ready_call, by_id
 
 from gateway.asks.transcripts import PutTranscript
+from gateway.catalog import queries
 from gateway.catalog.registry import Registry
 from gateway.catalog.store import PostgresCatalog
 from gateway.catalog.transcripts import Transcripts
@@ -158,6 +159,25 @@ async def test_a_recording_is_found_by_what_was_said(
     }.items():
         assert await found(catalog, acme, Listing(text=words)) == {calls[name] for name in wanted}, words
     assert await found(catalog, acme, Listing(text="money", state=State.FAILED)) == set()
+
+
+async def test_words_that_many_calls_hold_lead_to_the_same_as_words_of_few(
+    catalog: PostgresCatalog,
+    registry: Registry,
+    transcripts: Transcripts,
+    acme: Tenant,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    calls = [await a_ready_call(registry, acme.id) for _ in range(5)]
+    for call in calls:
+        await transcripts.put(acme.id, call, said("hello", "ready" if call != calls[2] else "failed"))
+    few = await catalog.list(acme.id, Listing(text="hello", limit=3))
+    monkeypatch.setattr(queries, "FEW", 3)
+    many = await catalog.list(acme.id, Listing(text="hello", limit=3))
+    assert many == few
+    assert [entry.call.id for entry in many.entries] == [calls[4], calls[3], calls[1]]
+    rest = await catalog.list(acme.id, Listing(text="hello", limit=3, cursor=many.cursor))
+    assert [entry.call.id for entry in rest.entries] == [calls[0]]
 
 
 async def test_words_lead_to_nothing_that_may_not_be_read(
