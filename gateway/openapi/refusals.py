@@ -34,11 +34,8 @@ _ALWAYS: tuple[Refusal, ...] = (
 )
 _OF_STORES: tuple[Refusal, ...] = (errors.OriginFailed(), errors.OriginTimeout())
 _OF_LINKS: tuple[Refusal, ...] = (errors.LinkSpent(), errors.LinkExpired(), errors.LinkRevoked(), errors.LinkUsedUp())
-_OF_ACTS: tuple[Refusal, ...] = (
-    errors.Absent(),
-    errors.Expired(),
-    errors.Contradicts("conflict", "What was asked contradicts what is there."),
-)
+_CONTRADICTS = errors.Contradicts("conflict", "What was asked contradicts what is there.")
+_OF_ACTS_ON_CALLS: tuple[Refusal, ...] = (errors.Absent(), errors.Expired(), *_OF_STORES)
 _SIZE = 3_376_044
 _HIDDEN = frozenset({"cache-control", "content-type", "x-content-type-options"})
 """Fields that every refusal carries alike."""
@@ -66,10 +63,7 @@ class Worded:
 
 def worded(surface: Surface, route: Route, allowed: Credentials) -> list[Worded]:
     """Every refusal that ``route`` can answer with, least status first."""
-    head = Head(
-        route.method, dict.fromkeys(path_parameters(route.path), "x"), MultiDict(), CIMultiDict(), request_id="0" * 32
-    )
-    told = {refusal.reason: _worded(surface, refusal, head) for refusal in _refusals(route, allowed)}
+    told = {refusal.reason: _worded(surface, refusal, _head(route)) for refusal in _refusals(route, allowed)}
     return sorted(told.values(), key=lambda each: each.status)
 
 
@@ -92,7 +86,7 @@ def _refusals(route: Route, allowed: Credentials) -> Iterator[Refusal]:
             yield from (refusal for state, refusal in _OF_STATES.items() if state not in route.states)
             yield from _of_bytes(route)
         case Verb.ACT:
-            yield from (*_OF_ACTS, *_OF_STORES)
+            yield from _of_acts(route)
         case Verb.DELETE:
             yield errors.MethodNotAllowed(route.allow)
         case _:
@@ -120,6 +114,26 @@ def _of_reading(route: Route, allowed: Credentials) -> Iterator[Refusal]:
         yield errors.Malformed("query", next(iter(route.doc.query), ""))
     if route.method in WITH_BODY:
         yield errors.TooLarge()
+
+
+def _of_acts(route: Route) -> Iterator[Refusal]:
+    if route.method != "GET":
+        yield _CONTRADICTS
+    if _names_call(route):
+        yield from _OF_ACTS_ON_CALLS
+
+
+def _names_call(route: Route) -> bool:
+    """Shown some id, it reads it or refuses its form."""
+    try:
+        return route.ref(_head(route)) is not None
+    except Refusal:
+        return True
+
+
+def _head(route: Route) -> Head:
+    path = dict.fromkeys(path_parameters(route.path), "x")
+    return Head(route.method, path, MultiDict(), CIMultiDict(), request_id="0" * 32)
 
 
 def _of_bytes(route: Route) -> Iterator[Refusal]:
