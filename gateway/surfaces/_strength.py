@@ -22,11 +22,16 @@ _BY_A_CLOCK = re.compile(
 )
 """Ids with a time of this century in them, so near to it that random ones are hardly ever meant."""
 UUID_4 = 122
-"""Random bits of a UUID of version 4; no other version promises any number of them."""
+"""Random bits of a UUID of version 4, and of a secret; no other version promises any number of them."""
 _HEX = 16
 _CLASSES = (string.digits, string.ascii_lowercase, string.ascii_uppercase)
 _STEPS = 8
 """Differences between neighbours that random text of a sufficient length has by far; ``0123…`` has one."""
+
+
+def secret(text: str) -> bool:
+    """Whether ``text`` is as hard to guess as a UUID of version 4."""
+    return random_bits(text) >= UUID_4
 
 
 def random_bits(text: str) -> float:

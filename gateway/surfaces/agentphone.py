@@ -12,23 +12,11 @@ from .. import errors
 from ..asks.tenants import EnableRecording
 from ..contract import ANY_STATE, Doc, Found, Reply, Route, Schema, Surface, Transcribed
 from ..http.headers import content_disposition, extension_for
-from ..model import Call, CallRef, Head, Method, Presented, Segment, State, Verb
+from ..model import CallRef, Head, Method, Presented, State, Verb
 from . import _fastapi
-from ._strength import UUID_4, random_bits
-from ._words import (
-    MEDIA,
-    NO_STORE,
-    TRANSCRIPTION,
-    alias,
-    audio,
-    bearer,
-    form,
-    json_reply,
-    known,
-    refuser,
-    timestamp,
-    whole_seconds,
-)
+from ._agentphone_calls import CallAnswer, TranscriptAnswer, described, transcript
+from ._strength import secret
+from ._words import MEDIA, NO_STORE, alias, audio, bearer, form, json_reply, known, refuser
 
 EVEN_S = 0.025
 """Refusals of the download leave at multiples of so many seconds: longer than looking a call up takes."""
@@ -42,99 +30,9 @@ _call = alias("agentphone", ID)
 def _secret_call(head: Head) -> CallRef:
     """As ``_call``; an id that could be guessed is nobody's. Raises Malformed, NotFound."""
     ref = _call(head)
-    if random_bits(ref.id) < UUID_4:
+    if not secret(ref.id):
         raise errors.NotFound("an id too easy to guess for a public download")
     return ref
-
-
-CallAnswer = TypedDict(
-    "CallAnswer",
-    {
-        "id": str,
-        "status": str,
-        "direction": str | None,
-        "from": str | None,
-        "to": str | None,
-        "startedAt": str | None,
-        "endedAt": str | None,
-        "durationSeconds": int | None,
-        "recordingUrl": str | None,
-        "recordingAvailable": bool,
-    },
-)
-
-
-def _status(call: Call) -> str:
-    if call.ended_at is not None:
-        return "completed"
-    return "queued" if call.started_at is None else "in-progress"
-
-
-def _lasted(call: Call) -> int | None:
-    """Whole seconds."""
-    if call.started_at is None or call.ended_at is None:
-        return None
-    return whole_seconds(max(int((call.ended_at - call.started_at).total_seconds() * 1000), 0))
-
-
-def _describe(found: Found) -> Reply:
-    assert found.entry is not None
-    call, enabled = found.entry.call, found.entry.account.recording_enabled
-    external = found.head.path["call_id"]
-    fetchable = found.state is State.READY and random_bits(external) >= UUID_4
-    answer: CallAnswer = {
-        "id": external,
-        "status": _status(call),
-        "direction": call.direction,
-        "from": call.from_number,
-        "to": call.to_number,
-        "startedAt": timestamp(call.started_at),
-        "endedAt": timestamp(call.ended_at),
-        "durationSeconds": _lasted(call),
-        "recordingUrl": f"{found.base}/v1/calls/{external}/recording" if enabled else None,
-        "recordingAvailable": enabled and fetchable,
-    }
-    return json_reply(200, answer)
-
-
-class Said(TypedDict):
-    """A piece of a transcript; times in seconds from the recording's beginning."""
-
-    start: float
-    end: float
-    speaker: str | None
-    text: str
-
-
-class TranscriptAnswer(TypedDict):
-    """Answer of the transcript endpoint."""
-
-    callId: str
-    status: str
-    language: str | None
-    text: str | None
-    segments: list[Said]
-
-
-def _said(segment: Segment) -> Said:
-    return {
-        "start": segment.start_ms / 1000,
-        "end": segment.end_ms / 1000,
-        "speaker": segment.speaker,
-        "text": segment.text,
-    }
-
-
-def _transcript(found: Found) -> Reply:
-    assert found.transcript is not None
-    answer: TranscriptAnswer = {
-        "callId": found.head.path["call_id"],
-        "status": TRANSCRIPTION[found.transcript.status],
-        "language": found.transcript.language,
-        "text": found.transcript.text,
-        "segments": [_said(segment) for segment in found.transcript.segments],
-    }
-    return json_reply(200, answer)
 
 
 def _file_name(found: Found) -> str:
@@ -186,7 +84,7 @@ SURFACE = Surface(
             Verb.DESCRIBE,
             frozenset({"calls:read"}),
             _call,
-            _describe,
+            described,
             states=ANY_STATE,
             doc=Doc("Get a call", answer=CallAnswer, path=_PATH),
         ),
@@ -196,7 +94,7 @@ SURFACE = Surface(
             Verb.DESCRIBE,
             frozenset({"recordings:download"}),
             _call,
-            _transcript,
+            transcript,
             states=ANY_STATE - {State.EXPIRED},
             transcript=Transcribed.REQUIRED,
             audited=Method.TRANSCRIPT,

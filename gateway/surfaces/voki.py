@@ -8,39 +8,20 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
-
-from typing_extensions import TypedDict
 
 from .. import errors
 from ..asks.tenants import DeleteDepartment
 from ..contract import Doc, Found, Reply, Route, Schema, Surface, Transcribed
 from ..errors import Contradicts, Malformed, Refusal
-from ..http.headers import content_disposition, extension_for
-from ..model import Head, Method, Presented, Transcript, Verb
+from ..http.headers import content_disposition
+from ..model import Head, Method, Presented, Verb
 from ._common import COMMON, missing
-from ._words import (
-    BRIEFLY,
-    MEDIA,
-    NO_STORE,
-    TRANSCRIPTION,
-    Wording,
-    alias,
-    audio,
-    bearer,
-    json_reply,
-    known,
-    refuser,
-    timestamp,
-    whole_seconds,
-)
+from ._voki_metadata import DOWNLOAD, RECORDING, RecordedAnswer, extension, metadata
+from ._words import BRIEFLY, MEDIA, NO_STORE, Wording, alias, audio, bearer, known, refuser
 
 TENANT = "X-Tenant"
 UUID_FORM = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
-
-RECORDING = "/api/v1/calls/{call_id}/recording"
-DOWNLOAD = RECORDING + "/download"
 
 WORDS: dict[type[Refusal], Wording] = {
     **COMMON,
@@ -48,34 +29,6 @@ WORDS: dict[type[Refusal], Wording] = {
     errors.Unauthenticated: (401, "unauthorized", "Send a valid token as 'Authorization: Bearer …'."),
     errors.Forbidden: (403, "forbidden", "No permission: the role is too low for this endpoint."),
 }
-
-
-class Transcription(TypedDict):
-    """What was said."""
-
-    status: str
-    """pending · processing · completed · failed"""
-    text: str | None
-    language: str | None
-
-
-class Recorded(TypedDict):
-    """A call's recording."""
-
-    id: str
-    call_id: str
-    format: str
-    duration: int | None
-    file_size: int
-    download_url: str
-    transcription: Transcription | None
-    created_at: str | None
-
-
-class RecordedAnswer(TypedDict):
-    """Answer of the metadata endpoint."""
-
-    data: Recorded
 
 
 def _error(_status: int, _code: str, message: str, refusal: Refusal, _head: Head) -> dict[str, Any]:
@@ -92,42 +45,9 @@ def _department(head: Head) -> DeleteDepartment:
     return DeleteDepartment(UUID(head.path["id"]))
 
 
-def _extension(stored: str) -> str:
-    """``.webm`` also where there is sound alone, as the document has it."""
-    return ".webm" if (extension := extension_for(stored)) == ".weba" else extension
-
-
-def _transcription(transcript: Transcript | None) -> Transcription | None:
-    if transcript is None:
-        return None
-    return {
-        "status": TRANSCRIPTION[transcript.status],
-        "text": transcript.text,
-        "language": transcript.language,
-    }
-
-
-def _metadata(found: Found) -> Reply:
-    _, recording, stored = known(found)
-    call_id = found.head.path["call_id"]
-    answer: RecordedAnswer = {
-        "data": {
-            "id": str(recording.id),
-            "call_id": call_id,
-            "format": _extension(stored.media_type)[1:],
-            "duration": whole_seconds(recording.duration_ms),
-            "file_size": stored.stat.size,
-            "download_url": urlsplit(found.base).path + DOWNLOAD.format(call_id=call_id),
-            "transcription": _transcription(found.transcript),
-            "created_at": timestamp(recording.created_at),
-        }
-    }
-    return json_reply(200, answer)
-
-
 def _file_name(found: Found) -> str:
     _, _, stored = known(found)
-    return content_disposition("inline", f"recording-{found.head.path['call_id']}{_extension(stored.media_type)}")
+    return content_disposition("inline", f"recording-{found.head.path['call_id']}{extension(stored.media_type)}")
 
 
 _call = alias("voki", UUID_FORM)
@@ -148,7 +68,7 @@ SURFACE = Surface(
             Verb.DESCRIBE,
             _NO_SCOPE,
             _call,
-            _metadata,
+            metadata,
             role="attendant",
             transcript=Transcribed.OPTIONAL,
             doc=Doc(
@@ -175,7 +95,7 @@ SURFACE = Surface(
             Verb.DELETE,
             _NO_SCOPE,
             _call,
-            _metadata,
+            metadata,
             role="attendant",
             allow="GET, HEAD, OPTIONS",
             doc=Doc(

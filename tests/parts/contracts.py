@@ -1,5 +1,6 @@
 """A call in each state the contracts know, as each surface names it, and credentials of every kind for each surface."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,6 +39,9 @@ VARY = {
     "envoy": "Origin, Authorization, X-API-Key, X-Organization-ID",
 }
 DISCREET = {"referrer-policy": "no-referrer", "x-robots-tag": "noindex"}
+
+PARAMETER = re.compile(r"\{[^}]*\}")
+"""As it stands in a route's path."""
 
 Fields = Mapping[str, str]
 
