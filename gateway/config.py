@@ -430,11 +430,11 @@ class Webhooks(Section):
         description="seconds before each further try; after the last the delivery is given up",
     )
     concurrency: Count = Field(40, description="deliveries under way at once, per process")
-    each: Count = Field(
+    per_endpoint: Count = Field(
         4, description="of these, to one endpoint; one that last failed gets one, and all such together half of all"
     )
     poll_s: Seconds = Field(5, description="seconds between looks for what is due; what is new is told of at once")
-    endpoints: Count = Field(20, description="endpoints a tenant may have")
+    max_endpoints: Count = Field(20, description="endpoints a tenant may have")
     overlap_s: float = Field(
         86_400,
         ge=0,

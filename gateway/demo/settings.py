@@ -39,6 +39,8 @@ def write(state: State, *, port: int, database_url: str, s3: S3 | None) -> Confi
         },
         # Whoever tries the demo asks from this one machine.
         "limits": {"public": "1000000/minute", "failing": "1000000/minute"},
+        # Whoever tries its webhooks has a receiver here, too.
+        "webhooks": {"allow_http": True, "allow_networks": ["127.0.0.0/8"]},
         "log": {"format": "console"},
     }
     path = state.folder / FILE

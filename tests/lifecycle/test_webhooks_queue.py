@@ -215,13 +215,21 @@ async def test_the_log_is_pruned_of_what_is_old_and_over(desk: Desk):
     first, second, _ = await desk.take()
     await desk.settle(first, TAKEN, Verdict(Fate.DELIVERED))
     await desk.settle(second, FAILED, Verdict(Fate.FAILED))
-    await desk.queue.tidy(0)
+    assert not await desk.queue.tidy(0)
     assert (await desk.states(endpoint)).total() == 3, "a week is the least"
     await desk.age(8 * 86_400)
     await desk.queue.tidy(9 * 86_400)
     assert (await desk.states(endpoint)).total() == 3
     await desk.queue.tidy(7 * 86_400)
     assert await desk.states(endpoint) == {DeliveryState.PENDING: 1}
+
+
+async def test_a_long_log_is_pruned_in_parts(desk: Desk):
+    insert = "INSERT INTO webhook_outbox (id, tenant_id, type, payload) SELECT gen_random_uuid(), $1, 'x', '{}'"
+    await desk.pool.execute(f"{insert} FROM generate_series(1, 1500)", desk.tenant)
+    await desk.age(8 * 86_400)
+    assert [await desk.queue.tidy(0) for _ in range(2)] == [True, False]
+    assert await desk.pool.fetchval("SELECT count(*) FROM webhook_outbox") == 0
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ class Desk:
         await self._check(ask.url)
         secret = mint_secret()
         endpoint = await self._book.add(
-            tenant, ask.url, ask.description, self._sealer.seal(secret), at_most=self._settings.endpoints
+            tenant, ask.url, ask.description, self._sealer.seal(secret), at_most=self._settings.max_endpoints
         )
         return Secreted(endpoint, secret)
 

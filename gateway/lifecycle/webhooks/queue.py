@@ -73,6 +73,8 @@ _GIVE_BACK = """
 _FORGET_FORMER = """
     UPDATE webhook_endpoints SET former_secret = NULL, former_until = NULL WHERE former_until <= now()
 """
+_PRUNED_AT_ONCE = 1000
+"""As prune_webhook_log has it."""
 _PRUNE = "SELECT prune_webhook_log(make_interval(secs => $1))"
 
 _STATES = {Fate.DELIVERED: "delivered", Fate.RETRY: "pending", Fate.FAILED: "failed", Fate.GONE: "dropped"}
@@ -165,11 +167,12 @@ class Queue:
         async with self._writing() as connection:
             await connection.execute(_GIVE_BACK, due.id, due.lease)
 
-    async def tidy(self, keep_s: float) -> None:
-        """Forgets secrets whose time is over, and a part of the log older than ``keep_s``."""
+    async def tidy(self, keep_s: float) -> bool:
+        """Forgets secrets whose time is over, and a part of the log older than ``keep_s``. Returns whether more is left."""
         async with self._writing() as connection:
             await connection.execute(_FORGET_FORMER)
-            await connection.execute(_PRUNE, keep_s)
+            pruned: int = await connection.fetchval(_PRUNE, keep_s)
+        return pruned >= _PRUNED_AT_ONCE
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[Pooled]:

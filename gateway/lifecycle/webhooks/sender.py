@@ -112,12 +112,12 @@ class Sender:
     async def _round(self) -> float:
         """Takes what there is room for. Returns the seconds after which to look again, unless the bell rings before."""
         settings = self._settings
-        await self._take(settings.concurrency - len(self._sending), failing=False, each=settings.each)
+        await self._take(settings.concurrency - len(self._sending), failing=False, each=settings.per_endpoint)
         room = settings.concurrency - len(self._sending)
         await self._take(min(room, max(1, settings.concurrency // 2) - self._failing), failing=True, each=1)
         if time.monotonic() - self._tidied >= _TIDY_S:
-            await self._queue.tidy(settings.keep_days * _DAY_S)
-            self._tidied = time.monotonic()
+            more = await self._queue.tidy(settings.keep_days * _DAY_S)
+            self._tidied = -math.inf if more else time.monotonic()
         soon = await self._queue.next_s()
         return settings.poll_s if soon is None else min(settings.poll_s, soon)
 

@@ -1,0 +1,127 @@
+"""The sender's own end of a lease: what it does when a try hangs, breaks, or the process stops."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from parts.catalog import a_ready_call
+from pydantic import SecretStr
+
+from gateway.asks.webhooks import Delivery, DeliveryState, ListDeliveries
+from gateway.catalog.registry import Registry
+from gateway.catalog.webhooks import WebhookBook
+from gateway.config import Database, Webhooks
+from gateway.lifecycle.webhooks.queue import Queue
+from gateway.lifecycle.webhooks.schedule import Tried
+from gateway.lifecycle.webhooks.sender import Sender, lease_s
+from gateway.lifecycle.webhooks.signing import Sealer, mint_secret
+from gateway.postgres import open_pool
+
+SETTINGS = Webhooks(connect_s=0.05, answer_s=0.05, poll_s=0.05, schedule_s=(60,))
+TAKEN = Tried(datetime(2026, 11, 2, tzinfo=UTC), 7, 200, None)
+
+
+@dataclass
+class Post:
+    """In place of a Poster: does as told, and tells of each try that begins."""
+
+    do: Callable[[], Awaitable[Tried]]
+    begun: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
+
+    async def post(self, *_: object) -> Tried:
+        self.begun.put_nowait(None)
+        return await self.do()
+
+
+@dataclass(frozen=True)
+class Office:
+    """A tenant with one endpoint and one event."""
+
+    queue: Queue
+    log: Callable[[], Awaitable[Delivery]]
+
+    @asynccontextmanager
+    async def sending(self, do: Callable[[], Awaitable[Tried]]) -> AsyncIterator[Post]:
+        post: Any = Post(do)
+        async with Sender(self.queue, post, Sealer(), SETTINGS):
+            yield post
+
+    async def logged(self, there: Callable[[Delivery], bool]) -> Delivery:
+        async with asyncio.timeout(10):
+            while True:
+                delivery = await self.log()
+                if there(delivery):
+                    return delivery
+                await asyncio.sleep(0.01)  # nobody tells of what is written into the log
+
+
+@pytest.fixture
+async def office(database: str) -> AsyncIterator[Office]:
+    settings = Database(url=SecretStr(database))
+    pool = await open_pool(settings)
+    registry, book = Registry(pool, settings), WebhookBook(pool, settings)
+    tenant = (await registry.create_tenant("acme", "Acme")).id
+    endpoint = await book.add(tenant, "https://hooks.example.com/", "", mint_secret(), at_most=1)
+    await a_ready_call(registry, tenant, yotel="call_1")
+
+    async def log() -> Delivery:
+        (delivery,) = (await book.deliveries(tenant, ListDeliveries(endpoint.id))).deliveries
+        return delivery
+
+    yield Office(Queue(pool, settings, lease_s=lease_s(SETTINGS)), log)
+    await pool.close()
+
+
+async def hang() -> Tried:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def test_a_try_that_hangs_is_over_before_its_lease_is(office: Office):
+    loop = asyncio.get_running_loop()
+    async with office.sending(hang) as post:
+        await post.begun.get()
+        begun = loop.time()
+        delivery = await office.logged(lambda delivery: bool(delivery.attempts))
+        assert loop.time() - begun < lease_s(SETTINGS)
+    assert (delivery.state, delivery.attempts[0].error) == (DeliveryState.PENDING, "timed_out")
+    assert len(delivery.attempts) == 1
+
+
+async def test_what_is_under_way_at_the_end_is_given_back(office: Office, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gateway.lifecycle.webhooks.sender._STOP_S", 0.01)
+    async with office.sending(hang) as post:
+        await post.begun.get()
+    (due,) = await office.queue.take(1, {}, failing=False, each=1)
+    assert due.attempt == 2
+
+
+async def test_what_ends_in_time_is_waited_for_at_the_end(office: Office):
+    closing = asyncio.Event()
+
+    async def slow() -> Tried:
+        await closing.wait()
+        return TAKEN
+
+    async with office.sending(slow) as post:
+        await post.begun.get()
+        asyncio.get_running_loop().call_later(0.05, closing.set)
+    assert (await office.log()).state is DeliveryState.DELIVERED
+
+
+async def test_a_defect_costs_a_lease_and_not_the_sender(office: Office):
+    tries = iter([RuntimeError("a defect")])
+
+    async def broken_once() -> Tried:
+        for defect in tries:
+            raise defect
+        return TAKEN
+
+    async with office.sending(broken_once) as post:
+        await post.begun.get()
+        delivery = await office.logged(lambda delivery: delivery.state is DeliveryState.DELIVERED)
+    assert [attempt.number for attempt in delivery.attempts] == [2]
