@@ -12,7 +12,7 @@ from .._words import Wording
 PROBLEMS = "urn:recording-gateway:problem:"
 """Prefix of every problem's ``type``: an identifier that stays."""
 
-_NOT_FOUND: Wording = (404, "not_found", "There is no such recording.")
+_NOT_FOUND: Wording = (404, "not_found", "There is nothing under this id.")
 _RETRY = "Retry after the time given."
 
 WORDS: dict[type[Refusal], Wording] = {
