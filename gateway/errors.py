@@ -58,13 +58,14 @@ class Unauthenticated(Refusal):
 
 
 class Forbidden(Refusal):
-    """Own tenant, but the scope or role is too low. ``needed`` is the scope or role that would do."""
+    """Own tenant, but the scope or role is too low. ``needed`` is the scope (``role``: the role) that would do."""
 
     reason = "forbidden"
 
-    def __init__(self, needed: str) -> None:
+    def __init__(self, needed: str, *, role: bool = False) -> None:
         super().__init__(needed)
         self.needed = needed
+        self.role = role
 
 
 class UnknownRoute(Refusal):

@@ -93,7 +93,7 @@ def _refusal(entry: Entry, state: State) -> Absent | NotReady | Failed | Expired
 
 def _permit(caller: Caller, scopes: frozenset[str], least: str | None, roles: Roles) -> None:
     if least is not None and not roles.reach(caller.role, least):
-        raise Forbidden(least)
+        raise Forbidden(least, role=True)
     if (scopes or least is None) and caller.scopes.isdisjoint(scopes):
         raise Forbidden(_any_of(scopes))
 

@@ -131,6 +131,8 @@ def refusal_fields(refusal: Refusal) -> dict[str, str]:
             fields["WWW-Authenticate"] = 'Bearer error="invalid_token"'
         case Unauthenticated():
             fields["WWW-Authenticate"] = "Bearer"
+        case Forbidden(role=True):
+            fields["WWW-Authenticate"] = 'Bearer error="insufficient_scope"'
         case Forbidden(needed=needed):
             fields["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{needed}"'
         case Unsatisfiable(size=size):
