@@ -77,7 +77,8 @@ async def test_an_access_is_told_with_every_field(watching: Watching):
 
 
 async def test_every_use_of_a_recording_is_found_whoever_it_was_by(watching: Watching):
-    calls, of = watching.calls, await watching.call()
+    calls, of, another = watching.calls, await watching.call(), await watching.call()
+    calls.ask("GET", another.native, watching.key)
     link = calls.ask("POST", f"/v1/recordings/{of.id}/links", watching.key, body=b'{"delivery": "gateway"}').json()
     calls.stage.secrets.add(link["url"].split("/")[-2])
     plainly(link["url"])
