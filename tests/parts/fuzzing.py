@@ -4,48 +4,18 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tomlkit
+
 CALLS = {"id", "call_id", "call_sid"}
 """Path parameters that name a call, wherever the path speaks of calls or recordings."""
-ACCEPTED = ["2xx", "3xx", "401", "403", "404", "409", "410", "412", "416", "429"]
-"""Answers to a request that its schema allows. Which call is past its retention (410), which version is current (412) and
-how long a recording is (416) is not a schema's to say."""
-
-
-EXCEPTIONS = {
-    "native": f"""
-# To schemathesis the 403 of a link that is none asks for a credential; with one beside it the request is ambiguous, 400.
-[[operations]]
-include-path = "/v1/links/{{token}}/audio"
-checks.positive_data_acceptance.expected-statuses = {json.dumps([*ACCEPTED, "400"])}
-
-# Where a host leads is not its schema's to say, and here is no DNS.
-[[operations]]
-include-path-regex = "^/v1/webhooks(/{{id}})?$"
-checks.positive_data_acceptance.expected-statuses = {json.dumps([*ACCEPTED, "422"])}
-
-# It takes the id of a link too, and a store's own link has none: it asks to revoke "null".
-[[operations]]
-include-path = "/v1/links/{{link_id}}"
-checks.positive_data_acceptance.expected-statuses = {json.dumps([*ACCEPTED, "422"])}
-""",
-    "voki": f"""
-# The contract has deletion answer 405: recordings cannot be deleted one by one.
-[[operations]]
-include-name = "DELETE /api/v1/calls/{{call_id}}/recording"
-checks.positive_data_acceptance.expected-statuses = {json.dumps([*ACCEPTED, "405"])}
-
-# So Allow leaves it out, though it is documented.
-[[operations]]
-include-path = "/api/v1/calls/{{call_id}}/recording"
-checks.allow_header_conformance.enabled = false
-""",
-}
-"""Checks that contradict a published contract at one operation."""
+SETTINGS = tomllib.loads((Path(__file__).parents[2] / "schemathesis.toml").read_text("utf-8"))
+"""What users have, too."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +58,7 @@ def _acquaint(document: dict[str, Any], described: dict[str, Any], links: list[s
     lasting = described["departments"]["with_recordings"]
     for path, methods in document["paths"].items():
         for operation in methods.values():
-            parameters = operation.get("parameters", [])
-            for parameter in parameters:
+            for parameter in operation.get("parameters", []):
                 name, schema = parameter["name"], parameter["schema"]
                 if parameter["in"] == "path" and name == "id" and "departments" in path:
                     parameter["schema"] = {"anyOf": [{"enum": departments}, schema]}
@@ -99,8 +68,6 @@ def _acquaint(document: dict[str, Any], described: dict[str, Any], links: list[s
                     parameter["schema"] = {"anyOf": [{"enum": links}, schema]}
                 elif name == "slug":
                     parameter["schema"] = {"anyOf": [{"const": "demo"}, schema]}
-            # One cursor is good for one listing with the same filters; no schema can say that.
-            operation["parameters"] = [parameter for parameter in parameters if parameter["name"] != "cursor"]
     bodies = document["components"]["schemas"]
     asked = [operation.get("requestBody") for methods in document["paths"].values() for operation in methods.values()]
     _close({name: schema for name, schema in bodies.items() if name not in _reached(asked, bodies)})
@@ -132,10 +99,10 @@ def _close(schema: Any) -> None:
 
 
 def _config(surface: str, headers: dict[str, str]) -> str:
-    """The credential goes where the document says that one is taken, and nowhere else."""
+    """The project's own settings; the credential goes where the document says that one is taken, and nowhere else."""
     fields = dict(headers)
     secret = (fields.pop("Authorization", None) or fields.pop("X-API-Key")).removeprefix("Bearer ")
-    lines = ["[auth.openapi.bearer]", f"bearer = {json.dumps(secret)}", "[headers]"]
-    lines += [f"{json.dumps(name)} = {json.dumps(value)}" for name, value in fields.items()]
-    lines += ["[checks.positive_data_acceptance]", f"expected-statuses = {json.dumps(ACCEPTED)}"]
-    return "\n".join(lines) + EXCEPTIONS.get(surface, "\n")
+    (project,) = (each for each in SETTINGS["project"] if each["title"] == f"Call recordings: {surface}")
+    return tomlkit.dumps(
+        {"project": [{**project, "headers": fields, "auth": {"openapi": {"bearer": {"bearer": secret}}}}]}
+    )
