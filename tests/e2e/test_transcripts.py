@@ -2,8 +2,7 @@
 
 import json
 import subprocess
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 import pytest_asyncio
 from parts.calls import DATA, MISSING, Calls, assert_refused
 from parts.house import Filed, House
+from parts.patience import soon
 from parts.wire import Answer
 
 SAID = 'The quick brown fox <jumps> & "runs" — и бежит'
@@ -168,14 +168,6 @@ async def test_the_account_switches_it_on_and_off_on_every_replica_at_once(speak
     soon(lambda: elsewhere(".vtt") == 200)
     assert speaking.get(of.id).json()["segments"] == SEGMENTS
     assert replica.stop() == 0
-
-
-def soon(true: Callable[[], bool]) -> None:
-    """Within two seconds."""
-    end = time.monotonic() + 2
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)  # a replica hears of changes from Postgres, and tells nobody
 
 
 async def test_words_are_kept_no_longer_than_the_recording(speaking: Speaking):
