@@ -10,6 +10,8 @@ from .schemas import REF, Json
 
 _REF = REF.format(model="")
 _INDENT = "  "
+_LONG = "x" * 60
+"""A pattern as long as this tells nobody anything."""
 _BOUNDS = {
     "minimum": "≥ {}",
     "maximum": "≤ {}",
@@ -25,7 +27,9 @@ def shape(schema: Json, named: Mapping[str, Json], *, depth: int = 0, seen: froz
         name = str(schema["$ref"]).removeprefix(_REF)
         return name if name in seen else shape(named[name], named, depth=depth, seen=seen | {name})
     choices = [*schema.get("anyOf", []), *schema.get("oneOf", [])]
-    if choices:
+    if (
+        choices and "properties" not in schema
+    ):  # beside them they say what goes together, and a shape tells no such thing
         kinds = [shape(each, named, depth=depth, seen=seen) for each in choices]
         return " | ".join(dict.fromkeys(kinds))
     values = [schema["const"]] if "const" in schema else schema.get("enum", [])
@@ -57,6 +61,6 @@ def _object(schema: Json, named: Mapping[str, Json], depth: int, seen: frozenset
 
 def _narrowed(schema: Json) -> str:
     told = [str(schema["format"])] if "format" in schema else []
-    told += [f"/{schema['pattern']}/"] if "pattern" in schema else []
+    told += [f"/{schema['pattern']}/"] if len(schema.get("pattern", _LONG)) < len(_LONG) else []
     told += [text.format(schema[name]) for name, text in _BOUNDS.items() if name in schema]
     return f" ({', '.join(told)})" if told else ""

@@ -76,6 +76,16 @@ NAMED = {
         ({}, "anything"),
         ({"type": "object", "additionalProperties": {"type": "string"}}, "{[name]: string}"),
         ({"type": "object", "properties": {"a": {"type": "string"}}}, "{\n  a?: string\n}"),
+        (
+            {
+                "type": "object",
+                "properties": {"a": {"type": "string"}},
+                "anyOf": [{"required": ["a"]}, {"required": []}],
+            },
+            "{\n  a?: string\n}",
+        ),
+        ({"type": "string", "pattern": "^call_.+$"}, "string (/^call_.+$/)"),
+        ({"type": "string", "pattern": "a" * 100}, "string"),
         ({"$ref": "#/components/schemas/Node"}, "{\n  next: Node | null\n}"),
     ],
 )
