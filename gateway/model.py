@@ -537,7 +537,7 @@ class Intent:
     method: Method
     tenant: UUID | None
     actor_kind: str
-    """api_key · user · link · anonymous"""
+    """api_key · user · link · anonymous · system (the gateway itself)"""
     actor_id: str | None
     credential_id: str | None
     auth_method: str | None

@@ -2,12 +2,15 @@
 
 import random
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from parts.postgres import Databases
 
+from gateway.catalog import queries, schema
 from gateway.catalog.retention import leased, opened
 from gateway.catalog.store import PostgresCatalog
 from gateway.config import Database
@@ -110,3 +113,39 @@ async def test_one_has_the_book_and_others_may_look(database: str):
             assert await looked.outlook() == []
     async with leased(settings, wait=True) as after:
         assert after is not None
+
+
+async def test_what_was_registered_before_is_brought_along(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """Ends that were reckoned from days follow the days from now on; those that were given stay."""
+    for path in schema.MIGRATIONS.glob("*.sql"):
+        if path.name < "0009":
+            (tmp_path / path.name).write_text(path.read_text())
+    url = databases.url(await databases.empty())
+    with monkeypatch.context() as before:
+        before.setattr(schema, "MIGRATIONS", tmp_path)
+        await schema.migrate(Database.model_validate({"url": url}))
+    owner = await asyncpg.connect(url)
+    tenant, start = uuid4(), NOW - timedelta(days=3)
+    await owner.execute("INSERT INTO tenants (id, slug, name, retention_days) VALUES ($1, 'acme', '', 30)", tenant)
+    was = {
+        # state, started_at, retention_days, expires_at → the end from now on
+        ("ready", start, None, start + timedelta(days=30)): start + timedelta(days=60),
+        ("ready", start, 7, start + timedelta(days=7)): start + timedelta(days=60),
+        ("ready", start, 90, start + timedelta(days=90)): start + timedelta(days=90),
+        ("ready", start, None, start + timedelta(days=100)): start + timedelta(days=100),
+        ("ready", start, None, start + timedelta(days=2)): start + timedelta(days=60),
+        ("ready", start, None, None): start + timedelta(days=60),
+        ("pending", start, None, start): start,
+        ("pending", start, None, None): None,
+    }
+    for place, (state, started_at, days, end) in enumerate(was):
+        call = UUID(int=place)
+        await owner.execute(INSERT, call, tenant, None, state, started_at, end, days, False)
+    await schema.migrate(Database.model_validate({"url": url}))
+    await owner.execute("UPDATE tenants SET retention_days = 60")
+    rows = await owner.fetch(f"SELECT {queries.KEPT_UNTIL} AS ends FROM recordings r ORDER BY call_id")  # noqa: S608
+    assert [row["ends"] for row in rows] == list(was.values())
+    await owner.close()
+    await databases.drop(url)

@@ -22,7 +22,7 @@ _SCOPES = frozenset({"audit:read"})
 
 
 class Actor(TypedDict):
-    """Who. ``kind``: api_key · user · link · anonymous · operator; ``id``: the key's, the token's sub, the link's."""
+    """Who. ``kind``: api_key · user · link · anonymous · system; ``id``: the key's, the token's sub, the link's."""
 
     kind: str
     id: str | None
