@@ -88,8 +88,9 @@ def leaks(case: Case, answer: Answer, people: Population) -> list[str]:
         owner = case.target.link.call.owner if case.target.link and case.target.link.call else None
     elif case.surface.name == "agentphone" and case.route is not None and case.route.verb is Verb.PLAY:
         owner = case.target.owner if case.target else None
-    if answer.status in {400, 401, 403, 404, 405, 410}:
-        owner = None
+    acts = case.route is not None and case.route.verb is Verb.ACT
+    if answer.status in {400, 401, 403, 404, 405, 410} or (answer.status == 409 and not acts):
+        owner = None  # a refusal tells nothing, of one's own either
     leaking = [each.name for each in people.owners if each is not owner and any(n in told for n in each.marks.needles)]
     if owner is not None and not owner.transcribed and owner.marks.hush.encode() in told:
         leaking.append(f"the transcript of {owner.name}, who has none made")
