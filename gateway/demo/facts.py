@@ -79,7 +79,7 @@ class Facts:
         ids = {surface: self.ids(surface) for surface in self.credentials}
         fields = {surface: each.full for surface, each in self.credentials.items()}
         s3 = any(sound.store == cast.S3_STORE for sound in self.sounds)
-        yield from lines(self.mounts, fields, self.credentials["native"].limited, ids, s3=s3)
+        yield from lines(self.mounts, self.hosts, fields, self.credentials["native"].limited, ids, s3=s3)
         config = f"{_program()} --config {shlex.quote(str(self.config))}"
         yield "Is everything within reach?", f"curl {self.base_url}/readyz"
         yield "Who accessed what", f"{config} audit list --limit 5"

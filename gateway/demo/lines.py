@@ -11,12 +11,14 @@ Named = Mapping[str, str]
 
 
 def lines(
-    mounts: Named, fields: Mapping[str, Named], limited: Named, ids: Mapping[str, Named], *, s3: bool
+    mounts: Named, hosts: Named, fields: Mapping[str, Named], limited: Named, ids: Mapping[str, Named], *, s3: bool
 ) -> Iterator[Line]:
     """Each argument but ``limited`` (native's) by surface. ``s3``: there is a store that signs URLs."""
     yield from _native(mounts["native"], _headers(fields["native"]), ids["native"], s3=s3)
     yield from _refused(mounts["native"], _headers(fields["native"]), _headers(limited), ids["native"])
     yield from _vendors(mounts, {surface: _headers(each) for surface, each in fields.items()}, ids, s3=s3)
+    by_host = f"{hosts['yotel']}/api/v1/calls/{ids['yotel']['ready']}/recording/audio"
+    yield "yotel, at the root of a host of its own, as each of them", f"curl {_headers(fields['yotel'])} -I {by_host}"
 
 
 def _native(native: str, full: str, ids: Named, *, s3: bool) -> Iterator[Line]:

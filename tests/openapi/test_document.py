@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import jsonschema_rs
 import orjson
@@ -132,6 +133,16 @@ def test_every_refusal_a_route_can_meet_fits_the_error_of_its_surface(name):
 )
 def test_statuses_are_those_of_the_contract(name, path, statuses):
     assert {int(status) for status in DOCUMENTS[name]["paths"][path]["get"]["responses"]} == statuses
+
+
+@pytest.mark.parametrize("ranges", [False, True])
+def test_ranges_are_told_where_the_mount_heeds_them(ranges):
+    surface = SURFACES["callsid"]
+    mounted = replace(surface, routes=tuple(replace(route, ranges=ranges) for route in surface.routes))
+    document = orjson.loads(pages(mounted, [Place("callsid", "", "")], [], version="1")["/openapi.json"].body)
+    download = document["paths"]["/api/calls/{call_sid}/recording/download"]["get"]
+    assert ({"206", "416"} <= download["responses"].keys()) is ranges
+    assert ("Range" in {parameter["name"] for parameter in download["parameters"]}) is ranges
 
 
 @pytest.mark.parametrize(
