@@ -140,7 +140,7 @@ class Registry:
 
         No ``state``: it stays what it is, PENDING at first. ``place`` is (store, key), where known; ``object_`` tells it too,
         and what the store says of the object. A ready recording stays ready unless another place is given.
-        Raises NotFound (no such call of this tenant), Conflict (it has expired).
+        Raises NotFound (no such call of this tenant), Conflict (it has expired; it is held, and would move).
         """
         if state not in {None, State.PENDING, State.PROCESSING}:
             raise ValueError("mark_ready and mark_failed lead to the other states")
@@ -268,7 +268,10 @@ class Registry:
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[Pooled]:
         async with borrow(self._pool, "catalog", wait_s=self._wait_s) as connection, connection.transaction():
-            yield connection
+            try:
+                yield connection
+            except RestrictViolationError:
+                raise Conflict("the recording is held, and stays where it lies", "recording_held") from None
 
 
 def _stat(object_: Object | None) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from parts.catalog import an_object, by_id
+from parts.catalog import a_ready_call, an_object, by_id
 
 from gateway.catalog.registry import Registry
 from gateway.catalog.store import PostgresCatalog
@@ -323,3 +323,26 @@ async def test_ids_that_come_back_are_plain_uuids(registry: Registry, catalog: P
     (key,) = await registry.list_keys()
     for id_ in (acme.id, call, recording.id, entry.call.id, entry.call.tenant, key.id, key.tenant):
         assert type(id_) is UUID
+
+
+async def test_a_held_recording_stays_where_it_lies(registry: Registry, acme: Tenant, pool: Pool):
+    call = await a_ready_call(registry, acme.id)
+    await pool.execute("UPDATE recordings SET hold = true")
+    with pytest.raises(Conflict, match="held"):
+        await registry.put_recording(acme.id, call, place=("main", "elsewhere"))
+    with pytest.raises(Conflict, match="held"):
+        await registry.mark_ready(acme.id, call, an_object("elsewhere"))
+    again = await registry.mark_ready(acme.id, call, an_object(version="v2"))
+    assert again.object is not None
+    assert again.object.stat.version == "v2"
+
+
+async def test_a_call_with_a_recording_stays_in_its_department(registry: Registry, acme: Tenant, pool: Pool):
+    made = "INSERT INTO departments (tenant_id, name) VALUES ($1, $2) RETURNING id"
+    sales, other = [await pool.fetchval(made, acme.id, name) for name in ("Sales", "Other")]
+    call = await registry.create_call(acme.id, NewCall(department=sales))
+    await registry.create_call(acme.id, NewCall(id=call, department=other))
+    await registry.put_recording(acme.id, call)
+    await registry.create_call(acme.id, NewCall(id=call, department=other, direction="inbound"))
+    with pytest.raises(Conflict, match="department"):
+        await registry.create_call(acme.id, NewCall(id=call, department=sales))

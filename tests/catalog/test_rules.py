@@ -278,6 +278,8 @@ RAW = {
     "UPDATE recordings SET state = 'expired', expires_at = now() WHERE call_id = '{held}'": KEPT,
     "UPDATE recordings SET state = 'expired', expires_at = '2000-01-01' WHERE call_id = '{planned}'": KEPT,
     "UPDATE recordings SET state = 'expired', retention_days = 1 WHERE call_id = '{planned}'": KEPT,
+    "UPDATE recordings SET key = 'another' WHERE call_id = '{held}'": KEPT,
+    "UPDATE recordings SET state = 'pending', hold = false, store = NULL, key = NULL WHERE call_id = '{held}'": KEPT,
     "UPDATE recordings SET kept_from = '2000-01-01' WHERE call_id = '{planned}'": KEPT,
     "UPDATE recordings SET kept_from = NULL WHERE call_id = '{planned}'": KEPT,
     "UPDATE recordings SET object_deleted_at = now() WHERE call_id = '{call}'": KEPT,

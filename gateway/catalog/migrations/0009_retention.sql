@@ -61,6 +61,10 @@ BEGIN
         END IF;
         RETURN NEW;
     END IF;
+    -- Or another recording could be registered at its place, and end with the object.
+    IF OLD.hold AND OLD.ready_at IS NOT NULL AND (NEW.store, NEW.key) IS DISTINCT FROM (OLD.store, OLD.key) THEN
+        RAISE EXCEPTION 'recording % is held and stays where it lies', OLD.id USING ERRCODE = 'restrict_violation';
+    END IF;
     IF NEW.state <> 'expired' AND NEW.object_deleted_at IS NOT NULL THEN
         RAISE EXCEPTION 'recording % has not expired', OLD.id USING ERRCODE = 'restrict_violation';
     END IF;
