@@ -65,7 +65,8 @@ WEAK = {
 
 @pytest.mark.parametrize("make", STRONG.values(), ids=STRONG)
 def test_random_id_is_a_secret(make):
-    assert all(random_bits(make()) >= UUID_4 for _ in range(100))
+    # One in two thousand looks weaker than it is: letters of base 36 without any digit, say.
+    assert sum(random_bits(make()) < UUID_4 for _ in range(100)) <= 3
 
 
 @pytest.mark.parametrize("text", WEAK.values(), ids=WEAK)
