@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from asyncpg import Record
+from asyncpg.exceptions import RestrictViolationError
 
 from ..config import Database
 from ..errors import NotFound, Unavailable
@@ -127,7 +128,12 @@ class RetentionBook:
 
     async def expire(self, recordings: Sequence[UUID]) -> set[UUID]:
         """Marks those of ``recordings`` that are past their end and not held at this moment, and tells which."""
-        return {queries.uuid(row["id"]) for row in await self._fetch(_EXPIRE, list(recordings))}
+        try:
+            rows = await self._fetch(_EXPIRE, list(recordings))
+        except RestrictViolationError:
+            # A plan grew longer between the statement's look and the table's own, which had to wait for it: none has expired.
+            rows = await self._fetch(_EXPIRE, list(recordings))
+        return {queries.uuid(row["id"]) for row in rows}
 
     async def shared(self, places: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of ``places`` (store, key) in which a recording lies that has not expired."""

@@ -169,9 +169,12 @@ class _Sweep:
         await self._clear(lying)
 
     async def _clear(self, lying: Mapping[Place, Sequence[Due]]) -> None:
-        cleared = await asyncio.gather(*(self._delete(place, dues) for place, dues in lying.items()))
-        if gone := [place for place, deleted in zip(lying, cleared, strict=True) if deleted]:
+        cleared = await asyncio.gather(
+            *(self._delete(place, dues) for place, dues in lying.items()), return_exceptions=True
+        )
+        if gone := [place for place, deleted in zip(lying, cleared, strict=True) if deleted is True]:
             await self._book.deleted(gone)
+        _raise_first(cleared)
 
     async def _delete(self, place: Place, dues: Sequence[Due]) -> bool:
         """Whether the object of ``dues`` is gone."""
@@ -229,9 +232,7 @@ class _Sweep:
             assert intent.recording is not None
             self._open[intent.recording] = intent
         made = await asyncio.gather(*(self._trail.intend(intent) for intent in intents), return_exceptions=True)
-        for error in made:
-            if error is not None:
-                raise error
+        _raise_first(made)
 
     def _end(
         self, due: Due, fate: Fate, status: int, result: Result, reason: str | None = None, detail: str = ""
@@ -246,6 +247,13 @@ class _Sweep:
     def _done(self, due: Due, fate: Fate, detail: str = "") -> None:
         self.summary.fates[fate] += 1
         self._tell(Done(due, fate, detail))
+
+
+def _raise_first(results: Sequence[object]) -> None:
+    """All has ended by now: what went on beside the first that failed is left to nobody."""
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
 
 
 def _object(due: Due) -> Object:

@@ -187,24 +187,32 @@ async def test_what_is_held_or_prolonged_after_it_was_looked_up_stays(ending: En
 
 
 @disk_only
-async def test_a_hold_that_comes_while_its_row_expires_comes_too_late_or_in_time(ending: Ending, database: str):
-    """Whichever has the row first: the other waits for it, and sees what became of it."""
-    call = await ending.call(expires_at=PAST)
-    holder = await asyncpg.connect(database)
+@pytest.mark.parametrize(
+    ("change", "back"),
+    [
+        ("UPDATE recordings SET hold = true", "UPDATE recordings SET hold = false"),
+        ("UPDATE tenants SET retention_days = 10000", "UPDATE tenants SET retention_days = NULL"),
+    ],
+)
+async def test_a_change_under_way_while_a_row_would_expire_is_waited_for(
+    ending: Ending, database: str, change: str, back: str
+):
+    call = await ending.call(started_at=PAST, expires_at=PAST)
+    other = await asyncpg.connect(database)
     try:
-        async with holder.transaction():
-            await holder.execute("UPDATE recordings SET hold = true")
+        async with other.transaction():
+            await other.execute(change)
             sweeping = asyncio.create_task(ending.sweep())
             async with asyncio.timeout(10):
-                while not await holder.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-                    await holder.execute("SELECT pg_sleep(0.01)")
+                while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                    await other.execute("SELECT pg_sleep(0.01)")
         assert (await sweeping)[call].fate is Fate.KEPT
-        await holder.execute("UPDATE recordings SET hold = false")
+        await other.execute(back)
         assert (await ending.sweep())[call].fate is Fate.DELETED
         with pytest.raises(asyncpg.CheckViolationError):
-            await holder.execute("UPDATE recordings SET hold = true")
+            await other.execute("UPDATE recordings SET hold = true")
     finally:
-        await holder.close()
+        await other.close()
 
 
 STEPS = [
@@ -247,6 +255,25 @@ async def test_a_process_that_ends_at_any_step_leaves_nothing_half_done(ending: 
         assert (await ending.row(call))["object_deleted_at"] is not None
         assert ("complete", 204, None) in await ending.events(call)
     assert await ending.sweep() == {}
+
+
+@disk_only
+async def test_a_defect_in_one_deletion_leaves_those_beside_it_whole(ending: Ending):
+    calls = [await ending.call(expires_at=PAST) for _ in range(3)]
+    first = asyncio.Event()
+
+    async def break_once() -> None:
+        if not first.is_set():
+            first.set()
+            raise ZeroDivisionError
+
+    ending.store.before_delete = break_once
+    with pytest.raises(ZeroDivisionError):
+        await ending.sweep()
+    outcomes = Counter(
+        [((await ending.row(c))["object_deleted_at"] is not None, *await ending.events(c)) for c in calls]
+    )
+    assert outcomes == {(True, ("complete", 204, None)): 2, (False, ("interrupted", 0, "sweep_ended")): 1}
 
 
 # --- objects that are shared, replaced, or not to be had
