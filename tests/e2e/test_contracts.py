@@ -143,7 +143,8 @@ def wanted(of: Endpoint, state: str, kind: str) -> Wanted:
     elif state == "foreign" and of.public:
         state = "ready"  # whoever knows its id is served, whosesoever it is
     if kind == "low" and state not in {"missing", "foreign", "malformed"} and not of.public:
-        challenge = f'Bearer error="insufficient_scope", scope="{of.needed}"'
+        named = "" if of.surface == "voki" else f', scope="{of.needed}"'  # a role is no scope
+        challenge = f'Bearer error="insufficient_scope"{named}'
         return Wanted(403, challenge=challenge, code="forbidden")
     cell = CELLS[state, of.column or of.surface]
     code = CODES.get(of.surface, {}).get(state, "not_found")
