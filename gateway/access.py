@@ -30,6 +30,7 @@ from .errors import (
     TooMany,
     Unavailable,
 )
+from .event import Result, Trail
 from .http.preconditions import plan as plan_request
 from .model import (
     Caller,
@@ -46,11 +47,9 @@ from .model import (
     Operation,
     Plan,
     Presented,
-    Result,
     Source,
     Span,
     Store,
-    Trail,
     Verb,
 )
 from .policy import Roles, known_object, permit, permit_at_large, permit_public, servable

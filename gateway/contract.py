@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from .errors import Refusal
-from .model import CallRef, Entry, Head, Link, LinkAsk, Listing, Method, Page, Plan, Presented, State, Transcript, Verb
+from .event import Method
+from .model import CallRef, Entry, Head, Link, LinkAsk, Listing, Page, Plan, Presented, State, Transcript, Verb
 
 
 @dataclass(frozen=True, slots=True)

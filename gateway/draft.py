@@ -9,7 +9,8 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from .contract import Route
-from .model import Caller, Entry, Head, Intent, Method, Outcome, Result, Verb
+from .event import Intent, Method, Outcome, Result
+from .model import Caller, Entry, Head, Verb
 
 _METHODS = {
     Verb.PLAY: Method.STREAM,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from ..model import Method, Result
+from ..event import Method, Result
 
 
 @dataclass(frozen=True, slots=True)

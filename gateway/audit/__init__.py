@@ -12,7 +12,7 @@ import structlog
 
 from .. import config
 from ..errors import Unavailable
-from ..model import Sink
+from ..event import Sink
 from ..postgres import Pool
 from .adopt import Adopter
 from .courier import Courier

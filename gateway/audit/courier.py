@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import structlog
 
 from ..errors import Rejected, Unavailable
-from ..model import Sink
+from ..event import Sink
 from .frames import Kind, Record
 from .quarantine import Quarantine
 

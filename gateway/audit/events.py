@@ -14,7 +14,7 @@ from uuid import UUID
 
 import orjson
 
-from ..model import Intent, Outcome, Result
+from ..event import Intent, Outcome, Result
 from .frames import Kind, frame
 
 LONG = 4096

@@ -54,7 +54,7 @@ _REFUSED = (
 
 
 class PostgresSink:
-    """A ``model.Sink``. What Postgres has of an event already stays as it is."""
+    """A ``event.Sink``. What Postgres has of an event already stays as it is."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from .. import config
 from ..errors import Unavailable
-from ..model import Intent, Outcome, Result
+from ..event import Intent, Outcome, Result
 from .events import intent_frame, open_frame, outcome_frame
 from .journal import Journal, NotDurable, Segment
 
@@ -30,7 +30,7 @@ class _Open:
 
 
 class JournalTrail:
-    """A ``model.Trail`` on this process's journal. For one event loop.
+    """A ``event.Trail`` on this process's journal. For one event loop.
 
     Each event that was admitted gets one outcome: the caller's ``conclude``, also where ``intend`` was cancelled; or,
     where ``intend`` raised Unavailable, one of the trail's own (refused, journal_failed or journal_timeout), for the intent

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from ..errors import Broken, Changed, Refusal
-from ..model import Result, Source
+from ..event import Result
+from ..model import Source
 from .server import Connection
 
 

@@ -20,9 +20,10 @@ from ..config import Config
 from ..contract import Reply, Surface
 from ..draft import Draft, method_of
 from ..errors import BadRequest, Internal, MethodNotAllowed, Refusal, TooLarge, UnknownRoute
+from ..event import Result
 from ..http.cors import preflight_headers, response_headers
 from ..http.forwarded import client_address, is_trusted, request_id, trace_id
-from ..model import Head, Result
+from ..model import Head
 from .delivery import Delivery, deliver
 from .evenly import until_multiple
 from .lifecycle import Lifecycle

@@ -20,7 +20,8 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from ..errors import Changed, OriginFailed, OriginTimeout, Refusal, Unavailable
-from ..model import Due, Intent, Method, Object, Outcome, Result, State, Store, Trail
+from ..event import Intent, Method, Outcome, Result, Trail
+from ..model import Due, Object, State, Store
 
 log = structlog.get_logger("gateway.retention")
 

@@ -11,8 +11,9 @@ from typing_extensions import TypedDict
 from .. import errors
 from ..asks.tenants import EnableRecording
 from ..contract import ANY_STATE, Doc, Found, Reply, Route, Schema, Surface, Transcribed
+from ..event import Method
 from ..http.headers import content_disposition, extension_for
-from ..model import CallRef, Head, Method, Presented, State, Verb
+from ..model import CallRef, Head, Presented, State, Verb
 from . import _fastapi
 from ._agentphone_calls import CallAnswer, TranscriptAnswer, described, transcript
 from ._strength import secret

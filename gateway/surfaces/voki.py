@@ -14,8 +14,9 @@ from .. import errors
 from ..asks.tenants import DeleteDepartment
 from ..contract import Doc, Found, Reply, Route, Schema, Surface, Transcribed
 from ..errors import Contradicts, Malformed, Refusal
+from ..event import Method
 from ..http.headers import content_disposition
-from ..model import Head, Method, Presented, Verb
+from ..model import Head, Presented, Verb
 from ._common import COMMON, missing
 from ._voki_metadata import DOWNLOAD, RECORDING, RecordedAnswer, extension, metadata
 from ._words import BRIEFLY, MEDIA, NO_STORE, Wording, alias, audio, bearer, known, refuser

@@ -21,7 +21,7 @@ from gateway.audit.events import intent_frame, open_frame, outcome_frame
 from gateway.audit.folders import Folder, folders_of
 from gateway.audit.quarantine import Quarantine
 from gateway.audit.segments import numbered
-from gateway.model import Intent
+from gateway.event import Intent
 
 HOLD = """
 import sys

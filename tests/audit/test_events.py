@@ -10,7 +10,7 @@ from parts.audit import intent, outcome
 
 from gateway.audit.events import LONG, OpenEvents, encode, intent_frame, open_frame, outcome_frame
 from gateway.audit.frames import MAX_PAYLOAD, Kind, scan
-from gateway.model import Result
+from gateway.event import Result
 
 TEXTS = ("actor_id", "role", "user_agent", "request_id", "address", "range", "etag", "trace_id")
 

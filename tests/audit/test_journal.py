@@ -13,7 +13,7 @@ from parts.audit import House, Make, intent, outcome, until
 from gateway.audit.frames import Kind, Record
 from gateway.audit.segments import segments_of
 from gateway.errors import Unavailable
-from gateway.model import Intent, Result
+from gateway.event import Intent, Result
 
 FAULTS = [
     (errno.ENOSPC, "write"),

@@ -15,7 +15,7 @@ from gateway.audit.pages import Pages
 from gateway.audit.postgres import PostgresSink
 from gateway.config import Database
 from gateway.errors import Malformed
-from gateway.model import Intent, Method, Outcome, Result
+from gateway.event import Intent, Method, Outcome, Result
 from gateway.postgres import Pool, open_pool
 
 NOW = datetime.now(UTC)

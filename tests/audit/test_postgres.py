@@ -18,7 +18,7 @@ from gateway.audit.postgres import PostgresSink, keep_partitions
 from gateway.audit.quarantine import Quarantine
 from gateway.config import Database
 from gateway.errors import Rejected, Unavailable
-from gateway.model import Result
+from gateway.event import Result
 from gateway.postgres import Pool, open_pool
 
 

@@ -14,7 +14,7 @@ from gateway.audit.postgres import PostgresSink
 from gateway.audit.reader import Access, Wanted, follow, horizon, list_accesses
 from gateway.config import Database
 from gateway.errors import NotFound
-from gateway.model import Intent, Result
+from gateway.event import Intent, Result
 from gateway.postgres import Connection, Pool, connect, open_pool
 
 

@@ -20,7 +20,7 @@ from gateway.audit.quarantine import Quarantine
 from gateway.audit.segments import segments_of
 from gateway.audit.shipper import Shipper
 from gateway.errors import Unavailable
-from gateway.model import Intent
+from gateway.event import Intent
 
 
 class Shipping(House):

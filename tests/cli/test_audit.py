@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 from gateway.audit.events import encode
 from gateway.audit.postgres import PostgresSink
 from gateway.config import Database
-from gateway.model import Intent, Outcome
+from gateway.event import Intent, Outcome
 from gateway.postgres import open_pool
 
 

@@ -10,7 +10,8 @@ from aiohttp import web
 from gateway.edge.delivery import Delivery, deliver
 from gateway.edge.server import Server
 from gateway.errors import Broken, Changed, Unavailable
-from gateway.model import PIECE, Result
+from gateway.event import Result
+from gateway.model import PIECE
 
 LENGTH = 64 * PIECE
 

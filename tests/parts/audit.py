@@ -20,7 +20,7 @@ from gateway.audit.segments import DiskFiles, Files, read_batch, segments_of
 from gateway.audit.trail import JournalTrail
 from gateway.config import Audit
 from gateway.errors import Rejected, Unavailable
-from gateway.model import Intent, Method, Outcome, Result
+from gateway.event import Intent, Method, Outcome, Result
 
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Safari/537.36"
 TENANT, CALL, RECORDING = uuid4(), uuid4(), uuid4()

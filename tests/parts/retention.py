@@ -16,8 +16,9 @@ from gateway.catalog.registry import Registry
 from gateway.catalog.retention import RetentionBook, leased
 from gateway.catalog.store import PostgresCatalog
 from gateway.config import Database
+from gateway.event import Intent, Outcome, Trail
 from gateway.lifecycle.retention import Done, Sweeper
-from gateway.model import CallRef, Entry, Intent, Link, NewCall, Object, Outcome, Source, Span, Stat, Store, Trail
+from gateway.model import CallRef, Entry, Link, NewCall, Object, Source, Span, Stat, Store
 from gateway.postgres import Pool, open_pool
 
 from .audit import settings

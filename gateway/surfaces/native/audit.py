@@ -9,7 +9,8 @@ from typing_extensions import TypedDict
 
 from ...asks.audit import AccessPage, ListAccesses
 from ...contract import Doc, Found, Reply, Route
-from ...model import Head, Method, Result, Verb
+from ...event import Method, Result
+from ...model import Head, Verb
 from .._words import Timestamp, json_reply
 from . import parameters
 from .ids import PATH, call, nothing

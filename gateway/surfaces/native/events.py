@@ -11,7 +11,8 @@ from typing_extensions import TypedDict
 from ...asks.pipeline import Fate, Noticed, StoreKind, Taken, TakeNotices
 from ...contract import Doc, Found, Reply, Route
 from ...errors import Malformed
-from ...model import Head, Method, Verb
+from ...event import Method
+from ...model import Head, Verb
 from .._words import json_reply
 from .ids import nothing
 from .recordings import Id

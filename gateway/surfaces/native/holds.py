@@ -9,7 +9,8 @@ from typing_extensions import TypedDict
 
 from ...asks.holds import Hold, LiftHold, PlaceHold, ShowHold
 from ...contract import Doc, Found, Reply, Route
-from ...model import Head, Method, Verb
+from ...event import Method
+from ...model import Head, Verb
 from .._bodies import Body, read_body
 from .._words import Timestamp, json_reply, timestamp
 from .ids import PATH, call

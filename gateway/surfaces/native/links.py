@@ -12,7 +12,8 @@ from typing_extensions import TypedDict
 from ...asks.links import LinkInUse, ListLinks, RevokeLink
 from ...contract import Doc, Found, Reply, Route
 from ...errors import BadRequest, LinkSpent
-from ...model import BY_LINK, CallRef, Head, LinkAsk, Method, Presented, Verb
+from ...event import Method
+from ...model import BY_LINK, CallRef, Head, LinkAsk, Presented, Verb
 from .._bodies import WHOLE, Body, read_body
 from .._words import MEDIA, NO_STORE, Timestamp, audio, json_reply, timestamp
 from .ids import PATH, call, nothing, uuid_in

@@ -11,8 +11,9 @@ from pydantic.config import JsonDict
 from ...asks.pipeline import CallPut, PutCall, PutRecording
 from ...contract import Doc, Found, Reply, Route
 from ...errors import Malformed
+from ...event import Method
 from ...http.headers import NAMES
-from ...model import Entry, Head, Method, NewCall, State, Verb
+from ...model import Entry, Head, NewCall, State, Verb
 from ...policy import RETRY_S
 from .._bodies import WHOLE, Body, Instant, read_body
 from .._words import json_reply

@@ -21,7 +21,8 @@ from ...asks.tenants import (
 )
 from ...contract import Doc, Found, Reply, Route, Schema
 from ...errors import NotFound
-from ...model import Head, Method, Tenant, Verb
+from ...event import Method
+from ...model import Head, Tenant, Verb
 from .._bodies import WHOLE, Body, read_body
 from .._words import NO_STORE, Timestamp, json_reply, timestamp
 from .ids import nothing, uuid_in

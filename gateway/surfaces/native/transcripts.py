@@ -11,8 +11,9 @@ from typing_extensions import TypedDict
 from ...asks.transcripts import PutTranscript
 from ...contract import Doc, Found, Reply, Route, Transcribed
 from ...errors import NoTranscript
+from ...event import Method
 from ...media.webvtt import webvtt
-from ...model import Head, Method, Segment, State, Transcript, Verb
+from ...model import Head, Segment, State, Transcript, Verb
 from .._bodies import WHOLE, Body, read_body
 from .._words import NO_STORE, Timestamp, json_reply, timestamp
 from .ids import PATH, call

@@ -26,7 +26,8 @@ from ...asks.webhooks import (
     ShowEndpoint,
 )
 from ...contract import Doc, Found, Reply, Route, Schema
-from ...model import Head, Method, Verb
+from ...event import Method
+from ...model import Head, Verb
 from .._bodies import WHOLE, Body, read_body
 from .._words import NO_STORE, Timestamp, json_reply, timestamp
 from .ids import nothing, uuid_in
