@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ...contract import Surface
 from .._words import bearer, refuser
-from . import audit, batch, events, holds, links, pipeline, recordings, tenants, transcripts, webhooks
+from . import audit, batch, deliveries, events, holds, links, pipeline, recordings, tenants, transcripts, webhooks
 from .links import play_url
 from .words import WORDS, problem
 
@@ -32,5 +32,6 @@ SURFACE = Surface(
         *events.ROUTES,
         *tenants.ROUTES,
         *webhooks.ROUTES,
+        *deliveries.ROUTES,
     ),
 )
