@@ -419,7 +419,7 @@ async def test_no_credentials_anywhere_is_said_in_so_many_words(connect: Open, m
 
 # --- deleting
 
-HEAD = answer("200 OK", ETag='"v"', Content_Length="5", Last_Modified="Mon, 02 Nov 2026 03:04:05 GMT")
+STATED = answer("200 OK", ETag='"v"', Content_Length="5", Last_Modified="Mon, 02 Nov 2026 03:04:05 GMT")
 
 
 @pytest.mark.parametrize(
@@ -433,19 +433,19 @@ HEAD = answer("200 OK", ETag='"v"', Content_Length="5", Last_Modified="Mon, 02 N
 async def test_only_the_version_seen_is_deleted_where_the_server_knows_conditions(
     connect: Open, said: list[bytes], asked: list[bool]
 ) -> None:
-    async with CannedServer(HEAD, *said) as server:
+    async with CannedServer(STATED, *said) as server:
         await (await connect(url=server.url)).delete("a", '"v"')
         deletions = [head for head in server.heads if head.startswith(b"DELETE /recordings/a ")]
         assert [b'If-Match: "v"' in head for head in deletions] == asked
 
 
 async def test_a_version_replaced_since_it_was_looked_at_is_left(connect: Open) -> None:
-    async with CannedServer(HEAD, error("412 Precondition Failed", "PreconditionFailed")) as server:
+    async with CannedServer(STATED, error("412 Precondition Failed", "PreconditionFailed")) as server:
         with pytest.raises(Changed):
             await (await connect(url=server.url)).delete("a", '"v"')
 
 
 async def test_who_may_read_and_not_delete_is_told_which_right_is_missing(connect: Open) -> None:
-    async with CannedServer(HEAD, error("403 Forbidden", "AccessDenied")) as server:
+    async with CannedServer(STATED, error("403 Forbidden", "AccessDenied")) as server:
         with pytest.raises(OriginFailed, match=r"store lab: answered 403.*s3:DeleteObject"):
             await (await connect(url=server.url)).delete("a", '"v"')
