@@ -47,7 +47,11 @@ _FIELDS = {
 
 
 def document(surface: Surface, told: Sequence[Operation], *, version: str) -> Json:
-    """Without ``servers``, which are the mount's."""
+    """Without ``servers``, which are the mount's.
+
+    A method that is never granted stands in no Allow, and so not here; the prose tells of it.
+    """
+    told = [operation for operation in told if operation.route.verb is not Verb.DELETE]
     made = _schemas(told)
     error, responses = common(r.body for op in told for r in op.refusals), dict[str, Json]()
     paths: dict[str, Json] = {}
@@ -118,8 +122,6 @@ def _parameter(parameter: Parameter) -> Json:
 
 def _success(operation: Operation, made: Schemas) -> Json:
     route, doc = operation.route, operation.route.doc
-    if route.verb is Verb.DELETE:
-        return {}
     if operation.plays:
         return _audio(doc.media or AUDIO, ranges=route.ranges)
     content: Json = {name: {"schema": _TEXT} for name in doc.media}

@@ -73,7 +73,7 @@ def _line(operation: Operation) -> str:
 
 
 def _operation(operation: Operation, paths: Json, named: Mapping[str, Json], base: str) -> Iterator[str]:
-    described = paths[operation.route.path][operation.route.method.lower()]
+    described = paths[operation.route.path].get(operation.route.method.lower(), {"responses": {}})  # never granted
     yield f"{operation.summary.rstrip('.')}."
     if operation.route.doc.description:
         yield ""

@@ -74,7 +74,7 @@ SURFACE = Surface(
             transcript=Transcribed.OPTIONAL,
             doc=Doc(
                 "Get a call's recording",
-                "Metadata, and where to download it. Minimum role: attendant.",
+                "Metadata, and where to download it. Minimum role: attendant. Recordings cannot be deleted one by one.",
                 answer=RecordedAnswer,
                 path=_PATH,
                 fields=_FIELDS,
