@@ -294,6 +294,12 @@ RAW = {
     " WHERE call_id = '{ended}' ON CONFLICT (tenant_id, call_id) DO UPDATE SET state = 'pending'": KEPT,
     "MERGE INTO recordings r USING tenants t ON r.call_id = '{ended}' AND r.tenant_id = t.id"
     " WHEN MATCHED THEN UPDATE SET state = 'ready'": KEPT,
+    # keys
+    "UPDATE api_keys SET revoked_at = NULL": KEPT,
+    "UPDATE api_keys SET revoked_at = now() + interval '1 day'": KEPT,
+    "UPDATE api_keys SET scopes = '{{audit:read}}'": DENIED,
+    "UPDATE api_keys SET tenant_id = '{other}'": DENIED,
+    "DELETE FROM api_keys": DENIED,
 }  # fmt: skip
 
 
@@ -310,6 +316,11 @@ async def _world(owner: Connection, registry: Registry) -> dict[str, object]:
     await owner.execute("UPDATE recordings SET state = 'expired', expires_at = now() WHERE call_id = $1", ended)
     await owner.execute("UPDATE recordings SET object_deleted_at = now() WHERE call_id = $1", ended)
     await owner.execute("INSERT INTO transcripts (tenant_id, call_id, status) VALUES ($1, $2, 'ready')", acme, call)
+    await owner.execute(
+        "INSERT INTO api_keys (tenant_id, name, hint, sha256, scopes, revoked_at) VALUES ($1, 'k', 'k', $2, '{}', now())",
+        acme,
+        bytes(32),
+    )
     event = uuid4()
     await owner.execute(EVENT, event, NOW)
     await owner.execute(OUTCOME, event, NOW)
@@ -337,6 +348,7 @@ TABLES = (
     "recordings",
     "transcripts",
     "tenants",
+    "api_keys",
 )
 
 
