@@ -173,20 +173,19 @@ class Access:
         return caller
 
     async def _serve(self, route: Route, base: str, caller: Caller, draft: Draft) -> Answer:
-        head = draft.head
-        found = Found(head, base, datetime.now(UTC))
+        head, now = draft.head, datetime.now(UTC)
         ref = route.ref(head) or (CallRef(None, str(caller.call)) if caller.call else None)
         if ref is not None and draft.entry is None:
             draft.entry = await self._find(route, caller, ref)
         if (entry := draft.entry) is None:
             permit_at_large(caller, route.scopes, route.role, self.roles)
-            return await self._at_large(route, found, caller, draft)
+            return await self._at_large(route, Found(head, base, now), caller, draft)
         permit(caller, entry, route.scopes, route.role, self.roles)
         if route.verb is Verb.DELETE:
             raise MethodNotAllowed(route.allow)
         if route.verb is Verb.ACT:
-            return await self._act(route, replace(found, entry=entry, state=entry.state(found.now)), caller, draft)
-        found = replace(found, entry=entry, state=servable(entry, found.now, route.states))
+            return await self._act(route, Found(head, base, now, entry, entry.state(now)), caller, draft)
+        found = Found(head, base, now, entry, servable(entry, now, route.states))
         match route.verb:
             case Verb.PLAY:
                 return await self._play(route, found, known_object(entry, found.state), draft)

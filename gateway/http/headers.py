@@ -150,6 +150,7 @@ _ATTRIBUTE = "!#$&+-.^_`|~"
 """attr-char of RFC 8187 beside letters and digits."""
 
 
+@lru_cache(maxsize=4096)
 def content_disposition(kind: Literal["attachment", "inline"], filename: str) -> str:
     """One well-formed field whatever ``filename`` holds: a quoted ASCII name, and ``filename*`` where that loses any.
 
