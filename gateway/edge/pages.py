@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
+from functools import cache
 
 from ..contract import Reply, Surface
 from ..errors import Refusal
@@ -18,7 +19,7 @@ _BEGUN = datetime.now(UTC)
 
 def page_reply(page: Page, surface: Surface, head: Head) -> Reply:
     """200, 304 or 412, as the request's conditions have it."""
-    etag = f'"{hashlib.sha256(page.body).hexdigest()[:32]}"'
+    etag = _etag(page.body)
     stat = Stat(len(page.body), etag, etag, _BEGUN)
     try:
         planned = plan(head.method, head.headers, stat, media_type=page.media_type, ranges=False)
@@ -28,3 +29,9 @@ def page_reply(page: Page, surface: Surface, head: Head) -> Reply:
     if planned.span is None:
         return Reply(planned.status, fields)
     return Reply(planned.status, fields | {"Content-Type": page.media_type}, page.body)
+
+
+@cache
+def _etag(body: bytes) -> str:
+    """There are as many bodies as pages, and those are as many as mounts have."""
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
