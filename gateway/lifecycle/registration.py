@@ -17,6 +17,7 @@ _CONFLICTS = {
     "department_fixed": "A call with a recording stays in its department.",
     "recording_ready": "The recording is ready and does not fail any more.",
     "recording_expired": "The recording is past its retention and does not come back.",
+    "recording_held": "The recording is on legal hold and stays where it lies.",
     "conflict": "What was asked contradicts what is there.",
 }
 _DOTS = frozenset({".", ".."})
@@ -129,4 +130,4 @@ def _refuse_move(entry: Entry, place: tuple[str, str]) -> None:
     if recording is None or not recording.hold or recording.object is None:
         return
     if place != (recording.object.store, recording.object.key):
-        raise Contradicts("recording_held", "The recording is on legal hold and stays where it lies.")
+        raise Contradicts("recording_held", _CONFLICTS["recording_held"])
