@@ -17,7 +17,8 @@ from .guard import ELSEWHERE, Forbidden, Guard
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """(host, port) → its addresses. Raises OSError."""
 
-_THREADS: Final = 8
+_THREADS: Final = 128
+"""A name server that does not answer keeps a thread for longer than its try waits: too few, and one tenant's keep all others' waiting."""
 
 
 def guard_of(settings: Webhooks) -> Guard:
