@@ -33,6 +33,12 @@ WHOLE = BeforeValidator(_whole)
 """The last word on an integer: JSON Schema counts 60.0 among them."""
 
 
+LINE = r"^[^\x00-\x1F\x7F]+$"
+"""Neither line breaks nor other control characters."""
+DAYS_MAX = 36_500
+"""A hundred years: of days that a recording is kept, at most."""
+
+
 class Body(BaseModel):
     """Base of all request bodies: unknown members are refused, nothing is coerced, nothing sent is echoed."""
 

@@ -34,6 +34,8 @@ TRANSCRIPTION = {"pending": "pending", "processing": "processing", "ready": "com
 """A transcript's status → as vendors word it."""
 _JSON = "application/json"
 
+UUID_FORM = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
+
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 """What ``timestamp`` makes of a time, in the type of an answer."""
 
@@ -42,6 +44,11 @@ def json_reply(status: int, body: Any, *, media_type: str = _JSON, **headers: st
     """A JSON answer that no cache keeps. ``body`` is whatever orjson writes; header names take ``_`` for ``-``."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Reply(status, {"Content-Type": media_type, "Cache-Control": NO_STORE} | named, orjson.dumps(body))
+
+
+def no_content(_found: Found) -> Reply:
+    """204: it is done, and there is nothing to tell."""
+    return Reply(204, {"Cache-Control": NO_STORE})
 
 
 @overload

@@ -17,12 +17,12 @@ from ..errors import BadRequest, Malformed, Unauthenticated
 from ..http.headers import content_disposition, extension_for, media_type
 from ..model import CallRef, Head, LinkAsk, Presented, State, Verb
 from . import _fastapi
-from ._words import alias, bearer, form, json_reply, known, refuser, timestamp
+from ._words import UUID_FORM, alias, bearer, form, json_reply, known, refuser, timestamp
 
 LINK_TTL = timedelta(hours=1)
 ORGANISATION = "X-Organization-ID"
 API_KEY = "X-API-Key"
-ID = r"(call_)?[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
+ID = rf"(call_)?{UUID_FORM}"
 
 WORDS = _fastapi.WORDS | {
     errors.Unauthenticated: (

@@ -12,17 +12,16 @@ from uuid import UUID
 
 from .. import errors
 from ..asks.tenants import DeleteDepartment
-from ..contract import Doc, Found, Reply, Route, Schema, Surface, Transcribed
+from ..contract import Doc, Found, Route, Schema, Surface, Transcribed
 from ..errors import Contradicts, Malformed, Refusal
 from ..event import Method
 from ..http.headers import content_disposition
 from ..model import Head, Presented, Verb
 from ._common import COMMON, missing
 from ._voki_metadata import DOWNLOAD, RECORDING, RecordedAnswer, extension, metadata
-from ._words import BRIEFLY, MEDIA, NO_STORE, Wording, alias, audio, bearer, known, refuser
+from ._words import BRIEFLY, MEDIA, UUID_FORM, Wording, alias, audio, bearer, known, no_content, refuser
 
 TENANT = "X-Tenant"
-UUID_FORM = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
 
 WORDS: dict[type[Refusal], Wording] = {
     **COMMON,
@@ -113,7 +112,7 @@ SURFACE = Surface(
             Verb.ACT,
             _NO_SCOPE,
             lambda _head: None,
-            lambda _found: Reply(204, {"Cache-Control": NO_STORE}),
+            no_content,
             ask=_department,
             role="admin",
             audited=Method.SETTINGS,

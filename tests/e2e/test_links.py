@@ -223,7 +223,7 @@ async def test_revoking_is_for_the_own_tenant_and_changes_nothing_twice(stage: S
     assert play(stage.house, link.target).status == 200
     for _ in range(2):
         answer = revoke(stage.house, link.id.upper(), stage.full.items())
-        assert (answer.status, answer.body, answer.get("Cache-Control")) == (204, b"", "no-store")
+        assert (answer.status, answer.body, answer.get("Cache-Control")) == (204, b"", "private, no-store")
     assert play(stage.house, link.target).status == 410
 
 

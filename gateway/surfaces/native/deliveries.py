@@ -14,7 +14,8 @@ from ...model import Head
 from .._words import Timestamp, json_reply, timestamp
 from .ids import uuid_in
 from .parameters import CURSOR, LIMIT, next_page, one_of, read_query, schemas
-from .webhooks import PATH, UUID, Id, route
+from .recordings import Id
+from .webhooks import PATH, UUID, route
 
 
 class AttemptTold(TypedDict):

@@ -10,11 +10,11 @@ from ...aliases import kept
 from ...contract import Schema
 from ...errors import Malformed
 from ...model import CallRef, Head
+from .._words import UUID_FORM
 
 SURFACE_NAME = r"[a-z]{1,32}"
 EXTERNAL_ID = r"[A-Za-z0-9_.+-]{1,128}"
 _EXTERNAL = re.compile(rf"({SURFACE_NAME}):({EXTERNAL_ID})", re.ASCII)
-UUID_FORM = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
 _UUID = re.compile(UUID_FORM, re.ASCII)
 
 PATH: Mapping[str, Schema] = {

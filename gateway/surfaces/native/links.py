@@ -15,9 +15,9 @@ from ...errors import BadRequest, LinkSpent
 from ...event import Method
 from ...model import BY_LINK, CallRef, Head, LinkAsk, Presented, Verb
 from .._bodies import WHOLE, Body, read_body
-from .._words import MEDIA, NO_STORE, Timestamp, audio, json_reply, timestamp
+from .._words import MEDIA, NO_STORE, Timestamp, audio, json_reply, no_content, timestamp
 from .ids import PATH, call, nothing, uuid_in
-from .recordings import DOWNLOAD, file_name
+from .recordings import DOWNLOAD, Id, Url, file_name
 
 PLAY_PATH = "/v1/links/{token}/audio"
 """Where a gateway link plays."""
@@ -78,15 +78,15 @@ class LinkWanted(Body):
 class LinkMade(TypedDict):
     """``id``: by which it can be revoked; null: it can't."""
 
-    id: Annotated[str, Field(json_schema_extra={"format": "uuid"})] | None
-    url: Annotated[str, Field(json_schema_extra={"format": "uri"})]
+    id: Id | None
+    url: Url
     expires_at: Timestamp
 
 
 class LinkListed(TypedDict):
     """A gateway link without its token. ``uses``: playbacks counted, where ``max_uses`` limits them."""
 
-    id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+    id: Id
     created_at: Timestamp
     created_by: str | None
     expires_at: Timestamp
@@ -134,10 +134,6 @@ def _tell(each: LinkInUse) -> LinkListed:
         "uses": None if link.max_uses is None else each.uses,
         "ip_cidr": None if link.network is None else str(link.network),
     }
-
-
-def _revoked(_found: Found) -> Reply:
-    return Reply(204, {"Cache-Control": "no-store"})
 
 
 def _presented_link(head: Head) -> Presented:
@@ -198,7 +194,7 @@ ROUTES = (
         Verb.ACT,
         _DOWNLOAD,
         lambda head: CallRef(BY_LINK, str(uuid_in(head, "link_id"))),
-        _revoked,
+        no_content,
         ask=lambda head: RevokeLink(uuid_in(head, "link_id")),
         audited=Method.REVOCATION,
         doc=Doc(

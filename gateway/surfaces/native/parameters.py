@@ -15,7 +15,7 @@ from ...contract import Found, Schema
 from ...cursor import LENGTH
 from ...errors import Malformed
 from ...model import Head
-from .ids import UUID_FORM
+from .._words import UUID_FORM
 
 PAGE_MAX = 200
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)

@@ -15,17 +15,14 @@ from ...event import Method
 from ...http.headers import NAMES
 from ...model import Entry, Head, NewCall, State, Verb
 from ...policy import RETRY_S
-from .._bodies import WHOLE, Body, Instant, read_body
+from .._bodies import DAYS_MAX, LINE, WHOLE, Body, Instant, read_body
 from .._words import json_reply
 from .ids import EXTERNAL_ID, PATH, SURFACE_NAME, call
 from .recordings import CallTold, described
 
 _WRITE = frozenset({"recordings:write"})
-_LINE = r"^[^\x00-\x1F\x7F]+$"
-"""Neither line breaks nor other control characters."""
-_DAYS_MAX = 36_500
 
-Number = Annotated[str, Field(min_length=1, max_length=128, pattern=_LINE)]
+Number = Annotated[str, Field(min_length=1, max_length=128, pattern=LINE)]
 Surface = Annotated[str, Field(pattern=f"^{SURFACE_NAME}$")]
 External = Annotated[str, Field(pattern=f"^{EXTERNAL_ID}$")]
 
@@ -90,9 +87,9 @@ class RecordingBody(Body):
         Literal["pending", "processing", "failed"] | None,
         Field(description="taken as told; left out beside store and key: the object is looked at"),
     ] = None
-    failure: Annotated[str, Field(min_length=1, max_length=500, pattern=_LINE)] | None = None
-    store: Annotated[str, Field(min_length=1, max_length=64, pattern=_LINE)] | None = None
-    key: Annotated[str, Field(min_length=1, max_length=1024, pattern=_LINE)] | None = None
+    failure: Annotated[str, Field(min_length=1, max_length=500, pattern=LINE)] | None = None
+    store: Annotated[str, Field(min_length=1, max_length=64, pattern=LINE)] | None = None
+    key: Annotated[str, Field(min_length=1, max_length=1024, pattern=LINE)] | None = None
     media_type: Annotated[
         str | None,
         Field(
@@ -102,9 +99,9 @@ class RecordingBody(Body):
     ] = None
     started_at: Instant | None = None
     expires_at: Annotated[Instant | None, Field(description="kept at least until then")] = None
-    retention_days: (
-        Annotated[int, Field(ge=1, le=_DAYS_MAX, description="kept at least so many days"), WHOLE] | None
-    ) = None
+    retention_days: Annotated[int, Field(ge=1, le=DAYS_MAX, description="kept at least so many days"), WHOLE] | None = (
+        None
+    )
 
     @field_validator("media_type")
     @classmethod

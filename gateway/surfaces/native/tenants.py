@@ -23,15 +23,15 @@ from ...contract import Doc, Found, Reply, Route, Schema
 from ...errors import NotFound
 from ...event import Method
 from ...model import Head, Tenant, Verb
-from .._bodies import WHOLE, Body, read_body
-from .._words import NO_STORE, Timestamp, json_reply, timestamp
+from .._bodies import DAYS_MAX, LINE, WHOLE, Body, read_body
+from .._words import Timestamp, json_reply, no_content, timestamp
 from .ids import nothing, uuid_in
+from .recordings import Id
 
 _SLUG = r"[a-z0-9][a-z0-9_-]{0,62}"
-_DAYS_MAX = 36_500
 _ADMIN = frozenset({"tenants:admin"})
 
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1F\x7F]+$")]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=LINE)]
 """What people call it: printable, 200 characters at most."""
 
 
@@ -43,7 +43,7 @@ class TenantBody(Body):
         bool | None, Field(description="recordings are public to whoever knows a call's agentphone id")
     ] = None
     transcription_enabled: Annotated[bool | None, Field(description="transcripts are told")] = None
-    retention_days: Annotated[int, Field(ge=1, le=_DAYS_MAX, description="null: for ever"), WHOLE] | None = None
+    retention_days: Annotated[int, Field(ge=1, le=DAYS_MAX, description="null: for ever"), WHOLE] | None = None
 
 
 class DepartmentBody(Body):
@@ -55,7 +55,7 @@ class DepartmentBody(Body):
 class TenantTold(TypedDict):
     """An account. ``retention_days`` null: for ever."""
 
-    id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+    id: Id
     slug: str
     name: str
     recording_enabled: bool
@@ -66,7 +66,7 @@ class TenantTold(TypedDict):
 class DepartmentTold(TypedDict):
     """A part of an account."""
 
-    id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+    id: Id
     name: str
     created_at: Timestamp
 
@@ -130,10 +130,6 @@ def _department_reply(found: Found) -> Reply:
 def _put_reply(found: Found) -> Reply:
     assert isinstance(found.done, DepartmentPut)
     return json_reply(201 if found.done.made else 200, _told(found.done.department))
-
-
-def _nothing(_found: Found) -> Reply:
-    return Reply(204, {"Cache-Control": NO_STORE})
 
 
 _SLUG_SCHEMA: Mapping[str, Schema] = {"slug": {"type": "string", "pattern": f"^{_SLUG}$"}}
@@ -215,7 +211,7 @@ ROUTES = (
         Verb.ACT,
         _ADMIN,
         nothing,
-        _nothing,
+        no_content,
         ask=lambda head: DeleteDepartment(uuid_in(head, "id")),
         audited=Method.SETTINGS,
         doc=Doc(

@@ -14,7 +14,7 @@ from ...errors import NoTranscript
 from ...event import Method
 from ...media.webvtt import webvtt
 from ...model import Head, Segment, State, Transcript, Verb
-from .._bodies import WHOLE, Body, read_body
+from .._bodies import LINE, WHOLE, Body, read_body
 from .._words import NO_STORE, Timestamp, json_reply, timestamp
 from .ids import PATH, call
 from .recordings import TEXT_SCOPE, Id, TranscriptStatus
@@ -31,7 +31,7 @@ Moment = Annotated[int, Field(ge=0, le=_MS_MAX, description="milliseconds from t
 Language = Annotated[
     str, Field(max_length=35, pattern=r"^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$", description="BCP 47, as en or pt-BR")
 ]
-Speaker = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1F\x7F]+$")]
+Speaker = Annotated[str, Field(min_length=1, max_length=200, pattern=LINE)]
 
 
 class SegmentPut(Body):

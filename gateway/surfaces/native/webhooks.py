@@ -23,8 +23,9 @@ from ...contract import Doc, Found, Reply, Route, Schema
 from ...event import Method
 from ...model import Head, Verb
 from .._bodies import WHOLE, Body, read_body
-from .._words import NO_STORE, Timestamp, json_reply, timestamp
+from .._words import Timestamp, json_reply, no_content, timestamp
 from .ids import nothing, uuid_in
+from .recordings import Id
 
 _MANAGE = frozenset({"webhooks:manage"})
 _OVERLAP_MAX_S = 604_800
@@ -40,7 +41,6 @@ Url = Annotated[
     ),
 ]
 Description = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1F\x7F]*$", description="for people")]
-Id = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
 
 
 class NewWebhook(Body):
@@ -142,10 +142,6 @@ def _created(found: Found) -> Reply:
     return _secret(found, 201, Location=f"{found.base}/v1/webhooks/{found.done.endpoint.id}")
 
 
-def _nothing(_found: Found) -> Reply:
-    return Reply(204, {"Cache-Control": NO_STORE})
-
-
 UUID: Schema = {"type": "string", "format": "uuid"}
 PATH: Mapping[str, Schema] = {"id": UUID}
 
@@ -193,7 +189,7 @@ ROUTES = (
     route(
         "DELETE",
         "/v1/webhooks/{id}",
-        _nothing,
+        no_content,
         lambda head: DeleteEndpoint(uuid_in(head, "id")),
         Doc("Delete a webhook", "What is pending is dropped.", status=204, path=PATH),
     ),
