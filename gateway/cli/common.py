@@ -73,13 +73,18 @@ chosen = click.make_pass_decorator(Chosen)
 
 def stderr() -> Console:
     """For people: progress and notes. Stdout holds only what a script may want."""
-    return Console(stderr=True, highlight=False)
+    return _plain(stderr=True)
 
 
 def stdout() -> Console:
     """For tables; wide enough to cut nothing where nobody watches."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=240)
+    console = _plain()
+    return console if console.is_terminal else _plain(width=240)
+
+
+def _plain(*, stderr: bool = False, width: int | None = None) -> Console:
+    """Names, keys and actors are others' words: what looks like markup in them is none."""
+    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

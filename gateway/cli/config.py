@@ -34,11 +34,11 @@ def check(choice: Chosen, *, live: bool) -> None:
         router(config)
     console = stderr()
     for mount in config.mounts:
-        console.print(f"{mount.surface:<8} {config.public_url(mount)}/", soft_wrap=True, markup=False)
+        console.print(f"{mount.surface:<8} {config.public_url(mount)}/", soft_wrap=True)
     for name, store in config.stores.items():
-        console.print(f"store {name}: {store.kind}", soft_wrap=True, markup=False)
+        console.print(f"store {name}: {store.kind}", soft_wrap=True)
     if not config.stores:
-        console.print("no store is configured, so there is nothing to play: add [stores.NAME]", markup=False)
+        console.print("no store is configured, so there is nothing to play: add [stores.NAME]")
     if live:
         run(reach(config, console))
     console.print("configuration: ok")

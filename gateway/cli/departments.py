@@ -85,4 +85,4 @@ def delete(choice: Chosen, *, tenant: str, department: UUID) -> None:
             await own.delete((await tenant_of(asked, tenant)).id, DeleteDepartment(department))
 
     run(work())
-    stderr().print(f"department {department} of {tenant}: deleted", markup=False)
+    stderr().print(f"department {department} of {tenant}: deleted")

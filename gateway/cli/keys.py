@@ -90,7 +90,7 @@ def create(
     if as_json:
         click.echo(orjson.dumps({**_plain(key), "secret": minted.secret}))
         return
-    stderr().print(f"key {key.id} ({key.hint}) of {tenant}: {_until(key)}. Its secret is shown once:", markup=False)
+    stderr().print(f"key {key.id} ({key.hint}) of {tenant}: {_until(key)}. Its secret is shown once:")
     click.echo(minted.secret)
 
 
@@ -143,7 +143,7 @@ def revoke(choice: Chosen, key: UUID) -> None:
             return revoked
 
     revoked = run(work())
-    stderr().print(f"key {revoked.id} ({revoked.hint}) of {revoked.tenant_slug}: {_until(revoked)}", markup=False)
+    stderr().print(f"key {revoked.id} ({revoked.hint}) of {revoked.tenant_slug}: {_until(revoked)}")
 
 
 def _until(key: Key) -> str:

@@ -22,7 +22,7 @@ async def reach(config: Config, console: Console) -> None:
     failed: list[str] = []
 
     def tell(name: str, problem: str | None) -> None:
-        console.print(f"{name}: {problem or 'ok'}", soft_wrap=True, markup=False)
+        console.print(f"{name}: {problem or 'ok'}", soft_wrap=True)
         if problem is not None:
             failed.append(name)
 

@@ -80,7 +80,7 @@ def list_(choice: Chosen, *, slug: str, as_json: bool) -> None:
     table = Table("id", "url", "description", "state", box=None, pad_edge=False)
     for endpoint in found:
         table.add_row(str(endpoint.id), endpoint.url, endpoint.description, _state(endpoint))
-    stdout().print(table, markup=False)
+    stdout().print(table)
 
 
 @webhooks.command(
@@ -103,7 +103,7 @@ def change(
     """Change a webhook, or switch it on or off; what is not given stays as it is."""
     ask = ChangeEndpoint(webhook, url, description, enabled)
     changed = _at_desk(choice, slug, lambda desk, tenant: desk.change(tenant, ask))
-    stderr().print(f"webhook {changed.id}: {_state(changed)}", markup=False)
+    stderr().print(f"webhook {changed.id}: {_state(changed)}")
 
 
 @webhooks.command(epilog=examples(f"recording-gateway webhooks rotate -t acme {_ID} --overlap 2h"))
@@ -211,7 +211,7 @@ def _show_secret(made: Secreted, *, as_json: bool) -> None:
         told: dict[str, Any] = {**orjson.loads(orjson.dumps(made.endpoint)), "secret": made.secret}
         click.echo(orjson.dumps(told))
         return
-    stderr().print(f"webhook {made.endpoint.id}: its secret is shown once:", markup=False)
+    stderr().print(f"webhook {made.endpoint.id}: its secret is shown once:")
     click.echo(made.secret)
 
 

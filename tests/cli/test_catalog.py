@@ -114,6 +114,16 @@ def test_tenants_are_listed_by_slug_and_made_twice_once(command):
     assert "Acme" in command("tenants", "list").out
 
 
+@pytest.mark.parametrize("name", ["Acme [/x]", "[red]Acme[/red]", ":bell: Acme"])
+def test_names_are_shown_as_they_are_whatever_they_look_like(command, name):
+    assert command("tenants", "create", "acme", name).code == 0
+    assert command("departments", "create", "-t", "acme", name).code == 0
+    for words in (("tenants", "list"), ("departments", "list", "-t", "acme")):
+        listed = command(*words)
+        assert listed.code == 0
+        assert name in listed.out
+
+
 def test_a_slug_that_is_none_is_refused(command):
     done = command("tenants", "create", "Acme Ltd")
     assert (done.code, done.out) == (1, "")
