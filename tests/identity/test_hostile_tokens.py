@@ -29,6 +29,8 @@ from gateway.model import Presented, Tenant
 KEY, EC, ATTACKER = rsa_key(), ec_key(), rsa_key("attacker")
 CREDENTIALS = MemoryCredentials({"acme": Tenant(uuid4(), "acme", "Acme")})
 NOW = int(time.time())
+DAY_S = 86_400
+"""Longer than all the tests take: the tokens are made before the first of them begins."""
 KID = {"kid": "k1"}
 HONEST = token(KEY)
 HEADER, PAYLOAD, SIGNATURE = HONEST.split(".")
@@ -138,11 +140,11 @@ HOSTILE: dict[str, str] = {
     "exp beyond any number": raw(with_claim('"exp": ' + "9" * 5000, exp=None)),
     "exp NaN": raw(with_claim('"exp": NaN', exp=None)),
     "exp Infinity": raw(with_claim('"exp": Infinity', exp=None)),
-    "not yet valid": token(KEY, nbf=NOW + 600),
+    "not yet valid": token(KEY, nbf=NOW + DAY_S, exp=NOW + 2 * DAY_S),
     "nbf in words": token(KEY, nbf="0"),
     "nbf true": token(KEY, nbf=True),
     "nbf null": raw(with_claim('"nbf": null')),
-    "issued in the future": token(KEY, iat=NOW + 600),
+    "issued in the future": token(KEY, iat=NOW + DAY_S, exp=NOW + 2 * DAY_S),
     "iat in words": token(KEY, iat=str(NOW)),
     # claims of another type, or unfit to be kept
     "sub a number": token(KEY, sub=7),
