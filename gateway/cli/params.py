@@ -11,13 +11,16 @@ import click
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DAYS = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 _LENGTH = re.compile(r"([1-9][0-9]{0,5})([smhdw])", re.ASCII)
+_LONGEST = timedelta(days=36_500)
 
 
 def length(text: str) -> timedelta:
     """``90d``, ``12h``: a number and a unit."""
     if (match := _LENGTH.fullmatch(text)) is None:
         raise click.BadParameter(f"{text!r} is no length of time; write 90d, 12h or 30m: a number and s, m, h, d or w")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if (said := timedelta(**{_UNITS[match[2]]: int(match[1])})) > _LONGEST:
+        raise click.BadParameter(f"{text!r} is longer than a hundred years; write {_LONGEST.days}d at most")
+    return said
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,6 @@ def when(text: str) -> datetime:
         return datetime.now(UTC) - length(text)
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise click.BadParameter(f"{text!r} is no time; write 2026-05-25T10:00:00Z, or 2h for two hours ago") from None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

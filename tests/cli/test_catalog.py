@@ -178,6 +178,7 @@ def test_a_revoked_key_says_when_and_stays_listed(acme):
         (("keys", "create", "-t", "acme", "-n", "x"), 2, "--scope, or a --role"),
         (("keys", "create", "-t", "acme", "-n", "x", "--role", "owner"), 2, "attendant, supervisor, manager, admin"),
         (("keys", "create", "-t", "acme", "-n", "x", "-s", "calls:read", "--expires", "soon"), 2, "write 90d"),
+        (("keys", "create", "-t", "acme", "-n", "x", "-s", "calls:read", "--expires", "9999w"), 2, "36500d at most"),
         (
             ("keys", "create", "-t", "acme", "-n", "x", "-s", "calls:read", "--prefix", "sk"),
             2,

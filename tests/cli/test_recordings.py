@@ -122,6 +122,8 @@ def test_a_listing_goes_past_one_page_and_stops_at_its_limit(acme):
         (("show", "-t", "acme", "yotel:none"), 1, "not found"),
         (("show", "-t", "acme", "none"), 1, "not found"),
         (("list", "-t", "acme", "--since", "yesterday"), 2, "2h for two hours ago"),
+        (("list", "-t", "acme", "--since", "0001-01-01T00:00:00+14:00"), 2, "2h for two hours ago"),
+        (("list", "-t", "acme", "--since", "999999w"), 2, "36500d at most"),
         (("list", "-t", "acme", "--state", "absent"), 2, "absent"),
     ],
 )
