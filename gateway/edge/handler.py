@@ -29,7 +29,7 @@ from .evenly import until_multiple
 from .lifecycle import Lifecycle
 from .pages import page_reply
 from .router import Endpoint, Router
-from .server import SERVER, Connection
+from .server import FOREIGN, SERVER, Connection
 
 log = structlog.get_logger("gateway.request")
 
@@ -241,7 +241,9 @@ class Handler:
 
 
 def _target(request: web.BaseRequest) -> tuple[str | None, str, str]:
-    """The request's host (None: there is not exactly one), raw path and raw query (RFC 9112 section 3.2)."""
+    """The request's host, raw path and raw query (RFC 9112 section 3.2). Host None: not exactly one, or not HTTP/1."""
+    if FOREIGN in request:
+        return None, "/", ""
     hosts = request.headers.getall(_HOST, [])
     host = hosts[0] if len(hosts) == 1 and _AUTHORITY.fullmatch(hosts[0]) else None
     target = request.message.path

@@ -10,7 +10,7 @@ import asyncio
 from http import HTTPStatus
 from typing import Any
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
@@ -20,6 +20,10 @@ SERVER = "recording-gateway"
 
 _MALFORMED = b'{"type":"about:blank","title":"Bad request","status":400,"detail":"The request is not valid HTTP."}'
 
+
+FOREIGN = "foreign"
+"""Set in a request that names a version which is not spoken here; its answer says HTTP/1.1."""
+_SPOKEN = frozenset({HttpVersion10, HttpVersion11})
 
 _LOOK_S = 0.02
 
@@ -151,6 +155,10 @@ class Server(web.Server):
     ) -> web.BaseRequest:
         if isinstance(protocol, Connection):
             protocol.head_read()
-        if message is ERROR:  # what could not be parsed; it is given out as HTTP/1.0
+        foreign = message.version not in _SPOKEN
+        if foreign or message is ERROR:  # what could not be parsed is given out as HTTP/1.0
             message = message._replace(version=HttpVersion11)
-        return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=self._max_body)
+        request = web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=self._max_body)
+        if foreign:
+            request[FOREIGN] = True
+        return request

@@ -187,6 +187,16 @@ def test_ambiguous_framing_is_refused_and_nothing_after_it_is_answered(wary: War
     assert answer.get("Cache-Control") == "no-store"
 
 
+@pytest.mark.parametrize("path", ["{audio}", "/healthz", "/openapi.json"])
+@pytest.mark.parametrize("version", ["2.0", "0.9"])
+def test_version_that_is_not_spoken_is_refused_in_one_that_is(wary: Wary, path: str, version: str):
+    own = f"Host: h\r\nAuthorization: {wary.full['Authorization']}\r\n"
+    with wary.wire() as wire:
+        wire.send(f"GET {path.format(audio=wary.own.native)} HTTP/{version}\r\n{own}\r\n".encode())
+        answer = silent(wire.read())  # which takes nothing but HTTP/1.1
+    assert (answer.status, answer.get("Connection")) == (400, "close")
+
+
 @pytest.mark.parametrize(
     "body",
     [
