@@ -152,18 +152,19 @@ _ATTRIBUTE = "!#$&+-.^_`|~"
 
 @lru_cache(maxsize=4096)
 def content_disposition(kind: Literal["attachment", "inline"], filename: str) -> str:
-    """One well-formed field whatever ``filename`` holds: a quoted ASCII name, and ``filename*`` where that loses any.
-
-    Path separators, control characters and lone surrogates become ``_``; the name is cut to 200 bytes of UTF-8, its
-    extension kept.
-    """
-    name = _safe_name(filename)
+    """One well-formed field whatever ``filename`` holds: a quoted ASCII name, and ``filename*`` where that loses any."""
+    name = safe_name(filename)
     plain = _ascii_name(name)
     field = f'{kind}; filename="{plain}"'
     return field if plain == name else f"{field}; filename*=UTF-8''{quote(name, safe=_ATTRIBUTE)}"
 
 
-def _safe_name(filename: str) -> str:
+def safe_name(filename: str) -> str:
+    """A name to save a file under, as ``content_disposition`` tells it.
+
+    Path separators, control characters and lone surrogates become ``_``; the name is cut to 200 bytes of UTF-8, its
+    extension kept.
+    """
     # A little more than can remain is enough to look at; the extension is taken from the end, where it stands.
     if len(filename) > 2 * _NAME_BYTES:
         filename = filename[:_NAME_BYTES] + filename[-_NAME_BYTES:]

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from .. import errors
 from ..contract import Doc, Found, Reply, Route, Schema, Surface
 from ..errors import Contradicts, Refusal
-from ..http.headers import content_disposition, extension_for, media_type
+from ..http.headers import content_disposition, extension_for, media_type, safe_name
 from ..model import Head, LinkAsk, Presented, Verb
 from ._common import COMMON, missing
 from ._words import BRIEFLY, MEDIA, Wording, alias, audio, bearer, form, json_reply, known, refuser
@@ -82,7 +82,7 @@ def _stream(found: Found) -> Reply:
             "url": found.link.url,
             "expires_in": int(whole.total_seconds()),
             "content_type": media_type(stored.media_type),
-            "filename": _name(found),
+            "filename": safe_name(_name(found)),
         },
     }
     return json_reply(200, answer)

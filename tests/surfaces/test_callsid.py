@@ -1,5 +1,6 @@
 """What callsid says of a link's end."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -49,11 +50,22 @@ def test_expires_in_never_promises_more_than_a_second_too_much(left: float):
     assert expires_in(timedelta(seconds=left)) <= min(left + 1, 3600)
 
 
-@given(st.none() | st.text(max_size=60))
-def test_filename_is_told_whatever_number_was_called(number: str | None):
+def filename(number: str | None) -> str:
     one = found(timedelta(hours=1))
     assert one.entry is not None
     entry = replace(one.entry, call=replace(one.entry.call, to_number=number))
     body = STREAM.render(replace(one, entry=entry)).body
     assert body is not None
-    assert orjson.loads(body)["data"]["filename"] == f"recording_{number or 'call_abc123'}.wav"
+    name = orjson.loads(body)["data"]["filename"]
+    assert isinstance(name, str)
+    return name
+
+
+@given(st.none() | st.from_regex(r"\+?[0-9*#]{1,20}", fullmatch=True))
+def test_filename_is_by_the_number_that_was_called(number: str | None):
+    assert filename(number) == f"recording_{number or 'call_abc123'}.wav"
+
+
+@given(st.text(max_size=60))
+def test_filename_is_one_that_can_be_saved_under_whatever_number_was_called(number: str):
+    assert re.fullmatch(r"recording_[^/\\\x00-\x1f\x7f]*\.wav", filename(number))
