@@ -16,7 +16,7 @@ LOOKED_THROUGH = 20_000
 """Accesses that are looked at for one page, at most, by filters that no index knows."""
 
 _COLUMNS = """
-    e.event_id, e.occurred_at, o.completed_at, e.surface, e.method, e.actor_kind, e.actor_id, e.credential_id,
+    e.event_id, e.occurred_at, o.completed_at, e.surface, e.method, e.tenant, e.actor_kind, e.actor_id, e.credential_id,
     e.auth_method, e.scopes, e.role, e.address, e.peer, e.user_agent, e.request_id, e.trace_id, e.call, e.recording,
     e.etag, e.range_asked AS range, o.bytes_sent, o.status, o.result, o.reason, e.session
 """

@@ -14,7 +14,7 @@ from parts.patience import soon
 from parts.wire import Answer
 
 FIELDS = {
-    "event_id", "occurred_at", "completed_at", "surface", "method", "actor", "credential_id", "auth_method", "scopes",
+    "event_id", "occurred_at", "completed_at", "surface", "method", "tenant", "actor", "credential_id", "auth_method", "scopes",
     "role", "address", "peer", "user_agent", "request_id", "trace_id", "call", "recording", "etag", "range",
     "bytes_sent", "status", "result", "reason", "session",
 }  # fmt: skip
@@ -67,11 +67,12 @@ async def test_an_access_is_told_with_every_field(watching: Watching):
     (row,) = await watching.calls.stage.accesses("user_agent", agent, 1)
     assert told.keys() == FIELDS
     assert told["actor"] == {"kind": "api_key", "id": row["actor_id"]}
-    for name in ("event_id", "call", "recording", "session"):
+    ids, times = {"event_id", "tenant", "call", "recording", "session"}, {"occurred_at", "completed_at"}
+    for name in ids:
         assert told[name] == str(row[name])
-    for name in ("occurred_at", "completed_at"):
+    for name in times:
         assert told[name] == row[name].strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    for name in FIELDS - {"event_id", "call", "recording", "session", "occurred_at", "completed_at", "actor", "range"}:
+    for name in FIELDS - ids - times - {"actor", "range"}:
         assert told[name] == row[name], name
     assert (told["range"], told["bytes_sent"], told["status"], told["result"]) == ("bytes=10-19", 10, 206, "complete")
     assert (told["method"], told["surface"], told["etag"]) == ("stream", "native", of.etag)

@@ -37,6 +37,7 @@ class AccessTold(TypedDict):
     completed_at: Timestamp | None
     surface: str
     method: Method
+    tenant: Id
     actor: Actor
     credential_id: str | None
     auth_method: str | None
