@@ -41,6 +41,8 @@ def write(state: State, *, port: int, database_url: str, s3: S3 | None) -> Confi
         "limits": {"public": "1000000/minute", "failing": "1000000/minute"},
         # Whoever tries its webhooks has a receiver here, too.
         "webhooks": {"allow_http": True, "allow_networks": ["127.0.0.0/8"]},
+        # Whoever tries it in a page has that page somewhere else.
+        "cors": {"origins": ["*"]},
         "log": {"format": "console"},
     }
     path = state.folder / FILE

@@ -120,6 +120,13 @@ def test_each_surface_stands_at_a_host_of_its_own(demo, surface):
     assert fetch(url, {**described["headers"], "Host": host})[0] == 200
 
 
+def test_page_of_another_origin_may_try_it(demo):
+    described = demo.facts["callsid"]
+    url = f"{described['mount']}/api/calls/{described['calls']['ready']}/recording/stream"
+    _, fields, _ = fetch(url, {**described["headers"], "Origin": "https://app.example"})
+    assert fields["Access-Control-Allow-Origin"] == "*"
+
+
 def test_transcripts_are_told(demo):
     agentphone, voki = demo.facts["agentphone"], demo.facts["voki"]
     url = f"{agentphone['mount']}/v1/calls/{agentphone['calls']['ready_stereo']}/transcript"
