@@ -16,7 +16,11 @@ _NOT_FOUND: Wording = (404, "not_found", "There is nothing under this id.")
 _RETRY = "Retry after the time given."
 
 WORDS: dict[type[Refusal], Wording] = {
-    errors.BadRequest: (400, "bad_request", "The request is ambiguous or broken: send each header and parameter once."),
+    errors.BadRequest: (
+        400,
+        "bad_request",
+        "The request is ambiguous or broken: send each header, parameter and credential once.",
+    ),
     errors.TooLarge: (413, "too_large", "The request's body is too large."),
     errors.Malformed: (422, "malformed", "A parameter is not of its form; see 'errors'."),
     errors.Unauthenticated: (401, "unauthenticated", "Send a valid API key or token as 'Authorization: Bearer …'."),
