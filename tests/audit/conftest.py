@@ -1,4 +1,4 @@
-"""A journal on a real disk whose system calls can be made to fail."""
+"""A journal on a real disk whose system calls can be made to fail, and the sink that it is shipped to."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 from parts.audit import FaultyFiles, House, Make, settings
+
+from gateway.audit.postgres import PostgresSink
+from gateway.config import Database
+from gateway.postgres import Pool, open_pool
 
 
 @pytest.fixture
@@ -27,3 +31,15 @@ async def house(tmp_path: Path, files: FaultyFiles) -> AsyncIterator[Make]:
             return made
 
         yield make
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[Pool]:
+    pool = await open_pool(Database(url=database))
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture
+def sink(pool: Pool) -> PostgresSink:
+    return PostgresSink(pool)

@@ -1,6 +1,5 @@
 """An account's accesses, a page at a time."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -16,21 +15,9 @@ from gateway.audit.postgres import PostgresSink
 from gateway.config import Database
 from gateway.errors import Malformed
 from gateway.event import Intent, Method, Outcome, Result
-from gateway.postgres import Pool, open_pool
+from gateway.postgres import Pool
 
 NOW = datetime.now(UTC)
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    pool = await open_pool(Database(url=database))
-    yield pool
-    await pool.close()
-
-
-@pytest.fixture
-def sink(pool: Pool) -> PostgresSink:
-    return PostgresSink(pool)
 
 
 @pytest.fixture

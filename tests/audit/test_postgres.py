@@ -1,7 +1,6 @@
 """The sink against a real Postgres."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,18 +19,6 @@ from gateway.config import Database
 from gateway.errors import Rejected, Unavailable
 from gateway.event import Result
 from gateway.postgres import Pool, open_pool
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    pool = await open_pool(Database(url=database))
-    yield pool
-    await pool.close()
-
-
-@pytest.fixture
-def sink(pool: Pool) -> PostgresSink:
-    return PostgresSink(pool)
 
 
 async def test_a_record_stands_in_its_columns_as_it_was(sink: PostgresSink, database: str):

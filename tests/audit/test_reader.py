@@ -15,19 +15,7 @@ from gateway.audit.reader import Access, Wanted, follow, horizon, list_accesses
 from gateway.config import Database
 from gateway.errors import NotFound
 from gateway.event import Intent, Result
-from gateway.postgres import Connection, Pool, connect, open_pool
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    pool = await open_pool(Database(url=database))
-    yield pool
-    await pool.close()
-
-
-@pytest.fixture
-def sink(pool: Pool) -> PostgresSink:
-    return PostgresSink(pool)
+from gateway.postgres import Connection, connect
 
 
 @pytest.fixture
