@@ -88,7 +88,7 @@ class Caller:
     tenant_slug: str = field(default="", kw_only=True)
     """Empty where the credential names its tenant by id alone (a gateway link)."""
     kind: str
-    """api_key · user · link · anonymous · operator"""
+    """api_key · user · link · anonymous"""
     subject: str | None
     """The actor's id: the key's id, the token's ``sub``. None: anonymous."""
     credential: str | None
