@@ -220,24 +220,26 @@ class Access:
         permit_at_large(caller, route.scopes, route.role, self.roles)
         assert route.several is not None
         several = route.several(draft.head)
-        replies = await asyncio.gather(
-            *(self._one_of_several(surface, several.route, base, caller, head) for head in several.heads)
-        )
-        return await self._worded(
-            route, Found(draft.head, base, datetime.now(UTC), batch=[answer.reply for answer in replies]), draft
-        )
+        walks = (self._one_of_several(surface, several.route, base, caller, head) for head in several.heads)
+        replies = []
+        # None goes on behind an answer that another one's outage has ended.
+        for reply in await asyncio.gather(*walks, return_exceptions=True):
+            if isinstance(reply, BaseException):
+                raise reply
+            replies.append(reply)
+        return await self._worded(route, Found(draft.head, base, datetime.now(UTC), batch=replies), draft)
 
-    async def _one_of_several(self, surface: Surface, route: Route, base: str, caller: Caller, head: Head) -> Answer:
+    async def _one_of_several(self, surface: Surface, route: Route, base: str, caller: Caller, head: Head) -> Reply:
         draft = Draft.begin(surface.name, method_of(route, head), head)
         draft.caller = caller
         try:
-            return await self._serve(route, base, caller, draft)
+            return (await self._serve(route, base, caller, draft)).reply
         except Unavailable:
             raise
         except Refusal as refusal:
             reply = surface.refuse(refusal, head)
             await self.refused(draft, reply.status, refusal)
-            return Answer(reply)
+            return reply
 
     async def _act(self, route: Route, found: Found, caller: Caller, draft: Draft) -> Answer:
         """Recorded before it is done. How it ended is told afterwards, whatever becomes of the client."""
