@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .. import logs
 from ..app import Gateway
-from ..catalog.schema import migrate
+from ..catalog.schema import MigrationFailed, migrate
 from ..config import Config
 from . import facts, postgres, seaweed, settings
 from .check import check
@@ -90,7 +90,13 @@ async def _start(options: Options, stack: AsyncExitStack, err: Console) -> Facts
         database_url, s3 = await _servers(state, stack, s3=options.s3)
         config = settings.write(state, port=options.port, database_url=database_url, s3=s3)
         progress.update(doing, description="Migrating")
-        await migrate(config.database)
+        try:
+            await migrate(config.database)
+        except MigrationFailed as error:
+            raise DemoFailed(
+                f"the database in {state.folder} cannot be brought up to date: {error}\n"
+                "  another version of the demo made it; remove the folder, or choose another with --state DIRECTORY"
+            ) from error
         progress.update(doing, description="Filling the catalog")
         filled = await fill(state, config, s3, options.audio, lambda what: progress.update(doing, description=what))
         progress.update(doing, description="Starting the gateway")

@@ -4,6 +4,7 @@ import signal
 import socket
 import wave
 
+import asyncpg
 import pytest
 from parts.command import ended, process
 from parts.demo import Demo, alive, room
@@ -28,6 +29,19 @@ def test_a_second_run_gives_the_same_ids_and_keys_and_leaves_nothing_running(sta
             assert again[surface][name] == facts[surface][name]
     assert second.stop(signal.SIGTERM) == 0
     assert not any(map(alive, children))
+
+
+async def test_a_folder_that_cannot_be_brought_up_to_date_is_refused_with_the_fix(state):
+    first = Demo(state)
+    database = await asyncpg.connect(first.facts["database_url"])
+    await database.execute("DELETE FROM schema_migrations WHERE version = (SELECT min(version) FROM schema_migrations)")
+    await database.close()
+    assert first.stop() == 0
+    done = once(state)
+    assert (done.code, done.out) == (1, "")
+    assert "Traceback" not in done.err
+    assert f"the database in {state} cannot be brought up to date" in " ".join(done.err.split())
+    assert "--state" in done.err
 
 
 def test_what_a_killed_run_left_behind_is_ended_by_the_next(state):
