@@ -18,8 +18,15 @@ _CONNECTIONS = 2
 """Of the pool at once: requests come first."""
 
 _TAKE = """
-    WITH due AS (
-        SELECT d.id FROM webhook_endpoints e
+    WITH RECURSIVE owed AS (
+        (SELECT endpoint_id FROM webhook_deliveries WHERE state = 'pending' ORDER BY endpoint_id LIMIT 1)
+        UNION ALL
+        SELECT (
+            SELECT d.endpoint_id FROM webhook_deliveries d WHERE d.state = 'pending' AND d.endpoint_id > owed.endpoint_id
+            ORDER BY d.endpoint_id LIMIT 1
+        ) FROM owed WHERE owed.endpoint_id IS NOT NULL
+    ), due AS (
+        SELECT d.id FROM owed JOIN webhook_endpoints e ON e.id = owed.endpoint_id
         LEFT JOIN unnest($3::uuid[], $4::int[]) AS busy (id, count) ON busy.id = e.id
         CROSS JOIN LATERAL (
             SELECT d.id, d.due_at FROM webhook_deliveries d
@@ -36,6 +43,7 @@ _TAKE = """
     RETURNING d.id, d.lease, d.attempts, d.tries, d.event_id, d.endpoint_id, e.url, e.enabled, e.secret,
         CASE WHEN e.former_until > now() THEN e.former_secret END AS former_secret, o.payload
 """
+"""``owed`` steps from endpoint to endpoint that anything is pending for: however many others there are, they cost nothing."""
 _NEXT = """
     SELECT extract(epoch FROM min(due_at) - now())::float8 FROM webhook_deliveries WHERE state = 'pending' AND due_at > now()
 """
