@@ -12,10 +12,10 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-vers
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lock format clean tools
+.PHONY: help demo test check bench bench-quick lock format clean tools
 
 help: ## list these
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.stamp ## start everything on loopback and print lines to paste; ARGS="--port 9000 --once"
 	@$(BIN)/recording-gateway demo $(ARGS)
@@ -30,6 +30,14 @@ check: $(VENV)/test.stamp ## format, lint, types, import rules, Dockerfile, lock
 	@echo "lint-imports"; $(BIN)/lint-imports
 	@echo "hadolint";     $(BIN)/hadolint Dockerfile
 	@echo "locks";        $(BIN)/python requirements/check.py
+
+bench: $(VENV)/test.stamp ## compare with nginx, haproxy, caddy and others, ten minutes; ARGS="--only ranges --seed 1"
+	@bench/install-tools.sh
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-quick: $(VENV)/test.stamp ## the same in two minutes, for a first look
+	@bench/install-tools.sh
+	@$(BIN)/python -m bench --size quick $(ARGS)
 
 format: $(VENV)/test.stamp ## put the code into its one format
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
@@ -47,7 +55,8 @@ tools: # players and servers from Debian that tests run
 
 clean: ## remove the virtual environment, the demo's state and caches
 	@if [ -f .demo/postgres.path ]; then rm -rf "$$(cat .demo/postgres.path)"; fi
-	rm -rf $(VENV) .demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	@if [ -f .bench/postgres.path ]; then rm -rf "$$(cat .bench/postgres.path)"; fi
+	rm -rf $(VENV) .demo .bench .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -1,0 +1,1 @@
+"""Clients that cost so little that what they ask is what is measured."""

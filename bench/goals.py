@@ -1,0 +1,102 @@
+"""The goals, each beside its figure and the floor below which it is not done. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .results import Results
+
+
+class Verdict(StrEnum):
+    """How a figure stands to its goal."""
+
+    MET = "met"
+    ABOVE_FLOOR = "above floor"
+    BELOW = "BELOW FLOOR"
+    UNKNOWN = "not measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """``figure`` None: this run did not measure it. ``least``: more is better."""
+
+    title: str
+    unit: str
+    goal: float
+    floor: float
+    figure: Callable[[Results], float | None]
+    least: bool = False
+
+
+def judge(goal: Goal, figure: float | None) -> Verdict:
+    """The goal and the floor themselves still count."""
+    if figure is None:
+        return Verdict.UNKNOWN
+    sign = -1 if goal.least else 1
+    if sign * figure <= sign * goal.goal:
+        return Verdict.MET
+    return Verdict.ABOVE_FLOOR if sign * figure <= sign * goal.floor else Verdict.BELOW
+
+
+def _ratio(workload: str, metric: str, to: str = "nginx") -> Callable[[Results], float | None]:
+    return lambda results: results.ratio(workload, "gateway", metric, to)
+
+
+def _beyond(workload: str, metric: str, to: str) -> Callable[[Results], float | None]:
+    return lambda results: results.difference(workload, "gateway", metric, to)
+
+
+def _itself(workload: str, metric: str) -> Callable[[Results], float | None]:
+    return lambda results: results.median(workload, "gateway", metric)
+
+
+GOALS: Sequence[Goal] = (
+    Goal("whole objects, plain-HTTP origin, CPU/GB", "× tuned nginx", 0.5, 0.7, _ratio("whole", "cpu_s_per_gb")),
+    Goal("whole objects, TLS origin, CPU/GB", "× nginx over TLS", 0.85, 1.05, _ratio("whole-tls", "cpu_s_per_gb")),
+    Goal(
+        "whole objects, local disk, CPU/GB",
+        "× nginx serving the same file",
+        1.0,
+        1.3,
+        _ratio("whole-disk", "cpu_s_per_gb", "nginx-file"),
+    ),
+    Goal("64 KiB ranges, CPU/request", "× bare nginx", 2.5, 4, _ratio("ranges", "cpu_ms_per_request")),
+    Goal(
+        "64 KiB ranges, CPU/request, against nginx that checks auth and logs",
+        "× nginx-auth",
+        1.0,
+        1.0,
+        _ratio("ranges", "cpu_ms_per_request", "nginx-auth"),
+    ),
+    Goal(
+        "requests/s against the aiobotocore proxy",
+        "×",
+        10,
+        7,
+        _ratio("ranges", "requests_per_s", "aiobotocore"),
+        least=True,
+    ),
+    Goal(
+        "requests/s against FastAPI + httpx",
+        "×",
+        25,
+        15,
+        _ratio("ranges", "requests_per_s", "fastapi-httpx"),
+        least=True,
+    ),
+    Goal("first byte over the origin, p50", "µs", 200, 350, _itself("first-byte", "p50_over_direct_us")),
+    Goal("resident memory per slow stream, plain origin", "KB", 32, 64, _itself("slow", "resident_kb_per_stream")),
+    Goal("resident memory per slow stream, TLS origin", "KB", 150, 250, _itself("slow-tls", "resident_kb_per_stream")),
+    Goal("user + kernel memory per stalled stream", "KB", 512, 1024, _itself("stalled", "total_kb_per_stream")),
+    Goal("audit's share of first byte, p50", "µs", 50, 150, _beyond("first-byte", "p50_us", "gateway-unaudited")),
+    Goal(
+        "two workers against one, requests/s",
+        "×",
+        1.8,
+        1.5,
+        _ratio("workers", "requests_per_s", "gateway-1"),
+        least=True,
+    ),
+)

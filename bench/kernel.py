@@ -1,0 +1,113 @@
+"""What the kernel says a process and its workers have used: CPU, resident memory, memory of sockets."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_SKMEM = re.compile(r"skmem:\(([^)]*)\)")
+_FIELD = re.compile(r"([a-z]+)([0-9]+)")
+_HELD = ("r", "w", "f", "o")
+"""ss(8): bytes received and not read, queued and not acknowledged, allocated ahead, for options."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One line of /proc/PID/stat, proc_pid_stat(5)."""
+
+    pid: int
+    parent: int
+    ticks: int
+    """utime, stime and the same of children it has waited for: what has exited is counted in its parent."""
+
+
+def parse_stat(line: str) -> Process:
+    """``line``: of /proc/PID/stat. The command's name may hold spaces and parentheses."""
+    head, _, rest = line.rpartition(")")
+    fields = rest.split()
+    return Process(int(head.split(" ", 1)[0]), int(fields[1]), sum(map(int, fields[11:15])))
+
+
+def tree(root: int, processes: Iterable[Process]) -> list[Process]:
+    """``root`` and all that descend from it."""
+    known = {process.pid: process for process in processes}
+    children: dict[int, list[int]] = {}
+    for process in known.values():
+        children.setdefault(process.parent, []).append(process.pid)
+    found, waiting = [], [root] if root in known else []
+    while waiting:
+        pid = waiting.pop()
+        found.append(known[pid])
+        waiting.extend(children.get(pid, []))
+    return found
+
+
+def _running() -> list[Process]:
+    found = []
+    for entry in PROC.iterdir():
+        if entry.name.isdigit():
+            try:
+                found.append(parse_stat((entry / "stat").read_text("utf-8", "replace")))
+            except OSError:  # it ended meanwhile
+                continue
+    return found
+
+
+def cpu_seconds(root: int) -> float:
+    """User and system time that ``root`` and its descendants have used, ended ones included; to a hundredth."""
+    return sum(process.ticks for process in tree(root, _running())) / _TICKS
+
+
+def resident_bytes(root: int) -> int:
+    """Resident memory of ``root`` and its descendants."""
+    total = 0
+    for process in tree(root, _running()):
+        try:
+            total += int((PROC / str(process.pid) / "statm").read_text().split()[1]) * _PAGE
+        except OSError:
+            continue
+    return total
+
+
+def held(listing: str) -> int:
+    """Bytes of kernel memory in all sockets of ``listing``, as `ss -m` prints it."""
+    total = 0
+    for match in _SKMEM.finditer(listing):
+        fields = {name: int(value) for name, value in _FIELD.findall(match[1])}
+        total += sum(fields.get(name, 0) for name in _HELD)
+    return total
+
+
+def socket_bytes(listening: int, origins: Iterable[int]) -> int:
+    """Kernel memory of a proxy's sockets: towards its clients (it listens on ``listening``) and to its ``origins``' ports.
+
+    Only right while nobody else has connections to those origins.
+    """
+    ports = " or ".join([f"sport = :{listening}", *(f"dport = :{port}" for port in origins)])
+    told = subprocess.run(["ss", "-tmnH", f"( {ports} )"], capture_output=True, text=True, check=True)
+    return held(told.stdout)
+
+
+def machine() -> Mapping[str, str]:
+    """What figures cannot be read without."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in (PROC / "cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        "unknown",
+    )
+    return {
+        "cpus": str(len(os.sched_getaffinity(0))),
+        "cpu": model,
+        "kernel": os.uname().release,
+        "load": " ".join(f"{load:.2f}" for load in os.getloadavg()),
+    }

@@ -1,0 +1,1 @@
+"""What the gateway is compared with, each tuned as its manual advises."""

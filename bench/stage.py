@@ -1,0 +1,220 @@
+"""Where everything is measured: one origin, one set of objects, one Postgres whose catalog knows them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import secrets
+import shutil
+import ssl
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from string import Template
+from uuid import UUID
+
+import asyncpg
+
+from gateway.catalog.registry import NewCall, Registry
+from gateway.catalog.schema import migrate
+from gateway.config import Config, Origin, load
+from gateway.demo import postgres
+from gateway.demo.ports import free_ports, is_free
+from gateway.demo.server import Server
+from gateway.demo.state import State
+from gateway.issuing import issue_key
+from gateway.model import Object, Stat
+from gateway.postgres import open_pool
+from gateway.stores import open_store
+
+from .certificates import write_certificates
+from .sizes import SPAN, Size
+
+HERE = Path(__file__).parent
+BUCKET = "recordings"
+STORES = ("plain", "tls", "disk")
+
+
+class Sheet(Template):
+    """A configuration file with holes: ``@name``, because nginx's own variables are ``$name``."""
+
+    delimiter = "@"
+
+
+def fill(source: str, to: Path, holes: Mapping[str, object]) -> Path:
+    """``bench/<source>`` written to ``to``."""
+    to.write_text(Sheet((HERE / source).read_text("utf-8")).substitute(holes), "utf-8")
+    return to
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """All that variants and workloads are told."""
+
+    folder: Path
+    objects: Path
+    size: Size
+    keys: Sequence[str]
+    """Whole objects; all hold the same bytes."""
+    cold: Sequence[str]
+    """Objects of one range's length, for ids that nobody has asked for yet."""
+    sha256: str
+    plain_origin: int
+    tls_origin: int
+    origin_pid: int
+    database_url: str
+    postgres_pid: int
+    secret: str
+    """The API key, which peers that look at it know as well."""
+    calls: Mapping[tuple[str, str], UUID]
+    """(store, key) → the call's id in the catalog."""
+
+    @property
+    def ca(self) -> Path:
+        """What variants verify the TLS origin with."""
+        return self.folder / "tls" / "ca.pem"
+
+    def holes(self) -> dict[str, object]:
+        """What configuration files are told."""
+        return {
+            "folder": self.folder,
+            "objects": self.objects,
+            "tls": self.folder / "tls",
+            "bucket": BUCKET,
+            "plain_origin": self.plain_origin,
+            "tls_origin": self.tls_origin,
+            "secret": self.secret,
+            "database_url": self.database_url,
+            "user": "user root;" if os.geteuid() == 0 else "",
+        }
+
+
+async def set_up(state: State, size: Size, stack: AsyncExitStack) -> Stage:
+    """What it starts ends with ``stack``."""
+    keys, cold, digest = _objects(state.folder / "objects", size)
+    write_certificates(state.folder / "tls")
+    database, url = await postgres.start(state)
+    stack.push_async_callback(database.stop)
+    await _empty(url)
+    plain, tls = free_ports(2)
+    stage = Stage(
+        folder=state.folder,
+        objects=state.folder / "objects",
+        size=size,
+        keys=keys,
+        cold=cold,
+        sha256=digest,
+        plain_origin=plain,
+        tls_origin=tls,
+        origin_pid=0,
+        database_url=url,
+        postgres_pid=pid_of(state.folder, "postgres"),
+        secret=secrets.token_urlsafe(24),
+        calls={},
+    )
+    config = fill(
+        "peers/origin.conf", state.folder / "origin.conf", stage.holes() | {"plain_port": plain, "tls_port": tls}
+    )
+    origin = await Server.start(
+        "origin", nginx(state.folder, "origin", config), folder=state.folder, ready=listening(plain, tls)
+    )
+    stack.push_async_callback(origin.stop)
+    stage = replace(stage, origin_pid=pid_of(state.folder, "origin"))
+    written = fill(
+        "gateway.toml", state.folder / "catalog.toml", stage.holes() | {"port": 0, "journal": state.folder / "journal"}
+    )
+    secret, calls = await _catalog(load(written), stage)
+    return replace(stage, secret=secret, calls=calls)
+
+
+def nginx(folder: Path, name: str, config: Path) -> list[str | Path]:
+    """The command that runs one of that name; all that it writes is below ``folder``."""
+    (folder / f"{name}.tmp").mkdir(exist_ok=True)
+    return ["nginx", "-e", "stderr", "-p", folder, "-c", config]
+
+
+def pid_of(folder: Path, name: str) -> int:
+    """Of a server that ``Server.start`` started there."""
+    return int((folder / f"{name}.pid").read_text())
+
+
+class listening:  # noqa: N801 - a function that remembers
+    """Ready once all of ``ports`` are taken."""
+
+    def __init__(self, *ports: int) -> None:
+        self._ports = ports
+
+    async def __call__(self) -> bool:
+        return not any(is_free(port) for port in self._ports)
+
+
+def _objects(folder: Path, size: Size) -> tuple[list[str], list[str], str]:
+    """Every object has the same bytes, and a file of its own: a disk store serves no file that has several names."""
+    shutil.rmtree(folder, ignore_errors=True)
+    bucket = folder / BUCKET
+    bucket.mkdir(parents=True)
+    content = random.Random(1).randbytes(size.object_bytes)
+    keys = [f"whole-{place}.wav" for place in range(size.streams)]
+    cold = [f"cold-{place}.wav" for place in range(size.cold_ids)]
+    for key in keys:
+        _write(bucket / key, content)
+    for key in cold:
+        _write(bucket / key, content[:SPAN])
+    return keys, cold, hashlib.sha256(content).hexdigest()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """On the disk, so that nothing is being written while something is measured."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fdatasync(file.fileno())
+
+
+async def _empty(url: str) -> None:
+    """Each run begins with an empty database."""
+    server, _, name = url.rpartition("/")
+    connection = await asyncpg.connect(f"{server}/postgres")
+    try:
+        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await connection.execute(f'CREATE DATABASE "{name}"')
+    finally:
+        await connection.close()
+
+
+async def _catalog(config: Config, stage: Stage) -> tuple[str, dict[tuple[str, str], UUID]]:
+    """Every object registered in every store; returns the API key and the calls."""
+    await migrate(config.database)
+    stats: dict[str, dict[str, Stat]] = {}
+    for name in ("plain", "disk"):
+        store = await open_store(name, config.stores[name], Origin())
+        try:
+            stats[name] = {key: await store.stat(key) for key in _keys(stage, name)}
+        finally:
+            await store.close()
+    stats["tls"] = stats["plain"]
+    pool = await open_pool(config.database)
+    try:
+        registry = Registry(pool, config.database)
+        tenant = await registry.create_tenant("bench", "Benchmarks")
+        _, minted = await issue_key(registry, tenant, "bench", ["recordings:download"], prefix="rg_live")
+        calls = {}
+        for name in STORES:
+            for key in _keys(stage, name):
+                calls[name, key] = await registry.create_call(tenant.id, NewCall())
+                await registry.mark_ready(tenant.id, calls[name, key], Object(name, key, stats[name][key], "audio/wav"))
+    finally:
+        await pool.close()
+    return minted.secret, calls
+
+
+def _keys(stage: Stage, store: str) -> list[str]:
+    return [*stage.keys, *(stage.cold if store == "plain" else ())]
+
+
+def trusting(ca: Path) -> dict[str, str]:
+    """Environment that has OpenSSL, botocore and httpx verify the origin with ``ca``."""
+    assert ssl.get_default_verify_paths().openssl_cafile_env == "SSL_CERT_FILE"
+    return {"SSL_CERT_FILE": str(ca), "AWS_CA_BUNDLE": str(ca), "REQUESTS_CA_BUNDLE": str(ca)}

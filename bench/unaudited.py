@@ -1,0 +1,29 @@
+"""The gateway without its audit, to see what the audit costs. No setting does this, and none should.
+
+`python -m bench.unaudited --config FILE serve`
+"""
+
+from __future__ import annotations
+
+from gateway.audit import JournalTrail
+from gateway.cli import main
+from gateway.event import Intent, Outcome
+
+
+async def _intend(self: JournalTrail, intent: Intent) -> None:
+    """Nothing is kept."""
+
+
+async def _record(self: JournalTrail, intent: Intent, outcome: Outcome) -> None:
+    """Nothing is kept."""
+
+
+def _conclude(self: JournalTrail, outcome: Outcome) -> None:
+    """Nothing was begun."""
+
+
+if __name__ == "__main__":
+    JournalTrail.intend = _intend  # type: ignore[method-assign]  # the point of this file
+    JournalTrail.record = _record  # type: ignore[method-assign]
+    JournalTrail.conclude = _conclude  # type: ignore[method-assign]
+    main()

@@ -1,0 +1,68 @@
+"""Time to the first byte at low load: one request at a time, variants taking turns."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from ..client.request import PIECE, WrongAnswer, connect, parse_head, request
+from ..results import percentile
+from ..sizes import SPAN
+from ..variants import PROXIES
+from .workload import Metrics, Turn, Workload
+
+PAUSE_S = 0.001
+"""Between requests: nobody is busy when the next one comes."""
+
+
+def first_byte_s(sock: socket.socket, asked: bytes) -> float:
+    """Seconds from sending to the answer's first byte; the rest is read and forgotten."""
+    began = time.perf_counter()
+    sock.sendall(asked)
+    received = sock.recv(PIECE)
+    took = time.perf_counter() - began
+    while (head := parse_head(received)) is None:
+        if not (piece := sock.recv(PIECE)):
+            raise WrongAnswer("ended before its head did")
+        received += piece
+    left = head.length - head.taken
+    while left > 0:
+        if not (piece := sock.recv(min(PIECE, left))):
+            raise WrongAnswer(f"ended {left} bytes early")
+        left -= len(piece)
+    return took
+
+
+def _round(turn: Turn) -> Mapping[str, Metrics]:
+    size, key = turn.stage.size, turn.stage.keys[0]
+    took: dict[str, list[float]] = {name: [] for name in turn.targets}
+    with ExitStack() as open_:
+        socks = {name: open_.enter_context(connect(target, "plain")) for name, target in turn.targets.items()}
+        for _ in range(size.first_bytes):
+            first = turn.chance.randrange(size.object_bytes - SPAN)
+            for target in turn.shuffled():
+                asked = request(target, "plain", key, (first, first + SPAN - 1))
+                time.sleep(PAUSE_S)
+                took[target.name].append(first_byte_s(socks[target.name], asked) * 1e6)
+    direct = percentile(took["direct"], 0.5)
+    return {
+        name: {
+            "p50_us": (p50 := percentile(each, 0.5)),
+            "p50_over_direct_us": p50 - direct,
+            "p99_us": percentile(each, 0.99),
+        }
+        for name, each in took.items()
+    }
+
+
+WORKLOADS = (
+    Workload(
+        "first-byte",
+        "First byte of a 64 KiB range, one request at a time; direct asks the origin itself.",
+        (*PROXIES, "gateway-unaudited", "direct"),
+        "direct",
+        _round,
+    ),
+)
