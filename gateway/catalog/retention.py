@@ -19,6 +19,8 @@ from ..postgres import Connection, connect, outages
 from . import queries
 
 CLOSE_S: Final = 2.0
+ANSWER_S: Final = 60.0
+"""Seconds for one statement before Postgres counts as away, and the lock as lost."""
 _KEY: Final = "hashtextextended('recording_gateway.retention', 0)"
 _TRY: Final = f"SELECT pg_try_advisory_lock({_KEY})"
 _WAIT: Final = f"SELECT true FROM pg_advisory_lock({_KEY})"  # noqa: S608  constants only
@@ -153,9 +155,13 @@ class RetentionBook:
             raise NotFound(f"no tenant is called {slug!r}")
         return [_Tenant(queries.uuid(row["id"]), row["slug"], row["retention_days"]) for row in rows]
 
-    async def _fetch(self, statement: str, *arguments: object) -> list[Record]:
+    async def _fetch(self, statement: str, *arguments: object, patient: bool = False) -> list[Record]:
         with outages("retention"):
-            return await self._connection.fetch(statement, *arguments)
+            try:
+                return await self._connection.fetch(statement, *arguments, timeout=None if patient else ANSWER_S)
+            except TimeoutError:
+                self._connection.terminate()  # the server hangs, or the line is dead: the lock may be anybody's
+                raise
 
 
 @asynccontextmanager
@@ -178,7 +184,7 @@ async def leased(database: Database, *, wait: bool = False) -> AsyncIterator[Ret
     The lock is the connection's: it ends with that, whatever becomes of the process.
     """
     async with opened(database) as book:
-        (row,) = await book._fetch(_WAIT if wait else _TRY)  # noqa: SLF001  of this module
+        (row,) = await book._fetch(_WAIT if wait else _TRY, patient=wait)  # noqa: SLF001  of this module
         if book.lost.is_set():
             raise Unavailable("retention: the connection was lost")
         yield book if row[0] else None

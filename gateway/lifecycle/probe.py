@@ -59,7 +59,7 @@ async def examine(
         if stat is None:
             raise Unfit("the store has no such object", missing=True)
         if stat.size == 0 and allow_empty:
-            return stat, Media(media_type or _EMPTY)
+            return stat, Media(media_type or _EMPTY, duration_ms=0)
         try:
             media = await probe(partial(_bytes, store, key, stat.version), stat.size)
         except Unreadable as error:

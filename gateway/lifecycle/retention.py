@@ -19,7 +19,7 @@ from uuid import UUID
 import structlog
 from uuid_utils.compat import uuid7
 
-from ..errors import Changed, OriginFailed, OriginTimeout, Refusal, Unavailable
+from ..errors import Changed, Internal, OriginFailed, OriginTimeout, Refusal, Unavailable
 from ..event import Intent, Method, Outcome, Result, Trail
 from ..model import Due, Object, State, Store
 
@@ -187,9 +187,11 @@ class _Sweep:
                 self._failures[store] += 1
                 detail = refusal.detail or refusal.reason
                 log.warning("retention_not_deleted", store=store, call=str(dues[0].call), problem=detail)
-                for due in dues:
-                    status = _STATUS.get(type(refusal), 502)
-                    self._end(due, Fate.FAILED, status, Result.ORIGIN_FAILED, refusal.reason, detail)
+                self._failed(dues, _STATUS.get(type(refusal), 502), refusal.reason, detail)
+                return False
+            except Exception:  # a defect met at one object must not keep the others; the next sweep meets it again
+                log.exception("defect", store=store, call=str(dues[0].call))
+                self._failed(dues, 500, Internal.reason, "a defect; the log has its traceback")
                 return False
         self._failures[store] = 0
         self.summary.bytes += _object(dues[0]).stat.size
@@ -234,6 +236,10 @@ class _Sweep:
             self._open[intent.recording] = intent
         made = await asyncio.gather(*(self._trail.intend(intent) for intent in intents), return_exceptions=True)
         _raise_first(made)
+
+    def _failed(self, dues: Sequence[Due], status: int, reason: str, detail: str) -> None:
+        for due in dues:
+            self._end(due, Fate.FAILED, status, Result.ORIGIN_FAILED, reason, detail)
 
     def _end(
         self, due: Due, fate: Fate, status: int, result: Result, reason: str | None = None, detail: str = ""

@@ -31,8 +31,17 @@ WORDS: dict[type[Refusal], Wording] = {
 }
 
 
-def _error(_status: int, _code: str, message: str, refusal: Refusal, _head: Head) -> dict[str, Any]:
-    return {"errors": {"detail": refusal.message if isinstance(refusal, Contradicts) else message}}
+def _error(_status: int, _code: str, message: str, refusal: Refusal, head: Head) -> dict[str, Any]:
+    match refusal:
+        case Contradicts(message=own):
+            message = own
+        case errors.MethodNotAllowed() if head.method == "DELETE":
+            message = "Recordings cannot be deleted one by one"
+        case errors.NotFound() | Malformed() if "id" in head.path:
+            message = "Department not found"
+        case _:
+            pass
+    return {"errors": {"detail": message}}
 
 
 def _present(head: Head) -> Presented:

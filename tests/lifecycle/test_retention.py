@@ -13,6 +13,7 @@ import pytest
 from parts.labs import DiskLab, Lab, S3Lab, store_of
 from parts.retention import FUTURE, PAST, Ending, Killed, an_ending, nothing
 
+from gateway.catalog import retention
 from gateway.catalog.retention import leased
 from gateway.errors import NotFound, OriginFailed, Unavailable
 from gateway.lifecycle.retention import PATIENCE, Fate
@@ -258,7 +259,7 @@ async def test_a_process_that_ends_at_any_step_leaves_nothing_half_done(ending: 
 
 
 @disk_only
-async def test_a_defect_in_one_deletion_leaves_those_beside_it_whole(ending: Ending):
+async def test_a_defect_met_at_one_object_keeps_no_other(ending: Ending):
     calls = [await ending.call(expires_at=PAST) for _ in range(3)]
     first = asyncio.Event()
 
@@ -268,12 +269,25 @@ async def test_a_defect_in_one_deletion_leaves_those_beside_it_whole(ending: End
             raise ZeroDivisionError
 
     ending.store.before_delete = break_once
-    with pytest.raises(ZeroDivisionError):
-        await ending.sweep()
+    await ending.sweep(batch=1)
     outcomes = Counter(
         [((await ending.row(c))["object_deleted_at"] is not None, *await ending.events(c)) for c in calls]
     )
-    assert outcomes == {(True, ("complete", 204, None)): 2, (False, ("interrupted", 0, "sweep_ended")): 1}
+    assert outcomes == {(True, ("complete", 204, None)): 2, (False, ("origin_failed", 500, "internal")): 1}
+    assert [done.fate for done in (await ending.sweep()).values()] == [Fate.DELETED]
+
+
+@disk_only
+async def test_a_question_that_postgres_leaves_open_ends_the_sweep(ending: Ending, monkeypatch: pytest.MonkeyPatch):
+    call = await ending.call(expires_at=PAST)
+    monkeypatch.setattr(retention, "ANSWER_S", 0.2)
+    owner = await asyncpg.connect(ending.database.url.get_secret_value())
+    async with owner.transaction():
+        await owner.execute("LOCK TABLE tenants IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(Unavailable):
+            await ending.sweep()
+    await owner.close()
+    assert (await ending.sweep())[call].fate is Fate.DELETED
 
 
 # --- objects that are shared, replaced, or not to be had
