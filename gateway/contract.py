@@ -41,6 +41,13 @@ class Reply:
     body: bytes | None = None
 
 
+MEDIA = ("audio/*", "video/*", "application/octet-stream")
+"""What a recording's media type can be: other stored types are told as opaque."""
+UUID_FORM = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
+RETRY_S = 15
+"""Seconds after which asking for an unfinished recording again makes sense."""
+
+
 class Transcribed(StrEnum):
     """Whether a DESCRIBE tells the transcript."""
 

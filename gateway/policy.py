@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from .contract import READY_ALONE
+from .contract import READY_ALONE, RETRY_S
 from .errors import Absent, Expired, Failed, Forbidden, Internal, NotFound, NotReady
 from .model import Caller, Entry, Object, State
-
-RETRY_S = 15
-"""Seconds after which asking for an unfinished recording again makes sense."""
 
 
 class Roles:

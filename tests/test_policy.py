@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.contract import RETRY_S
 from gateway.errors import Absent, Expired, Failed, Forbidden, Internal, NotFound, NotReady, Refusal
 from gateway.model import Call, Caller, Entry, Object, Recording, Stat, State, Tenant
-from gateway.policy import RETRY_S, permit, permit_at_large, servable
+from gateway.policy import permit, permit_at_large, servable
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 OURS, THEIRS = uuid4(), uuid4()

@@ -6,16 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from ..contract import Surface
+from ..contract import MEDIA, Surface
 from ..model import Verb
 from .operations import Operation, Parameter
 from .refusals import Worded
 from .schemas import Json, Schemas, common, schemas
 
-BEARER, LICENSE = "bearer", {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+BEARER = "bearer"
+LICENSE = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
 JSON = "application/json"
-AUDIO = ("audio/*", "video/*", "application/octet-stream")
-"""What a recording may be; other stored types are told as opaque."""
 _TEXT: Json = {"type": "string"}
 _COUNT: Json = {"type": "integer", "minimum": 0}
 _REQUEST_ID: Json = {
@@ -123,7 +122,7 @@ def _parameter(parameter: Parameter) -> Json:
 def _success(operation: Operation, made: Schemas) -> Json:
     route, doc = operation.route, operation.route.doc
     if operation.plays:
-        return _audio(doc.media or AUDIO, ranges=route.ranges)
+        return _audio(doc.media or MEDIA, ranges=route.ranges)
     content: Json = {name: {"schema": _TEXT} for name in doc.media}
     if doc.answer is not None:
         content[JSON] = {"schema": made.answer(doc.answer)}

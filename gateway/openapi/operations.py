@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ..contract import Route, Schema, Surface
+from ..contract import UUID_FORM, Route, Schema, Surface
 from ..model import Verb
 from .credentials import Credentials, credentials, path_parameters
 from .refusals import WITH_BODY, Worded, worded
 
-_UUID = "^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$"
 _WORD = {"type": "string", "minLength": 1}
 _CONDITIONS = {
     "If-Match": "Entity-tags, one of which must be the recording's; else 412.",
@@ -112,5 +111,5 @@ def _parameter(name: str, place: str, schema: Schema, *, required: bool = False)
     """A ``description`` of the schema's is the parameter's."""
     bare = {key: value for key, value in schema.items() if key != "description"}
     if bare.get("format") == "uuid":  # which alone asserts nothing
-        bare.setdefault("pattern", _UUID)
+        bare.setdefault("pattern", f"^{UUID_FORM}$")
     return Parameter(name, place, bare, required, str(schema.get("description", "")))

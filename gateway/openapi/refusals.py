@@ -11,13 +11,12 @@ import orjson
 from multidict import CIMultiDict, MultiDict
 
 from .. import errors
-from ..contract import Route, Surface, Transcribed
+from ..contract import RETRY_S, Route, Surface, Transcribed
 from ..errors import Refusal
 from ..model import Head, State, Verb
 from .credentials import Credentials, path_parameters
 
 WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-RETRY_S = 15
 
 _OF_STATES: dict[State, Refusal] = {
     State.ABSENT: errors.Absent(),

@@ -27,14 +27,11 @@ from ..model import Call, CallRef, Head, Object, Presented, Recording
 
 NO_STORE = "private, no-store"
 BRIEFLY = "private, max-age=300"
-MEDIA = ("audio/*", "video/*", "application/octet-stream")
-"""What a recording's type can be."""
 NOT_MODIFIED = 304
 TRANSCRIPTION = {"pending": "pending", "processing": "processing", "ready": "completed", "failed": "failed"}
 """A transcript's status → as vendors word it."""
 _JSON = "application/json"
 
-UUID_FORM = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
 
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 """What ``timestamp`` makes of a time, in the type of an answer."""

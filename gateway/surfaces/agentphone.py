@@ -10,14 +10,14 @@ from typing_extensions import TypedDict
 
 from .. import errors
 from ..asks.tenants import EnableRecording
-from ..contract import ANY_STATE, Doc, Found, Reply, Route, Schema, Surface, Transcribed
+from ..contract import ANY_STATE, MEDIA, Doc, Found, Reply, Route, Schema, Surface, Transcribed
 from ..event import Method
 from ..http.headers import content_disposition, extension_for
 from ..model import CallRef, Head, Presented, State, Verb
 from . import _fastapi
 from ._agentphone_calls import CallAnswer, TranscriptAnswer, described, transcript
 from ._strength import secret
-from ._words import MEDIA, NO_STORE, alias, audio, bearer, form, json_reply, known, refuser
+from ._words import NO_STORE, alias, audio, bearer, form, json_reply, known, refuser
 
 EVEN_S = 0.025
 """Refusals of the download leave at multiples of so many seconds: longer than looking a call up takes."""

@@ -11,12 +11,12 @@ from typing import Any, Literal
 from typing_extensions import TypedDict
 
 from .. import errors
-from ..contract import Doc, Found, Reply, Route, Schema, Surface
+from ..contract import MEDIA, Doc, Found, Reply, Route, Schema, Surface
 from ..errors import Contradicts, Refusal
 from ..http.headers import content_disposition, extension_for, media_type, safe_name
 from ..model import Head, LinkAsk, Presented, Verb
 from ._common import COMMON, missing
-from ._words import BRIEFLY, MEDIA, Wording, alias, audio, bearer, form, json_reply, known, refuser
+from ._words import BRIEFLY, Wording, alias, audio, bearer, form, json_reply, known, refuser
 
 LINK_TTL = timedelta(hours=1)
 ORGANISATION = "X-Organization-Id"

@@ -12,12 +12,12 @@ from typing_extensions import TypedDict
 
 from .. import errors
 from ..aliases import ENVOY_PREFIX, kept
-from ..contract import Doc, Found, Reply, Route, Schema, Surface
+from ..contract import UUID_FORM, Doc, Found, Reply, Route, Schema, Surface
 from ..errors import BadRequest, Malformed, Unauthenticated
 from ..http.headers import content_disposition, extension_for, media_type
 from ..model import CallRef, Head, LinkAsk, Presented, State, Verb
 from . import _fastapi
-from ._words import UUID_FORM, alias, bearer, form, json_reply, known, refuser, timestamp
+from ._words import alias, bearer, form, json_reply, known, refuser, timestamp
 
 LINK_TTL = timedelta(hours=1)
 ORGANISATION = "X-Organization-ID"

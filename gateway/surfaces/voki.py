@@ -12,14 +12,14 @@ from uuid import UUID
 
 from .. import errors
 from ..asks.tenants import DeleteDepartment
-from ..contract import Doc, Found, Route, Schema, Surface, Transcribed
+from ..contract import MEDIA, UUID_FORM, Doc, Found, Route, Schema, Surface, Transcribed
 from ..errors import Contradicts, Malformed, Refusal
 from ..event import Method
 from ..http.headers import content_disposition
 from ..model import Head, Presented, Verb
 from ._common import COMMON, missing
 from ._voki_metadata import DOWNLOAD, RECORDING, RecordedAnswer, extension, metadata
-from ._words import BRIEFLY, MEDIA, UUID_FORM, Wording, alias, audio, bearer, known, no_content, refuser
+from ._words import BRIEFLY, Wording, alias, audio, bearer, known, no_content, refuser
 
 TENANT = "X-Tenant"
 

@@ -11,12 +11,12 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from .. import errors
-from ..contract import Doc, Found, Reply, Route, Surface
+from ..contract import MEDIA, Doc, Found, Reply, Route, Surface
 from ..errors import Refusal
 from ..http.headers import content_disposition, extension_for, media_type
 from ..model import Head, LinkAsk, Verb
 from ._common import COMMON, missing
-from ._words import BRIEFLY, MEDIA, Wording, alias, audio, bearer, json_reply, known, refuser, timestamp, whole_seconds
+from ._words import BRIEFLY, Wording, alias, audio, bearer, json_reply, known, refuser, timestamp, whole_seconds
 
 LINK_TTL = timedelta(days=7)
 STEREO = 2

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from ...aliases import kept
-from ...contract import Schema
+from ...contract import UUID_FORM, Schema
 from ...errors import Malformed
 from ...model import CallRef, Head
-from .._words import UUID_FORM
 
 SURFACE_NAME = r"[a-z]{1,32}"
 EXTERNAL_ID = r"[A-Za-z0-9_.+-]{1,128}"

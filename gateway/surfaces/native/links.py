@@ -10,12 +10,12 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from typing_extensions import TypedDict
 
 from ...asks.links import LinkInUse, ListLinks, RevokeLink
-from ...contract import Doc, Found, Reply, Route
+from ...contract import MEDIA, Doc, Found, Reply, Route
 from ...errors import BadRequest, LinkSpent
 from ...event import Method
 from ...model import BY_LINK, CallRef, Head, LinkAsk, Presented, Verb
 from .._bodies import WHOLE, Body, read_body
-from .._words import MEDIA, NO_STORE, Timestamp, audio, json_reply, no_content, timestamp
+from .._words import NO_STORE, Timestamp, audio, json_reply, no_content, timestamp
 from .ids import PATH, call, nothing, uuid_in
 from .recordings import DOWNLOAD, Id, Url, file_name
 

@@ -11,11 +11,10 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from ...contract import Found, Schema
+from ...contract import UUID_FORM, Found, Schema
 from ...cursor import LENGTH
 from ...errors import Malformed
 from ...model import Head
-from .._words import UUID_FORM
 
 PAGE_MAX = 200
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)

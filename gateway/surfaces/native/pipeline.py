@@ -9,12 +9,11 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.config import JsonDict
 
 from ...asks.pipeline import CallPut, PutCall, PutRecording
-from ...contract import Doc, Found, Reply, Route
+from ...contract import RETRY_S, Doc, Found, Reply, Route
 from ...errors import Malformed
 from ...event import Method
 from ...http.headers import NAMES
 from ...model import Entry, Head, NewCall, State, Verb
-from ...policy import RETRY_S
 from .._bodies import DAYS_MAX, LINE, WHOLE, Body, Instant, read_body
 from .._words import json_reply
 from .ids import EXTERNAL_ID, PATH, SURFACE_NAME, call
