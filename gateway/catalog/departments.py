@@ -11,7 +11,7 @@ from ..asks.tenants import DeleteDepartment, Department, DepartmentPut, ListDepa
 from ..config import Database
 from ..errors import Contradicts, NotFound
 from ..postgres import Pool, borrow
-from . import queries
+from . import records
 
 _LIST = "SELECT id, name, created_at FROM departments WHERE tenant_id = $1 ORDER BY name, id"
 _SHOW = "SELECT id, name, created_at FROM departments WHERE tenant_id = $1 AND id = $2"
@@ -65,4 +65,4 @@ class Departments:
 
 
 def _department(row: Record) -> Department:
-    return Department(queries.uuid(row["id"]), row["name"], row["created_at"])
+    return Department(records.uuid(row["id"]), row["name"], row["created_at"])

@@ -15,7 +15,7 @@ from ..config import Database
 from ..errors import LinkUsedUp, NotFound
 from ..model import IssuedLink
 from ..postgres import Pool, borrow
-from . import queries
+from . import queries, records
 from .tasks import Tasks
 
 KEPT = 20_000
@@ -93,7 +93,7 @@ class LinkBook:
         """Those that are neither over nor taken back, newest first."""
         async with borrow(self._pool, "links", wait_s=self._wait_s) as connection:
             rows = await connection.fetch(_LIVE, tenant, call, ask.limit)
-        return [LinkInUse(queries.link(row), row["uses"]) for row in rows]
+        return [LinkInUse(records.link(row), row["uses"]) for row in rows]
 
     async def revoke(self, tenant: UUID, ask: RevokeLink) -> None:
         """For good, and for every replica, when it returns. Raises NotFound."""
@@ -119,7 +119,7 @@ class LinkBook:
 
     async def _count(self, link: UUID, session: UUID, listener: UUID) -> UUID | None:
         counted = await self._ask(_USE, link, session, listener, timedelta(seconds=self._idle_s))
-        return None if counted is None else queries.uuid(counted)
+        return None if counted is None else records.uuid(counted)
 
     async def _ask(self, statement: str, *arguments: object) -> UUID | None:
         async with borrow(self._pool, "links", wait_s=self._wait_s) as connection:

@@ -23,7 +23,7 @@ from ..config import Database
 from ..errors import Conflict, NotFound
 from ..model import Key, NewCall, Object, Recording, State, Tenant
 from ..postgres import Pool, Pooled, borrow
-from . import queries, statements
+from . import queries, records, statements
 from .store import storable
 
 __all__ = ["READY_EVENT", "Conflict", "NewCall", "Registry"]
@@ -56,12 +56,12 @@ class Registry:
             row = await connection.fetchrow(
                 statements.UPSERT_TENANT, slug, name, recording_enabled, transcription_enabled, retention_days
             )
-        return queries.tenant(_one(row))
+        return records.tenant(_one(row))
 
     async def tenants(self) -> list[Tenant]:
         """All of them, by slug."""
         async with self._writing() as connection:
-            return [queries.tenant(row) for row in await connection.fetch(statements.TENANTS)]
+            return [records.tenant(row) for row in await connection.fetch(statements.TENANTS)]
 
     # --- calls
 
@@ -120,7 +120,7 @@ class Registry:
             known = {row["surface"]: row["external_id"] for row in rows}
             new = {surface: alias for surface, alias in call.aliases.items() if known.get(surface) != alias}
             await connection.execute(statements.ADD_ALIASES, tenant, list(new), list(new.values()), row["id"])
-            return queries.uuid(row["id"]), row["made"]
+            return records.uuid(row["id"]), row["made"]
 
     # --- recordings
 
@@ -156,7 +156,7 @@ class Registry:
                 row = await connection.fetchrow(statements.PUT_RECORDING, *asked)
             else:
                 row = await connection.fetchrow(statements.PLACE_RECORDING, *asked, *_stat(object_))
-        return queries.recording(_one(row))
+        return records.recording(_one(row))
 
     async def mark_ready(
         self,
@@ -193,7 +193,7 @@ class Registry:
             )
             if held["state"] != State.READY:
                 await self._announce(connection, tenant, call)
-        return queries.recording(_one(row))
+        return records.recording(_one(row))
 
     async def mark_failed(self, tenant: UUID, call: UUID, failure: str) -> Recording:
         """There will be no recording; ``failure`` says why, to operators. Raises NotFound, Conflict (it is ready)."""
@@ -202,13 +202,13 @@ class Registry:
             if held["state"] == State.READY:
                 raise Conflict("the recording is ready", "recording_ready")
             row = await connection.fetchrow(statements.FAIL_RECORDING, held["id"], tenant, failure)
-        return queries.recording(_one(row))
+        return records.recording(_one(row))
 
     async def calls_at(self, tenant: UUID, store: str, key: str) -> list[UUID]:
         """The tenant's calls whose recordings lie there, as far as they have not expired."""
         async with self._writing() as connection:
             return [
-                queries.uuid(row["call_id"]) for row in await connection.fetch(statements.CALLS_AT, tenant, store, key)
+                records.uuid(row["call_id"]) for row in await connection.fetch(statements.CALLS_AT, tenant, store, key)
             ]
 
     async def _held(self, connection: Pooled, tenant: UUID, call: UUID) -> Record:
@@ -224,7 +224,7 @@ class Registry:
 
     async def _announce(self, connection: Pooled, tenant: UUID, call: UUID) -> None:
         row = _one(await connection.fetchrow(queries.FIND_BY_ID, tenant, call))
-        entry = queries.entry(row)
+        entry = records.entry(row)
         payload = {
             "type": READY_EVENT,
             "timestamp": datetime.now(UTC),
@@ -257,13 +257,13 @@ class Registry:
     async def list_keys(self, tenant: UUID | None = None) -> list[Key]:
         """A tenant's, or everybody's; revoked and expired ones too."""
         async with self._writing() as connection:
-            return [queries.key(row) for row in await connection.fetch(statements.KEYS, tenant)]
+            return [records.key(row) for row in await connection.fetch(statements.KEYS, tenant)]
 
     async def revoke_key(self, key: UUID) -> Key | None:
         """Every replica hears of it at once. A key once revoked stays as it is. None: there is no such key."""
         async with self._writing() as connection:
             row = await connection.fetchrow(statements.REVOKE_KEY, key)
-        return None if row is None else queries.key(row)
+        return None if row is None else records.key(row)
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[Pooled]:

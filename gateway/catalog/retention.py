@@ -16,7 +16,7 @@ from ..config import Database
 from ..errors import NotFound, Unavailable
 from ..model import Due, Outlook
 from ..postgres import Connection, connect, outages
-from . import queries
+from . import queries, records
 
 CLOSE_S: Final = 2.0
 ANSWER_S: Final = 60.0
@@ -125,7 +125,7 @@ class RetentionBook:
             for statement, arguments in looks:
                 place: tuple[object, object] = (None, None)
                 while rows := await self._fetch(statement, one.id, *arguments, batch, *place):
-                    yield [Due(one.id, one.slug, queries.uuid(row["call_id"]), queries.recording(row)) for row in rows]
+                    yield [Due(one.id, one.slug, records.uuid(row["call_id"]), records.recording(row)) for row in rows]
                     place = (rows[-1]["place"], rows[-1]["recording_id"])
 
     async def expire(self, recordings: Sequence[UUID]) -> set[UUID]:
@@ -135,7 +135,7 @@ class RetentionBook:
         except RestrictViolationError:
             # A plan grew longer between the statement's look and the table's own, which had to wait for it: none has expired.
             rows = await self._fetch(_EXPIRE, list(recordings))
-        return {queries.uuid(row["id"]) for row in rows}
+        return {records.uuid(row["id"]) for row in rows}
 
     async def shared(self, places: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of ``places`` (store, key) in which a recording lies that has not expired."""
@@ -153,7 +153,7 @@ class RetentionBook:
         rows = await self._fetch(_TENANTS, slug)
         if slug is not None and not rows:
             raise NotFound(f"no tenant is called {slug!r}")
-        return [_Tenant(queries.uuid(row["id"]), row["slug"], row["retention_days"]) for row in rows]
+        return [_Tenant(records.uuid(row["id"]), row["slug"], row["retention_days"]) for row in rows]
 
     async def _fetch(self, statement: str, *arguments: object, patient: bool = False) -> list[Record]:
         with outages("retention"):

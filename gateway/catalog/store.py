@@ -15,7 +15,7 @@ from ..config import Database
 from ..errors import Contradicts, Malformed, NotFound, Unavailable
 from ..model import BY_LINK, CallRef, Entry, IssuedLink, Key, Listing, Page, State, Tenant, Transcript
 from ..postgres import Pool, Pooled, borrow, planned_anew
-from . import queries
+from . import queries, records, search
 from .schema import pending
 from .tasks import Tasks
 
@@ -57,7 +57,7 @@ class PostgresCatalog:
         row = await self._ask(lambda connection: connection.fetchrow(statement, *asked))
         if row is None:
             raise NotFound("no such call of this tenant")
-        return queries.entry(row, None if ref.surface == BY_LINK else ref)
+        return records.entry(row, None if ref.surface == BY_LINK else ref)
 
     async def list(self, tenant: UUID, listing: Listing) -> Page:
         """Recordings, those registered last first.
@@ -74,11 +74,11 @@ class PostgresCatalog:
         async def listed(connection: Pooled) -> list[Record]:
             async with planned_anew(connection):
                 saying = None if listing.text is None else await _saying(connection, tenant, listing.text)
-                statement, arguments = queries.listing(tenant, listing, after, saying)
+                statement, arguments = search.listing(tenant, listing, after, saying)
                 return await connection.fetch(statement, *arguments)
 
         rows = await self._ask(listed)
-        entries = [queries.entry(row) for row in rows[: listing.limit]]
+        entries = [records.entry(row) for row in rows[: listing.limit]]
         if len(rows) <= listing.limit:
             return Page(entries, None)
         last = rows[listing.limit - 1]
@@ -87,24 +87,24 @@ class PostgresCatalog:
     async def transcript(self, tenant: UUID, call: UUID) -> Transcript | None:
         """None: the call has none, or none that may be told. Raises Unavailable."""
         row = await self._ask(lambda connection: connection.fetchrow(queries.TRANSCRIPT, tenant, call))
-        return None if row is None else queries.transcript(row)
+        return None if row is None else records.transcript(row)
 
     async def key(self, sha256: bytes) -> Key | None:
         """Also one that is revoked or has expired: that is for identity to see. Raises Unavailable."""
         row = await self._ask(lambda connection: connection.fetchrow(queries.KEY_BY_SHA256, sha256))
-        return None if row is None else queries.key(row)
+        return None if row is None else records.key(row)
 
     async def tenant(self, slug: str) -> Tenant | None:
         """Raises Unavailable."""
         if not storable(slug):
             return None
         row = await self._ask(lambda connection: connection.fetchrow(queries.TENANT_BY_SLUG, slug))
-        return None if row is None else queries.tenant(row)
+        return None if row is None else records.tenant(row)
 
     async def link(self, link: UUID) -> IssuedLink | None:
         """Also one that was taken back: that is for identity to see. Raises Unavailable."""
         row = await self._ask(lambda connection: connection.fetchrow(queries.LINK_BY_ID, link))
-        return None if row is None else queries.link(row)
+        return None if row is None else records.link(row)
 
     async def check(self) -> None:
         """Can the catalog be asked, and is its schema this version's? Raises Unavailable, saying why."""
@@ -127,8 +127,8 @@ async def _saying(connection: Pooled, tenant: UUID, text: str) -> list[UUID] | N
     """The calls in which ``text`` was said; None: more than a few. Raises Contradicts."""
     if not await connection.fetchval(queries.TRANSCRIBES, tenant):
         raise Contradicts("transcription_disabled", "The account has transcription switched off.")
-    rows = await connection.fetch(queries.SAYING, queries.folded(text), queries.whose(tenant))
-    return [row["call_id"] for row in rows] if len(rows) <= queries.FEW else None
+    rows = await connection.fetch(search.SAYING, search.folded(text), search.whose(tenant))
+    return [row["call_id"] for row in rows] if len(rows) <= search.FEW else None
 
 
 def _uuid(text: str) -> UUID:

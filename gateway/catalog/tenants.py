@@ -9,7 +9,7 @@ from ..config import Database
 from ..errors import NotFound
 from ..model import Tenant
 from ..postgres import Pool, borrow
-from . import queries
+from . import queries, records
 
 _SHOW = f"SELECT {queries.TENANT} FROM tenants WHERE id = $1 AND slug = $2"  # noqa: S608  constants only
 _CHANGE = f"""
@@ -57,4 +57,4 @@ class Tenants:
             row = await connection.fetchrow(statement, *arguments)
         if row is None:
             raise NotFound("no such tenant, or not the caller's own")
-        return queries.tenant(row)
+        return records.tenant(row)

@@ -12,7 +12,7 @@ from ..config import Database
 from ..errors import Contradicts, Expired
 from ..model import State, Transcript
 from ..postgres import Pool, borrow
-from . import queries
+from . import queries, records, search
 
 _EXPIRED = f"""
     SELECT {queries.OVER} OR r.state = $3 FROM recordings r
@@ -51,8 +51,8 @@ class Transcripts:
             if await connection.fetchval(_EXPIRED, tenant, call, str(State.EXPIRED)):
                 raise Expired
             row = await connection.fetchrow(
-                _PUT, tenant, call, new.status, new.language, new.text, segments, new.text and queries.folded(new.text)
+                _PUT, tenant, call, new.status, new.language, new.text, segments, new.text and search.folded(new.text)
             )
         if row is None:
             raise LookupError("another tenant's call has come this far")
-        return queries.transcript(row)
+        return records.transcript(row)

@@ -25,7 +25,7 @@ from ..asks.webhooks import (
 from ..config import Database
 from ..errors import Contradicts, NotFound
 from ..postgres import Pool, Pooled, borrow
-from . import queries, webhook_statements
+from . import records, webhook_statements
 
 PING = "webhook.ping"
 
@@ -131,7 +131,7 @@ def _endpoint(row: Record | None) -> Endpoint:
     if row is None:
         raise NotFound("no such webhook of this tenant")
     return Endpoint(
-        id=queries.uuid(row["id"]),
+        id=records.uuid(row["id"]),
         url=row["url"],
         description=row["description"],
         enabled=row["enabled"],
@@ -147,8 +147,8 @@ def _delivery(row: Record | None) -> Delivery:
     assert row is not None, "it was written, or locked, in this transaction"
     state = DeliveryState(row["state"])
     return Delivery(
-        id=queries.uuid(row["id"]),
-        event=queries.uuid(row["event_id"]),
+        id=records.uuid(row["id"]),
+        event=records.uuid(row["event_id"]),
         type=row["type"],
         call=None if row["call_id"] is None else UUID(row["call_id"]),
         state=state,

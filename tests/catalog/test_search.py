@@ -11,7 +11,7 @@ import pytest
 from parts.catalog import a_ready_call, by_id
 
 from gateway.asks.transcripts import PutTranscript
-from gateway.catalog import queries
+from gateway.catalog import search
 from gateway.catalog.registry import Registry
 from gateway.catalog.store import PostgresCatalog
 from gateway.catalog.transcripts import Transcripts
@@ -172,7 +172,7 @@ async def test_words_that_many_calls_hold_lead_to_the_same_as_words_of_few(
     for call in calls:
         await transcripts.put(acme.id, call, said("hello", "ready" if call != calls[2] else "failed"))
     few = await catalog.list(acme.id, Listing(text="hello", limit=3))
-    monkeypatch.setattr(queries, "FEW", 3)
+    monkeypatch.setattr(search, "FEW", 3)
     many = await catalog.list(acme.id, Listing(text="hello", limit=3))
     assert many == few
     assert [entry.call.id for entry in many.entries] == [calls[4], calls[3], calls[1]]

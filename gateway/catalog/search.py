@@ -1,0 +1,85 @@
+"""Listings of recordings, by what is known of the call and by what was said in it."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from ..model import Listing, State
+from .queries import COLUMNS, OVER
+
+_SPOKEN = "JOIN transcripts x ON x.tenant_id = r.tenant_id AND x.call_id = r.call_id"
+_OVER_OF_ONE = OVER.replace("p.id = r.tenant_id", "p.id = $1")
+"""The same for recordings of the one tenant $1, whose days are looked up once."""
+
+FEW = 2000
+"""Calls that words lead to, beyond which looking at one recording after the other, newest first, soon fills a page."""
+SAYING = f"""
+    SELECT x.call_id FROM transcripts x
+    WHERE numnode(websearch_to_tsquery('simple', $1)) > 0
+        AND x.words @@ (websearch_to_tsquery('simple', $1) && $2::text::tsquery)
+    LIMIT {FEW + 1}
+"""  # noqa: S608  constants only
+"""The calls in which ``folded`` words ($1) were said, by the account ($2: as ``whose`` names it). More than FEW: some of them."""
+
+
+def whose(tenant: UUID) -> str:
+    """The word that stands in each transcript of ``tenant``'s beside those that were said, as a tsquery."""
+    return f"'@{tenant}'"
+
+
+def listing(
+    tenant: UUID, asked: Listing, after: tuple[datetime, UUID] | None, saying: Sequence[UUID] | None = None
+) -> tuple[str, list[object]]:
+    """The statement and arguments for one row more than a page of recordings, newest first.
+
+    ``saying``: the calls in which ``asked.text`` was said, where they are few.
+    """
+    arguments: list[object] = [tenant]
+
+    def argument(value: object) -> str:
+        arguments.append(value)
+        return f"${len(arguments)}"
+
+    where = ["r.tenant_id = $1"]
+    if asked.state is State.EXPIRED:
+        where.append(f"(r.state = 'expired' OR {_OVER_OF_ONE})")
+    elif asked.state is not None:
+        where.append(f"(r.state = {argument(str(asked.state))} AND NOT {_OVER_OF_ONE})")
+    bounds = (
+        ("r.created_at >=", asked.since),
+        ("r.created_at <", asked.until),
+        ("c.started_at >=", asked.started_since),
+        ("c.started_at <", asked.started_until),
+        ("c.department_id =", asked.department),
+    )
+    where += [f"{bound} {argument(value)}" for bound, value in bounds if value is not None]
+    if asked.number is not None:
+        number = argument(asked.number)
+        sides = [f"number_key(c.{side}) = number_key({number})" for side in ("from_number", "to_number")]
+        where.append(f"({' OR '.join(sides)})")
+    if asked.text is not None:
+        if saying is not None:
+            where.append(f"r.call_id = ANY({argument(saying)}::uuid[])")
+        else:
+            words = f"websearch_to_tsquery('simple', {argument(folded(asked.text))})"
+            where.append(f"x.words @@ ({words} && {argument(whose(tenant))}::text::tsquery)")
+        # The words of what retention has ended lead to nothing, whether or not anything has swept it.
+        where.append(f"x.status = 'ready' AND t.transcription_enabled AND r.state <> 'expired' AND NOT {_OVER_OF_ONE}")
+    if after is not None:
+        where.append(f"(r.created_at, r.id) < ({argument(after[0])}, {argument(after[1])})")
+    statement = f"""
+        SELECT {COLUMNS} FROM recordings r JOIN calls c ON c.tenant_id = r.tenant_id AND c.id = r.call_id
+        JOIN tenants t ON t.id = r.tenant_id
+        {_SPOKEN if asked.text is not None else ""}
+        WHERE {" AND ".join(where)}
+        ORDER BY r.created_at DESC, r.id DESC LIMIT {argument(asked.limit + 1)}
+    """  # noqa: S608  constants and placeholders only
+    return statement, arguments
+
+
+def folded(text: str) -> str:
+    """``text`` as words are kept and looked for: without regard to case and to how a letter is put together."""
+    return unicodedata.normalize("NFKC", text).casefold()
