@@ -36,7 +36,7 @@ def parse_stat(line: str) -> Process:
 
 
 def tree(root: int, processes: Iterable[Process]) -> list[Process]:
-    """``root`` and all that descend from it."""
+    """``root`` and all that descend from it. Each once: a pid that was given anew meanwhile may close a circle."""
     known = {process.pid: process for process in processes}
     children: dict[int, list[int]] = {}
     for process in known.values():
@@ -44,8 +44,8 @@ def tree(root: int, processes: Iterable[Process]) -> list[Process]:
     found, waiting = [], [root] if root in known else []
     while waiting:
         pid = waiting.pop()
-        found.append(known[pid])
-        waiting.extend(children.get(pid, []))
+        found.append(known.pop(pid))
+        waiting.extend(child for child in children.get(pid, []) if child in known)
     return found
 
 

@@ -39,7 +39,7 @@ class Turn:
                 measured[target.name] = measure(target)
             except (WrongAnswer, OSError) as error:
                 self.failures.append(f"{target.name}: {error}")
-        return measured
+        return {name: measured[name] for name in self.targets if name in measured}
 
 
 Round = Callable[[Turn], Mapping[str, Metrics]]
