@@ -18,6 +18,7 @@ from gateway.demo.state import DemoFailed
 
 from .kernel import machine
 from .plot import bars, svg
+from .results import Results
 from .run import run
 from .sizes import SIZES
 from .table import goals, page
@@ -53,22 +54,31 @@ def main(
         click.echo(f"{time.monotonic() - began:6.1f} s  {what}", err=True)
 
     told = {**machine(), "size": size, "seed": str(seed)}
+    measured = Results()
     try:
-        measured = asyncio.run(run(SIZES[size], only or tuple(WORKLOADS), frozenset(without), seed, state, tell))
+        asyncio.run(run(SIZES[size], only or tuple(WORKLOADS), frozenset(without), seed, state, measured, tell))
     except DemoFailed as error:
         raise click.ClickException(str(error)) from error
-    told["seconds"] = f"{time.monotonic() - began:.0f}"
-    results.mkdir(parents=True, exist_ok=True)
-    name = f"{datetime.now(UTC):%Y-%m-%dT%H%MZ}-{size}"
-    titles = {workload.name: (workload.what, workload.baseline) for workload in WORKLOADS.values()}
-    (results / f"{name}.svg").write_text(svg(bars(measured, titles)), "utf-8")
-    (results / f"{name}.md").write_text(page(measured, titles, told, f"Benchmarks, {name}", f"{name}.svg"), "utf-8")
-    document = {"machine": told, "failures": measured.failures, "results": measured.document()}
-    (results / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-    click.echo(goals(measured))
-    click.echo(f"{results / name}.md, .json and .svg")
+    finally:
+        told["seconds"] = f"{time.monotonic() - began:.0f}"
+        if measured.values:
+            click.echo(goals(measured))
+            click.echo(f"{_write(measured, told, results, size)}, .json and .svg")
     if measured.failures:
         raise click.ClickException("; ".join(measured.failures))
+
+
+def _write(measured: Results, told: dict[str, str], folder: Path, size: str) -> Path:
+    """The page, its figures and its plot; the page's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{datetime.now(UTC):%Y-%m-%dT%H%MZ}-{size}"
+    titles = {workload.name: (workload.what, workload.baseline) for workload in WORKLOADS.values()}
+    (folder / f"{name}.svg").write_text(svg(bars(measured, titles)), "utf-8")
+    document = {"machine": told, "failures": measured.failures, "results": measured.document()}
+    (folder / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    written = folder / f"{name}.md"
+    written.write_text(page(measured, titles, told, f"Benchmarks, {name}", f"{name}.svg"), "utf-8")
+    return written
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""What the kernel says a process and its workers have used: CPU, resident memory, memory of sockets."""
+"""What the kernel says a process and its workers have used: CPU, resident memory, memory of sockets and pipes."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import subprocess
+import sys
+import termios
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +96,35 @@ def socket_bytes(listening: int, origins: Iterable[int]) -> int:
     ports = " or ".join([f"sport = :{listening}", *(f"dport = :{port}" for port in origins)])
     told = subprocess.run(["ss", "-tmnH", f"( {ports} )"], capture_output=True, text=True, check=True)
     return held(told.stdout)
+
+
+def pipe_bytes(root: int) -> int:
+    """Bytes that lie in pipes of ``root`` and its descendants: what is spliced stands there, and in no socket."""
+    waiting: dict[str, int] = {}
+    for process in tree(root, _running()):
+        for entry in _entries(PROC / str(process.pid) / "fd"):
+            try:
+                name = str(entry.readlink())
+                if name.startswith("pipe:") and name not in waiting:
+                    waiting[name] = _in_pipe(entry)
+            except OSError:  # closed meanwhile
+                continue
+    return sum(waiting.values())
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:  # its process ended meanwhile
+        return []
+
+
+def _in_pipe(entry: Path) -> int:
+    pipe = os.open(entry, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+    finally:
+        os.close(pipe)
 
 
 def machine() -> Mapping[str, str]:

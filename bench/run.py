@@ -22,13 +22,18 @@ Tell = Callable[[str], None]
 
 
 async def run(
-    size: Size, workloads: Sequence[str], leaving_out: frozenset[str], seed: int, folder: Path, tell: Tell
-) -> Results:
-    """All of ``workloads`` but for the variants ``leaving_out``. A variant that fails is told of, and the rest goes on.
+    size: Size,
+    workloads: Sequence[str],
+    leaving_out: frozenset[str],
+    seed: int,
+    folder: Path,
+    results: Results,
+    tell: Tell,
+) -> None:
+    """All of ``workloads`` but for the variants ``leaving_out``, into ``results``.
 
-    Raises DemoFailed: what is measured with does not start.
+    A variant that fails is told of, and the rest goes on. Raises DemoFailed: what is measured with does not start.
     """
-    results = Results()
     chance = random.Random(seed)
     async with AsyncExitStack() as stack:
         state = stack.enter_context(State(folder))
@@ -39,7 +44,6 @@ async def run(
             workload = WORKLOADS[name]
             chosen = [variant for variant in workload.variants if variant not in leaving_out]
             await _measure(workload, chosen, stage, results, chance, checked, tell)
-    return results
 
 
 async def _measure(

@@ -8,19 +8,21 @@ from functools import partial
 
 from ..client.request import request
 from ..client.streams import read_all, readers, sip
-from ..kernel import resident_bytes, socket_bytes
+from ..kernel import pipe_bytes, resident_bytes, socket_bytes
 from ..sizes import KB, READER_RATE
 from ..stage import Stage
 from ..variants import PROXIES, Target
 from .workload import Metrics, Turn, Workload
 
-SIPS_A_SECOND = 4
+SIPS_A_SECOND = 8
+"""A mouthful is half of what the kernel holds for a new connection: there is always one to be had in time."""
 SETTLE_S = 2.0
 """Until buffers towards a reader that reads nothing are as full as they get."""
 
 
 def _memory(target: Target, origin: str) -> tuple[int, int]:
-    return resident_bytes(target.pid), socket_bytes(target.ports[origin], target.origins)
+    kernel = socket_bytes(target.ports[origin], target.origins) + pipe_bytes(target.pid)
+    return resident_bytes(target.pid), kernel
 
 
 def _per_stream(before: tuple[int, int], after: tuple[int, int], streams: int) -> dict[str, float]:

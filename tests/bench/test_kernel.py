@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.kernel import Process, cpu_seconds, held, parse_stat, resident_bytes, tree
+from bench.kernel import Process, cpu_seconds, held, parse_stat, pipe_bytes, resident_bytes, tree
 
 ROUNDED_S = 0.05
 """Each process is counted in hundredths, user and system apart, rounded down."""
@@ -73,3 +73,17 @@ ESTAB 0      0      127.0.0.1:9 127.0.0.1:11 skmem:(r0,rb131072,t0,tb87040,f0,w5
 def test_sockets_hold_what_is_received_queued_allocated_ahead_and_for_options():
     assert held(LISTING) == 1000 + 200 + 30 + 4 + 500_000
     assert held("") == 0
+
+
+def test_what_lies_in_a_pipe_is_counted_once_though_both_its_ends_are_open_here():
+    ours = os.getpid()
+    before = pipe_bytes(ours)
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, bytes(5000))
+        assert pipe_bytes(ours) - before == 5000
+        assert os.read(reading, 9999) == bytes(5000)
+        assert pipe_bytes(ours) == before
+    finally:
+        os.close(reading)
+        os.close(writing)
