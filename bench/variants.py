@@ -56,12 +56,13 @@ async def _start(
     ready: Callable[[], Awaitable[bool]] | None = None,
 ) -> Target:
     clean = {key: value for key, value in os.environ.items() if not key.startswith(ENV_PREFIX) and key != ENV_FILE}
+    path = os.pathsep.join(filter(None, (str(ROOT), clean.get("PYTHONPATH"))))
     server = await Server.start(
         name,
         command,
         folder=stage.folder,
         ready=ready or listening(*set(ports.values())),
-        environment=clean | {"PYTHONPATH": str(ROOT)} | dict(environment or {}),
+        environment=clean | {"PYTHONPATH": path} | dict(environment or {}),
     )
     stack.push_async_callback(server.stop)
     authorised = {"Authorization": f"Bearer {stage.secret}"}
