@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+JOBS ?= 2
 
 BIN := $(VENV)/bin
 LOCKS := requirements
@@ -20,8 +21,8 @@ help: ## list these
 demo: $(VENV)/demo.stamp ## start everything on loopback and print lines to paste; ARGS="--port 9000 --once"
 	@$(BIN)/recording-gateway demo $(ARGS)
 
-test: $(VENV)/test.stamp tools ## run the tests against real parts; ARGS="tests/http -k range"
-	@$(BIN)/pytest $(ARGS)
+test: $(VENV)/test.stamp tools ## run the tests against real parts; ARGS="tests/http -k range"; JOBS=0 runs them in one process
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 check: $(VENV)/test.stamp ## format, lint, types, import rules, Dockerfile, locks
 	@echo "ruff format";  $(BIN)/ruff format --check .

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -10,6 +9,8 @@ from parts.command import Command, ended, process
 from parts.postgres import Databases
 
 from gateway.identity.keys import parse
+
+NOBODY = "6f9619ff-8b86-4d01-b42d-00c04fc964ff"
 
 
 @pytest.fixture
@@ -50,12 +51,12 @@ def test_a_database_that_was_never_migrated_is_told_from_one_that_is_away(empty)
         ("tenants", "set", "acme", "--recording"),
         ("departments", "list", "-t", "acme"),
         ("departments", "create", "-t", "acme", "Sales"),
-        ("departments", "delete", "-t", "acme", str(uuid4())),
+        ("departments", "delete", "-t", "acme", NOBODY),
         ("keys", "list"),
         ("keys", "create", "-t", "acme", "-n", "x", "-s", "calls:read"),
-        ("keys", "revoke", str(uuid4())),
+        ("keys", "revoke", NOBODY),
         ("recordings", "list", "-t", "acme"),
-        ("recordings", "show", "-t", "acme", str(uuid4())),
+        ("recordings", "show", "-t", "acme", NOBODY),
         ("recordings", "add", "-t", "acme", "--store", "calls", "--key", "a.wav", "--alias", "yotel:a"),
         ("audit", "list"),
         ("audit", "follow"),

@@ -8,9 +8,10 @@ from parts.aliases import fresh
 from parts.contracts import OWN, Cast, Fields, assert_worded
 from parts.house import Filed, House, some_bytes
 from parts.liar import LIES, Liar
-from parts.s3 import free_ports
 from parts.stage import Stage
 from parts.wire import Wire
+
+from gateway.demo.ports import free_ports
 
 DATA = some_bytes(5_000)
 MOVING = {

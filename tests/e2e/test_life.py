@@ -16,8 +16,10 @@ from parts.faults import FaultProxy
 from parts.house import House, Office, some_bytes
 from parts.ledger import outcome, outcomes
 from parts.postgres import Databases, StoppablePostgres
-from parts.s3 import SeaweedS3, free_ports
+from parts.s3 import SeaweedS3
 from parts.stage import Stage
+
+from gateway.demo.ports import free_ports
 
 RATE = 2_000_000
 """Bytes a second that slow readers take."""

@@ -6,8 +6,9 @@ from pathlib import Path
 from parts.calls import DATA, MISSING, Calls, Wanted, assert_refused
 from parts.house import Filed, House
 from parts.liar import LIES, Liar
-from parts.s3 import free_ports
 from parts.wire import Answer, Lines, Wire
+
+from gateway.demo.ports import free_ports
 
 
 async def test_away_database_is_a_503_and_what_is_known_is_served_on(brittle):

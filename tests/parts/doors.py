@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.demo.ports import free_ports
+
 from .faults import FaultProxy
 from .house import Filed, House, Office
-from .s3 import free_ports
 from .stage import Stage
 
 LANES = 4

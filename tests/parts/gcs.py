@@ -24,8 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from gateway.config import GcsStore
-
-from .s3 import free_ports
+from gateway.demo.ports import free_ports
 
 READY_S = 30.0
 BUCKET = "recordings"

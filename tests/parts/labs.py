@@ -12,12 +12,13 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from gateway.config import DiskStore, Origin
+from gateway.demo.ports import free_ports
 from gateway.model import PIECE, Source, Span, Store
 from gateway.stores import open_store
 from gateway.stores.gcs import Gcs
 
 from .gcs import GcsEmulator, GcsStub
-from .s3 import SeaweedS3, free_ports
+from .s3 import SeaweedS3
 
 QUICK = Origin(connect_s=1, first_byte_s=2, progress_s=1, resumes=3, connections=64)
 """Deadlines a test can wait for."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from .s3 import free_ports
+from gateway.demo.ports import free_ports
 
 _READY_S = 20.0
 

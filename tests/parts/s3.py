@@ -1,8 +1,6 @@
 """A real S3: SeaweedFS from its wheel, which verifies signatures, expiry, If-Match and ranges."""
 
-import contextlib
 import json
-import random
 import shutil
 import signal
 import socket
@@ -20,11 +18,11 @@ from botocore.client import BaseClient
 from botocore.config import Config
 
 from gateway.config import S3Store
+from gateway.demo.ports import free_ports
 
 DOMAIN = "s3.test"
 """Bucket names may stand before this in the Host; nothing resolves it."""
 READY_S = 30.0
-UNGIVEN = range(20_000, 30_000)
 
 
 class SeaweedS3:
@@ -159,21 +157,6 @@ class SeaweedS3:
                 time.sleep(0.02)
         self.stop()
         raise RuntimeError("SeaweedFS did not start:\n" + (self.folder / "log").read_text()[-2000:])
-
-
-def free_ports(count: int) -> list[int]:
-    """Different ones, from below those that the system gives to outgoing connections: nobody takes them meanwhile."""
-    held: list[socket.socket] = []
-    try:
-        for port in random.sample(UNGIVEN, len(UNGIVEN)):
-            with contextlib.suppress(OSError):
-                held.append(socket.create_server(("127.0.0.1", port)))
-            if len(held) == count:
-                return [one.getsockname()[1] for one in held]
-        raise RuntimeError("no free ports")
-    finally:
-        for one in held:
-            one.close()
 
 
 def _free_admin_port() -> int:
