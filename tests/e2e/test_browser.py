@@ -56,11 +56,12 @@ async def test_link_plays_and_seeks_in_a_browser_until_it_is_revoked(stage: Stag
 
     rows = await stage.accesses("credential_id", link.id, len(SEEKS) + 3, or_more=True)
     assert {row["user_agent"] for row in rows} == {agent}
-    played, late = rows[: len(SEEKS) + 1], rows[len(SEEKS) + 1 :]
-    assert {(row["method"], row["status"]) for row in played} == {("stream", 206)}
+    played, late = ([row for row in rows if (row["status"] == 206) is plays] for plays in (True, False))
+    assert rows == played + late, "nothing plays once it was refused"
+    assert {row["method"] for row in played} == {"stream"}
     assert len({row["session"] for row in played}) == 1, "one playback, and one use"
     starts = [int(row["range_asked"].removeprefix("bytes=").removesuffix("-")) for row in played]
-    for start, to in zip(starts, (0, *SEEKS), strict=True):
-        assert (to - 1) * A_SECOND < start <= to * A_SECOND + 44
-    assert all(0 < row["bytes_sent"] < len(of.data) for row in played)
+    for to in (0, *SEEKS):  # a browser that is kept waiting may ask for more besides
+        assert any((to - 1) * A_SECOND < start <= to * A_SECOND + 44 for start in starts), to
+    assert all(row["bytes_sent"] < len(of.data) for row in played)
     assert {(row["status"], row["bytes_sent"], row["reason"]) for row in late} == {(410, 0, "link_revoked")}
