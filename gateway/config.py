@@ -102,6 +102,14 @@ class Server(Section):
     flush_s: Seconds = Field(
         10, description="seconds the audit gets to reach Postgres at shutdown; the rest stays journalled"
     )
+    zero_copy: bool = Field(
+        True,
+        description="whether bodies go from socket to socket within the kernel where they can; false: always through this"
+        " process, which is slower and does the same",
+    )
+    workers: Literal["auto"] | Count = Field(
+        1, description="processes that serve on the one port, each with its own journal; auto: one for each CPU it may use"
+    )
 
 
 class Mount(Section):
@@ -226,7 +234,7 @@ class Origin(Section):
     resumes: int = Field(
         3, ge=0, description="times a broken body is taken up again at the same version before the client is cut off"
     )
-    connections: Count = Field(1024, description="connections per store, one per stream")
+    connections: Count = Field(2048, description="connections per store, one per stream")
     receive_buffer_bytes: int = Field(
         131_072,
         ge=0,
@@ -384,6 +392,16 @@ class Limits(Section):
     wait_s: Seconds = Field(
         0.25, description="seconds that counting elsewhere may take; after that this process counts alone for a while"
     )
+    streams: Count = Field(
+        2048, description="bodies on their way at once, per process; beyond it the answer is 503 and no store is asked"
+    )
+    streams_per_tenant: Count | None = Field(
+        None, description="of these, one tenant's; beyond it the answer is 429; unset: any number"
+    )
+    streams_per_address: Count | None = Field(
+        None,
+        description="of these, those to one address (of IPv6: one /64); beyond it the answer is 429; unset: any number",
+    )
 
 
 class Pipeline(Section):
@@ -500,6 +518,24 @@ class Log(Section):
     requests: bool = Field(True, description="one line per request; the audit is kept either way")
 
 
+class Metrics(Section):
+    """Figures for Prometheus, on a listener of their own."""
+
+    host: str = Field("127.0.0.1", description="address to bind; loopback unless you say otherwise")
+    port: Port | None = Field(None, description="TCP port of /metrics, for all workers together; unset: none")
+
+
+class Tracing(Section):
+    """Traces, sent by OpenTelemetry. Needs the extra `tracing` installed."""
+
+    endpoint: BaseUrl | None = Field(
+        None, description="base URL of a collector that takes OTLP over HTTP, as http://localhost:4318; unset: no traces"
+    )
+    sample: float = Field(
+        0.01, ge=0, le=1, description="part of the requests that begin a trace; one that a trusted proxy began goes on"
+    )
+
+
 class Config(BaseSettings):
     """Everything that can be set."""
 
@@ -521,6 +557,8 @@ class Config(BaseSettings):
     retention: Retention = Retention()
     cors: Cors = Cors()
     log: Log = Log()
+    metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
 
     @classmethod
     def settings_customise_sources(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -97,8 +97,11 @@ class Trail(Protocol):
         """Is there room for denials of callers who proved nothing? They carry no bytes, and a flood must not fill it."""
         ...
 
-    async def intend(self, intent: Intent) -> None:
-        """Durable on this machine when it returns. Raises Unavailable: then nothing may leave."""
+    def intend(self, intent: Intent) -> Awaitable[None]:
+        """Begun when it returns; durable on this machine when that was awaited. Both raise Unavailable: nothing may leave.
+
+        What it gives is awaited once. Left unawaited, or cancelled while it is, the event is concluded like any other.
+        """
         ...
 
     async def record(self, intent: Intent, outcome: Outcome) -> None:

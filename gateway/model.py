@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
 from multidict import MultiMapping
@@ -381,6 +381,30 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Give the origin's connection back or, where bytes are left on it, close it. Never raises; may be repeated."""
+        ...
+
+
+@runtime_checkable
+class Pourable(Source, Protocol):
+    """A Source whose bytes can go to a socket without passing through this process.
+
+    ``read`` and ``pour`` may follow each other; together they give each byte once, in its order.
+    """
+
+    def at_hand(self) -> bytes:
+        """Bytes that came along with the store's answer, to leave with the head; ``b""``: none, or taken before."""
+        ...
+
+    def pour(self, to: int, most: int) -> int:
+        """Moves up to ``most`` of the next bytes to the socket with the descriptor ``to``; never waits.
+
+        How many the socket took. 0: there is nothing to move before ``ready`` returns. Raises BlockingIOError where the
+        socket is full: come again when it is writable; ConnectionError, its peer is gone; Broken, Changed as ``read``.
+        """
+        ...
+
+    async def ready(self) -> None:
+        """Returns when ``pour`` is worth another try. Raises Broken, Changed."""
         ...
 
 

@@ -1,0 +1,1 @@
+"""Several processes on one port: started, watched, restarted, replaced without a dropped request."""
