@@ -219,6 +219,7 @@ class Journal:
     def _give_up(self, waiter: Waiter, reason: str) -> None:
         if not waiter.done():
             waiter.set_exception(NotDurable(reason, self.problem or reason))
+            waiter.exception()  # seen, also where nobody awaits it
 
     def _trouble(self, problem: str) -> None:
         if self.problem is None:

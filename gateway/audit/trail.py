@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Generator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from .. import config
@@ -11,6 +13,7 @@ from ..errors import Unavailable
 from ..event import Intent, Outcome, Result
 from .events import intent_frame, open_frame, outcome_frame
 from .journal import Journal, NotDurable, Segment
+from .writer import Waiter
 
 OUTCOME_ROOM = 512
 """Bytes kept free for the outcome of each open event; a frame of one has about 240."""
@@ -29,12 +32,31 @@ class _Open:
     """The last of the journal's entries that mentions it."""
 
 
+class _Intended:
+    """What ``intend`` gives: no task of its own, and nothing to heed where nobody awaits it."""
+
+    __slots__ = ("_durable", "_intent", "_trail")
+
+    def __init__(self, trail: JournalTrail, intent: Intent, durable: Waiter) -> None:
+        self._trail = trail
+        self._intent = intent
+        self._durable = durable
+
+    def __await__(self) -> Generator[Any, None, None]:
+        try:
+            yield from self._durable
+        except NotDurable as error:
+            self._trail.conclude(_refused(self._intent, error.reason))
+            raise Unavailable(str(error)) from error
+
+
 class JournalTrail:
     """A ``event.Trail`` on this process's journal. For one event loop.
 
-    Each event that was admitted gets one outcome: the caller's ``conclude``, also where ``intend`` was cancelled; or,
-    where ``intend`` raised Unavailable, one of the trail's own (refused, journal_failed or journal_timeout), for the intent
-    may have become durable, or yet become so. An outcome given for it besides is passed over.
+    Each event that was admitted gets one outcome: the caller's ``conclude``, also where what ``intend`` gave was cancelled
+    or never awaited; or, where that raised Unavailable, one of the trail's own (refused, journal_failed or
+    journal_timeout), for the intent may have become durable, or yet become so. An outcome given for it besides is passed
+    over.
     """
 
     def __init__(self, journal: Journal, settings: config.Audit) -> None:
@@ -59,16 +81,12 @@ class JournalTrail:
         """Whether one more access, of any size, could be recorded now."""
         return self._journal.problem is None and self._taken() + ACCESS_ROOM <= self._bound
 
-    async def intend(self, intent: Intent) -> None:
+    def intend(self, intent: Intent) -> Awaitable[None]:
         frame = intent_frame(intent)
         self._admit(len(frame) + OUTCOME_ROOM)
         _, durable = self._journal.commit(frame)
         self._open[intent.event_id] = _Open(intent.occurred_at, self._journal.entries)
-        try:
-            await durable
-        except NotDurable as error:
-            self.conclude(_refused(intent, error.reason))
-            raise Unavailable(str(error)) from error
+        return _Intended(self, intent, durable)
 
     async def record(self, intent: Intent, outcome: Outcome) -> None:
         frames = intent_frame(intent) + outcome_frame(outcome)

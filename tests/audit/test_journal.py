@@ -2,9 +2,12 @@
 
 import asyncio
 import errno
+import gc
 import os
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -74,9 +77,9 @@ async def test_a_whole_record_is_one_acknowledgement(house: Make):
 async def test_who_waits_at_once_shares_a_sync(house: Make):
     at = await house()
     at.files.gate.clear()
-    first = asyncio.create_task(at.trail.intend(intent()))
+    first = asyncio.ensure_future(at.trail.intend(intent()))
     await until(lambda: at.files.writes == 1)
-    rest = [asyncio.create_task(at.trail.intend(intent())) for _ in range(500)]
+    rest = [asyncio.ensure_future(at.trail.intend(intent())) for _ in range(500)]
     await asyncio.sleep(0)
     syncs = at.files.syncs
     at.files.gate.set()
@@ -224,7 +227,7 @@ async def test_a_caller_who_leaves_early_is_on_record_all_the_same(house: Make):
     at = await house()
     at.files.gate.clear()
     given = intent()
-    leaving = asyncio.create_task(at.trail.intend(given))
+    leaving = asyncio.ensure_future(at.trail.intend(given))
     await until(lambda: at.files.writes)
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -239,25 +242,58 @@ async def test_a_caller_who_leaves_early_is_on_record_all_the_same(house: Make):
 async def test_leaving_at_any_moment_hurts_nobody_else(house: Make):
     at = await house()
 
-    async def walk(number: int) -> str | None:
+    async def walk(number: int) -> str:
         given = intent()
-        work = asyncio.create_task(at.trail.intend(given))
+        work = asyncio.ensure_future(at.trail.intend(given))
         for _ in range(number % 7):
             await asyncio.sleep(0)
         if number % 3:
             work.cancel()
-        try:
+        with suppress(asyncio.CancelledError):
             await work
-        except asyncio.CancelledError:
-            if number % 7 == 0:  # it never began
-                return None
         at.trail.conclude(outcome(given))
         return str(given.event_id)
 
-    walked = [event for event in await asyncio.gather(*(walk(number) for number in range(300))) if event]
+    walked = await asyncio.gather(*(walk(number) for number in range(300)))
     assert await at.journal.drain()
     assert at.trail.open_events == 0
-    assert set(results(at.on_disk())) == set(ids(at.on_disk(), Kind.INTENT)) >= set(walked)
+    assert set(results(at.on_disk())) == set(ids(at.on_disk(), Kind.INTENT)) == set(walked)
+
+
+async def test_what_nobody_awaits_is_begun_all_the_same_and_open_until_it_is_concluded(house: Make):
+    at = await house()
+    given = intent()
+    at.trail.intend(given)
+    assert at.trail.open_events == 1
+    await until(at.on_disk)
+    assert ids(at.on_disk(), Kind.INTENT) == {str(given.event_id): 1}
+    at.trail.conclude(outcome(given))
+    assert await at.journal.drain()
+    assert results(at.on_disk()) == {str(given.event_id): ("complete", None)}
+
+
+async def test_what_fails_while_nobody_awaits_it_is_left_to_be_concluded_and_troubles_nobody(house: Make):
+    at = await house()
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    at.files.faults["write"] = errno.ENOSPC
+    given = intent()
+    at.trail.intend(given)
+    await until(lambda: at.journal.problem)
+    gc.collect()
+    assert told == []
+    at.trail.conclude(outcome(given, result=Result.CLIENT_GONE, bytes_sent=0))
+    at.files.faults.clear()
+    assert await at.journal.drain()
+    assert results(at.on_disk()) == {str(given.event_id): ("client_gone", None)}
+
+
+async def test_what_is_refused_at_once_leaves_nothing_open(house: Make):
+    at = await house(journal_bytes=1000, segment_bytes=4096)
+    with pytest.raises(Unavailable):
+        at.trail.intend(intent())
+    assert at.trail.open_events == 0
+    assert at.journal.used == 0
 
 
 async def test_a_second_outcome_is_passed_over(house: Make):
@@ -328,7 +364,7 @@ async def test_closing_writes_what_waits_and_gives_back_the_room(house: Make):
 async def test_whoever_waits_when_it_closes_on_a_disk_that_hangs_is_told(house: Make):
     at = await house(commit_s=0.2)
     at.files.gate.clear()
-    waiting = asyncio.create_task(at.trail.intend(intent()))
+    waiting = asyncio.ensure_future(at.trail.intend(intent()))
     await until(lambda: at.files.writes)
     await at.journal.close()
     with pytest.raises(Unavailable):
