@@ -19,7 +19,7 @@ class _Done:
         yield from ()
 
 
-def _intend(_trail: JournalTrail, _intent: Intent) -> Awaitable[None]:
+def _intend(self: JournalTrail, intent: Intent) -> Awaitable[None]:  # noqa: ARG001 - as the real one
     """Nothing is kept."""
     return _Done()
 

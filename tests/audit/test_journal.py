@@ -280,12 +280,12 @@ async def test_what_fails_while_nobody_awaits_it_is_left_to_be_concluded_and_tro
     given = intent()
     at.trail.intend(given)
     await until(lambda: at.journal.problem)
-    gc.collect()
-    assert told == []
     at.trail.conclude(outcome(given, result=Result.CLIENT_GONE, bytes_sent=0))
     at.files.faults.clear()
     assert await at.journal.drain()
     assert results(at.on_disk()) == {str(given.event_id): ("client_gone", None)}
+    gc.collect()
+    assert told == []
 
 
 async def test_what_is_refused_at_once_leaves_nothing_open(house: Make):
