@@ -48,6 +48,7 @@ from .policy import Roles
 from .postgres import Pool, connect, open_pool
 from .stores import open_resuming, open_store
 from .surfaces import SURFACES
+from .telemetry.meter import Meter
 
 log = structlog.get_logger("gateway.app")
 
@@ -183,7 +184,9 @@ class Gateway:
                 {"postgres": asked.check, "journal": audit.check}
                 | {f"store.{name}": store.check for name, store in stores.items()}
             )
-            handler = Handler(config, routes, access, lifecycle)
+            meter = Meter()
+            handler = Handler(config, routes, access, lifecycle, meter)
+            stack.callback(handler.flush)
             server = Server(
                 handler,
                 head_timeout=config.server.header_timeout_s,

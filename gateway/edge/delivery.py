@@ -1,6 +1,8 @@
 """The one way for bytes to leave: from a Source to the client's socket, at the client's pace.
 
-A body that cannot be finished is never ended politely: Content-Length was promised, so the connection is aborted.
+Where both ends allow it the kernel moves them (``_pour``); else they pass through here (``_carry``), the twin that is
+always right. A body that cannot be finished is never ended politely: Content-Length was promised, so the connection is
+aborted.
 """
 
 from __future__ import annotations
@@ -11,13 +13,18 @@ import fcntl
 import struct
 import termios
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from aiohttp import web
 
 from ..errors import Broken, Changed, Refusal
 from ..event import Result
-from ..model import Source
+from ..model import Pourable, Source
+from .outlet import Outlet
 from .server import Connection
+
+_TURN = 1024 * 1024
+"""Bytes after which others have their turn."""
 
 
 @dataclass(slots=True)
@@ -32,45 +39,98 @@ class Delivery:
     result: Result = Result.INTERRUPTED
     reason: str | None = None
     detail: str | None = None
+    began: float | None = None
+    """When the head and what came with it had left, by the loop's clock."""
 
 
 async def deliver(
-    request: web.BaseRequest, response: web.StreamResponse, source: Source, length: int, stall_s: float, came: Delivery
+    request: web.BaseRequest,
+    head: bytes,
+    source: Source,
+    length: int,
+    came: Delivery,
+    *,
+    stall_s: float,
+    zero_copy: bool = True,
 ) -> None:
-    """Moves ``length`` bytes. Raises ConnectionError once the connection was aborted; ``came`` tells how far it was."""
-    transport = request.transport
-    if transport is None:
-        came.result, came.reason = Result.CLIENT_GONE, "before_first_byte"
-        raise ConnectionResetError
-    watch = _Watch(transport, came, stall_s)
+    """Moves ``head`` and ``length`` bytes. Raises ConnectionError once the connection is aborted; ``came``: how far it was."""
+    came.result, came.reason = Result.CLIENT_GONE, "before_first_byte"
+    outlet = Outlet(request)
+    came.result, came.reason = Result.INTERRUPTED, None
+    watch = _Watch(outlet.transport, came, stall_s)
     try:
-        await response.prepare(request)
-        while piece := await source.read():
-            came.sent += len(piece)  # first: of a write that is cut short, any part may have left
-            await response.write(piece)
-            await request.writer.drain()  # the kernel has it all, before more is asked of the origin or the end is told
+        await _begin(outlet, head, source, came)
+        if zero_copy and outlet.direct and _pourable(source):
+            await _pour(outlet, source, length, came, watch)
+        else:
+            await _carry(outlet, source, came, watch)
         if came.sent != length:
             raise Broken(f"{came.sent} of {length} bytes came")  # noqa: TRY301
-        await response.write_eof()
         came.result = Result.COMPLETE
     except (Broken, Changed, Refusal) as error:
         came.result = Result.ORIGIN_FAILED
         came.reason = "object_changed" if isinstance(error, Changed) else "origin_broken"
         came.detail = str(error)
-        came.sent = max(came.sent - transport.get_write_buffer_size(), 0)
-        transport.abort()
+        came.sent = max(came.sent - outlet.transport.get_write_buffer_size(), 0)
+        outlet.transport.abort()
         raise ConnectionAbortedError("the body could not be finished") from error
-    except (ConnectionError, asyncio.CancelledError) as error:
+    except (OSError, asyncio.CancelledError) as error:
         if isinstance(error, asyncio.CancelledError) and not _lost(request):
             came.result, came.reason = Result.INTERRUPTED, "shutdown"
-            transport.abort()
+            outlet.transport.abort()
             raise
         came.result = Result.CLIENT_GONE
         if watch.stalled is not None:
             came.sent, came.reason = watch.stalled, "stalled"
-        raise
+        outlet.transport.abort()
+        if isinstance(error, ConnectionError | asyncio.CancelledError):
+            raise
+        raise ConnectionResetError("the client's socket failed") from error
     finally:
         watch.stop()
+        outlet.close()
+
+
+async def _begin(outlet: Outlet, head: bytes, source: Source, came: Delivery) -> None:
+    """The head, and with it what came with the store's answer."""
+    first = source.at_hand() if _pourable(source) else b""
+    came.sent = len(first)  # first: of a write that is cut short, any part may have left
+    await outlet.send(head, first)
+    came.began = asyncio.get_running_loop().time()
+
+
+async def _carry(outlet: Outlet, source: Source, came: Delivery, watch: _Watch) -> None:
+    watch.begin()
+    while piece := await source.read():
+        came.sent += len(piece)
+        await outlet.send(piece)  # the kernel has it all, before more is asked of the origin or the end is told
+
+
+async def _pour(outlet: Outlet, source: Pourable, length: int, came: Delivery, watch: _Watch) -> None:
+    turn = _TURN
+    while (left := length - came.sent) > 0:
+        try:
+            moved = source.pour(outlet.fileno(), left)
+        except BlockingIOError:
+            watch.begin()
+            await outlet.writable()
+            turn = _TURN
+            continue
+        if not moved:
+            watch.begin()
+            await source.ready()
+            turn = _TURN
+            continue
+        came.sent += moved
+        turn -= moved
+        if turn <= 0:
+            await asyncio.sleep(0)
+            turn = _TURN
+
+
+def _pourable(source: Source) -> TypeGuard[Pourable]:
+    """As isinstance, at a twentieth of its cost."""
+    return hasattr(source, "pour")
 
 
 def _lost(request: web.BaseRequest) -> bool:
@@ -81,6 +141,8 @@ def _lost(request: web.BaseRequest) -> bool:
 class _Watch:
     """Cuts a reader off that takes nothing for ``stall_s`` seconds while there is something for it to take."""
 
+    __slots__ = ("_came", "_interval", "_loop", "_since", "_stall_s", "_taken", "_timer", "_transport", "stalled")
+
     def __init__(self, transport: asyncio.Transport, came: Delivery, stall_s: float) -> None:
         self._transport = transport
         self._came = came
@@ -88,13 +150,20 @@ class _Watch:
         self._interval = stall_s / 4
         self._stall_s = stall_s
         self._taken = -1
-        self._since = self._loop.time()
+        self._since = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self.stalled: int | None = None
         """Bytes the reader had taken when it was cut off."""
-        self._timer = self._loop.call_later(self._interval, self._look)
+
+    def begin(self) -> None:
+        """From the first time that anything is waited for; may be repeated."""
+        if self._timer is None:
+            self._since = self._loop.time()
+            self._timer = self._loop.call_later(self._interval, self._look)
 
     def stop(self) -> None:
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _look(self) -> None:
         waiting = self._transport.get_write_buffer_size() + _unacknowledged(self._transport)

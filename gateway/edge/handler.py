@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -23,13 +22,17 @@ from ..errors import BadRequest, Internal, MethodNotAllowed, Refusal, TooLarge, 
 from ..event import Result
 from ..http.cors import preflight_headers, response_headers
 from ..http.forwarded import client_address, is_trusted, request_id, trace_id
+from ..http.head import response_head
+from ..logs import Lines
 from ..model import Head
+from ..telemetry.meter import Meter
 from .delivery import Delivery, deliver
 from .evenly import until_multiple
 from .lifecycle import Lifecycle
+from .outlet import Outlet
 from .pages import page_reply
 from .router import Endpoint, Router
-from .server import FOREIGN, SERVER, Connection
+from .server import FOREIGN, SERVER, Answered, Connection
 
 log = structlog.get_logger("gateway.request")
 
@@ -38,6 +41,7 @@ _NO_QUERY: MultiDict[str] = MultiDict()
 _QUERY_FIELDS = 50
 _CLOSING = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
 """After these the connection is closed: what else is on it cannot be trusted."""
+_BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _AUTHORITY = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?", re.ASCII)
 """RFC 3986 section 3.2 without user information; nor with the comma, which joins two Host lines into one."""
 _ABSOLUTE = re.compile(
@@ -67,22 +71,31 @@ class Told:
     reason: str | None = None
     quiet: bool = False
     """Not worth a line: a probe that found all well."""
+    began: float | None = None
+    """When the first bytes of a body had left."""
 
 
 class Handler:
     """What the server calls for each request."""
 
-    def __init__(self, config: Config, router: Router, access: Access, lifecycle: Lifecycle) -> None:
+    def __init__(self, config: Config, router: Router, access: Access, lifecycle: Lifecycle, meter: Meter) -> None:
         self._settings = config.server
         self._cors = config.cors
-        self._log = config.log.requests
+        self._lines = Lines(config.log, "request") if config.log.requests else None
+        self._meter = meter
         self._router = router
         self._access = access
         self._lifecycle = lifecycle
+        self._clock = asyncio.get_running_loop().time
+
+    def flush(self) -> None:
+        """Writes what the request log holds."""
+        if self._lines is not None:
+            self._lines.flush()
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Raises ConnectionError where the client has left, or its connection had to be aborted."""
-        begun = time.perf_counter()
+        begun = self._clock()
         peer, proxies = request.remote or "", self._settings.trusted_proxies
         address = client_address(peer, request.headers.getall(_FORWARDED_FOR, []), proxies)
         named, trace = None, None
@@ -100,8 +113,8 @@ class Handler:
         finally:
             if isinstance(request.protocol, Connection):
                 request.protocol.answered()
-            if self._log and not told.quiet:
-                _tell(request.method, told, time.perf_counter() - begun)
+            if not told.quiet:
+                self._tell(request.method, told, begun)
 
     async def _answer(self, request: web.BaseRequest, peer: str, told: Told) -> web.StreamResponse:
         host, path, query = _target(request)
@@ -172,18 +185,29 @@ class Handler:
         self, request: web.BaseRequest, answer: Answer, draft: Draft, told: Told, vary: str
     ) -> web.StreamResponse:
         assert answer.source is not None and answer.plan is not None
-        response = self._response(answer.reply.status, self._fields(request, answer.reply.headers, told, vary))
-        came = Delivery()
+        fields = self._fields(request, answer.reply.headers, told, vary)
+        came, settings = Delivery(), self._settings
+        self._meter.streams += 1
         try:
-            await deliver(request, response, answer.source, answer.plan.length, self._settings.write_stall_s, came)
+            head, answered = self._head(request, answer.reply.status, fields)
+            await deliver(
+                request,
+                head,
+                answer.source,
+                answer.plan.length,
+                came,
+                stall_s=settings.write_stall_s,
+                zero_copy=settings.zero_copy,
+            )
         finally:
-            told.status, told.sent = answer.reply.status, answer.object_bytes(came.sent)
+            self._meter.streams -= 1
+            told.status, told.sent, told.began = answer.reply.status, answer.object_bytes(came.sent), came.began
             told.result, told.reason = came.result, came.reason
             self._access.delivered(draft, told.status, came.result, told.sent, came.reason)
             if came.detail is not None:
                 log.warning("aborted", reason=came.reason, detail=came.detail, request_id=told.request_id)
             await answer.source.close()
-        return response
+        return answered
 
     async def _refused(self, surface: Surface, refusal: Refusal, draft: Draft, told: Told) -> Reply:
         """The refusal worded, once its event is closed."""
@@ -201,12 +225,16 @@ class Handler:
         """An answer whose whole body is here."""
         told.status = reply.status
         fields = self._fields(request, reply.headers, told, vary)
-        if reply.body is not None:
-            fields["Content-Length"] = str(len(reply.body))
-        response = self._response(reply.status, fields)
-        await response.prepare(request)
-        await response.write_eof(b"" if request.method == "HEAD" else reply.body or b"")
-        return response
+        body = reply.body or b""
+        if reply.body is not None or (request.method != "HEAD" and reply.status not in _BODILESS):
+            fields["Content-Length"] = str(len(body))
+        head, answered = self._head(request, reply.status, fields)
+        outlet = Outlet(request)
+        try:
+            await outlet.send(head, b"" if request.method == "HEAD" else body)
+        finally:
+            outlet.close()
+        return answered
 
     async def _with_body(self, request: web.BaseRequest, head: Head) -> Head:
         try:
@@ -233,11 +261,30 @@ class Handler:
         fields["Server"] = SERVER
         return fields
 
-    def _response(self, status: int, fields: Mapping[str, str]) -> web.StreamResponse:
-        response = web.StreamResponse(status=status, headers=fields)
-        if status in _CLOSING or self._lifecycle.draining:
-            response.force_close()
-        return response
+    def _head(self, request: web.BaseRequest, status: int, fields: Mapping[str, str]) -> tuple[bytes, Answered]:
+        keep = request.keep_alive and status not in _CLOSING and not self._lifecycle.draining
+        minor = 1 if request.version >= HttpVersion11 else 0
+        return response_head(status, fields, keep_alive=keep, minor=minor), Answered(keep_alive=keep)
+
+    def _tell(self, method: str, told: Told, begun: float) -> None:
+        took = self._clock() - begun
+        first = None if told.began is None else told.began - begun
+        self._meter.answered(
+            told.surface, told.route, method, told.status, took, first, told.sent, told.result, told.reason
+        )
+        if self._lines is not None:
+            self._lines.tell(
+                method=method,
+                surface=told.surface,
+                route=told.route,
+                status=told.status,
+                bytes=told.sent,
+                result=told.result.value,
+                reason=told.reason,
+                ms=round(took * 1000, 1),
+                address=told.address,
+                request_id=told.request_id,
+            )
 
 
 def _target(request: web.BaseRequest) -> tuple[str | None, str, str]:
@@ -263,19 +310,3 @@ def _query(raw: str) -> MultiDict[str]:
         return MultiDict(parse_qsl(raw, keep_blank_values=True, max_num_fields=_QUERY_FIELDS))
     except ValueError:
         return MultiDict({"": ""})
-
-
-def _tell(method: str, told: Told, took: float) -> None:
-    log.info(
-        "request",
-        method=method,
-        surface=told.surface,
-        route=told.route,
-        status=told.status,
-        bytes=told.sent,
-        result=told.result.value,
-        reason=told.reason,
-        ms=round(took * 1000, 1),
-        address=told.address,
-        request_id=told.request_id,
-    )

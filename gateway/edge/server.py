@@ -1,7 +1,8 @@
 """aiohttp's server, with a deadline for request heads and errors that echo nothing. All that touches its internals.
 
 What is used beyond the documented surface: ``Server.__call__`` makes the protocol, ``RequestHandler`` is an
-asyncio.Protocol whose ``handle_error`` words what could not be parsed. ``tests/edge/test_server.py`` fails when those move.
+asyncio.Protocol whose ``handle_error`` words what could not be parsed, and which asks a response that is given back for
+``prepare``, ``write_eof`` and ``keep_alive`` alone. ``tests/edge/test_server.py`` fails when those move.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ _LOOK_S = 0.02
 class Connection(RequestHandler):
     """One client's connection: a request head that is not whole in time closes it."""
 
-    __slots__ = ("_head_timeout", "_head_timer", "_serving", "fresh", "lost")
+    __slots__ = ("_head_timeout", "_head_timer", "_serving", "fresh", "lost", "under_way")
 
     fresh: bool
     """It has asked nothing yet."""
     lost: bool
     """The client has left, or was cut off."""
+    under_way: bool
+    """Some of the answer to the last request has left."""
 
     def __init__(self, manager: web.Server, *, head_timeout: float, **options: Any) -> None:  # Any: aiohttp's own
         super().__init__(manager, **options)
@@ -45,6 +48,7 @@ class Connection(RequestHandler):
         self._serving = False
         self.fresh = True
         self.lost = False
+        self.under_way = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -80,7 +84,7 @@ class Connection(RequestHandler):
 
     def head_read(self) -> None:
         """A whole head has come; its answer is under way."""
-        self._serving, self.fresh = True, False
+        self._serving, self.fresh, self.under_way = True, False, False
         self._stop_timer()
 
     def answered(self) -> None:
@@ -95,7 +99,7 @@ class Connection(RequestHandler):
         message: str | None = None,  # noqa: ARG002  it quotes what was sent
     ) -> web.StreamResponse:
         """Words what could not be parsed, without a word of it, and closes."""
-        if request.writer.output_size > 0:
+        if self.under_way or request.writer.output_size > 0:
             raise ConnectionAbortedError("the answer is already under way")
         if status != HTTPStatus.BAD_REQUEST:
             self.log_exception("unhandled error", exc_info=exc)
@@ -117,6 +121,23 @@ class Connection(RequestHandler):
     def _too_slow(self) -> None:
         self._head_timer = None
         self.force_close()
+
+
+class Answered(web.StreamResponse):
+    """What a handler returns that has written its answer itself: aiohttp asks it for nothing but ``keep_alive``."""
+
+    def __init__(self, *, keep_alive: bool) -> None:  # StreamResponse's own would make what nobody reads
+        self._keep_alive = keep_alive
+
+    @property
+    def keep_alive(self) -> bool:
+        return bool(self._keep_alive)
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:  # noqa: ARG002
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """All of it has left."""
 
 
 class Server(web.Server):

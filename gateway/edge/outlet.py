@@ -1,0 +1,87 @@
+"""One client's socket while an answer is on its way there: through its transport, or straight to the descriptor.
+
+What goes straight there does so only while the transport holds nothing back, so that the bytes keep their order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from asyncio.trsock import TransportSocket
+
+from aiohttp import web
+
+from .server import Connection
+
+
+class Outlet:
+    """Of one answer; ``close`` it. Raises ConnectionResetError where the client has left already."""
+
+    __slots__ = ("_copy", "_loop", "_request", "_socket", "transport")
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError
+        self.transport = transport
+        self._request = request
+        self._loop = asyncio.get_running_loop()
+        sealed = transport.get_extra_info("sslcontext") is not None
+        self._socket: TransportSocket | None = None if sealed else transport.get_extra_info("socket")
+        self._copy = -1
+
+    @property
+    def direct(self) -> bool:
+        """Whether it can be written to past the transport: it is a plain socket, on a system that can."""
+        return self._socket is not None and _CAN
+
+    def fileno(self) -> int:
+        """The descriptor, for this moment. Raises ConnectionResetError once it may be somebody else's."""
+        if self.transport.is_closing():
+            raise ConnectionResetError
+        assert self._socket is not None, "what is not direct has no descriptor"
+        return self._socket.fileno()
+
+    async def send(self, *parts: bytes) -> None:
+        """The kernel has all of it when it returns. Raises ConnectionError."""
+        transport = self.transport
+        if transport.is_closing():
+            raise ConnectionResetError
+        if isinstance(self._request.protocol, Connection):
+            self._request.protocol.under_way = True
+        taken = 0
+        if _CAN and self._socket is not None and not transport.get_write_buffer_size():
+            try:
+                taken = os.writev(self._socket.fileno(), parts)
+            except BlockingIOError:
+                pass
+            else:
+                if taken == sum(map(len, parts)):
+                    return
+        transport.write(b"".join(parts)[taken:])
+        await self._request.writer.drain()
+
+    async def writable(self) -> None:
+        """Waits until the socket takes more. The transport's own descriptor is its own business: a copy is watched."""
+        if self._copy < 0:
+            self._copy = os.dup(self.fileno())
+        waiter = self._loop.create_future()
+        self._loop.add_writer(self._copy, _wake, waiter)
+        try:
+            await waiter
+        finally:
+            self._loop.remove_writer(self._copy)
+
+    def close(self) -> None:
+        """The connection stays as it is."""
+        if self._copy >= 0:
+            os.close(self._copy)
+            self._copy = -1
+
+
+_CAN = hasattr(os, "writev")
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,35 @@
+"""A response's head as bytes (RFC 9112 sections 4 and 5)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from http import HTTPStatus
+
+from .headers import seconds_as_date
+
+_LINES = {
+    version: {status.value: f"HTTP/1.{version} {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+    for version in (0, 1)
+}
+
+
+def response_head(status: int, fields: Mapping[str, str], *, keep_alive: bool, minor: int = 1) -> bytes:
+    """Status line, ``fields`` in their order, Date, Connection where it says anything, and the empty line.
+
+    ``minor``: of the HTTP version that was asked in. ValueError: a field would break out of its line.
+    """
+    lines = [_LINES[minor][status]]
+    lines += [f"{name}: {value}\r\n" for name, value in fields.items()]
+    head = "".join(lines)
+    if head.count("\n") != len(lines) or head.count("\r") != len(lines) or "\0" in head:
+        raise ValueError("a field holds a line break")
+    connection = ("" if minor else "keep-alive") if keep_alive else ("close" if minor else "")
+    return (head + _ending(int(time.time()), connection)).encode()
+
+
+@lru_cache(maxsize=8)
+def _ending(now: int, connection: str) -> str:
+    said = f"Connection: {connection}\r\n" if connection else ""
+    return f"Date: {seconds_as_date(now)}\r\n{said}\r\n"
