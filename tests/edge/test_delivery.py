@@ -2,28 +2,35 @@
 
 import asyncio
 import contextlib
+import os
 import socket
+from functools import partial
+from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from gateway.edge.delivery import Delivery, deliver
-from gateway.edge.server import Server
+from gateway.edge.server import Answered, Server
 from gateway.errors import Broken, Changed, Unavailable
 from gateway.event import Result
+from gateway.http.head import response_head
 from gateway.model import PIECE
 
 LENGTH = 64 * PIECE
+DESCRIPTORS = Path("/proc/self/fd")
 
 
 class Bytes:
-    """A Source of ``length`` zeros that may go wrong after ``good`` pieces."""
+    """A Source of ``length`` zeros that may go wrong after ``good`` pieces. It can be poured, too."""
 
     def __init__(self, length=LENGTH, good=None, wrong=None):
         self.left, self.good, self.wrong = length, good, wrong
-        self.pieces = 0
+        self.pieces, self.kept, self.failed = 0, b"", None
 
     async def read(self):
+        return self.kept or self.next()
+
+    def next(self):
         if self.wrong is not None and self.pieces == self.good:
             if isinstance(self.wrong, BaseException):
                 raise self.wrong
@@ -33,27 +40,51 @@ class Bytes:
         self.left -= size
         return bytes(size)
 
+    def at_hand(self):
+        return b""
+
+    def pour(self, to, most):
+        self.kept = (self.kept or self.next())[:most]
+        if not self.kept:
+            raise Broken("ended early")
+        taken = os.write(to, self.kept)
+        self.kept = self.kept[taken:]
+        return taken
+
+    async def ready(self):
+        """It always is."""
+
     async def close(self):
         self.left = 0
 
 
+@pytest.fixture(params=[True, False], ids=["zero-copy", "portable"])
+def way(request):
+    return request.param
+
+
+@pytest.fixture
+def delivering(way):
+    return partial(_delivering, zero_copy=way)
+
+
 @contextlib.asynccontextmanager
-async def delivering(source, length=LENGTH, stall_s=30.0, send_buffer=None, ended=None):
+async def _delivering(source, length=LENGTH, stall_s=30.0, send_buffer=None, ended=None, *, zero_copy):
     """A server that delivers ``source``; gives its port, how far the delivery came, and an event of its end."""
     came, over = Delivery(), asyncio.Event()
 
     async def handle(request):
-        response = web.StreamResponse(headers={"Content-Length": str(length)})
+        head = response_head(200, {"Content-Length": str(length)}, keep_alive=True)
         if send_buffer is not None:
             request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         try:
-            await deliver(request, response, source, length, stall_s, came)
+            await deliver(request, head, source, length, came, stall_s=stall_s, zero_copy=zero_copy)
         finally:
             if ended is not None:
                 ended(request.transport)
             request.protocol.answered()
             over.set()
-        return response
+        return Answered(keep_alive=True)
 
     server = Server(handle, head_timeout=5, max_body=1000, access_log=None)
     listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
@@ -77,7 +108,7 @@ async def ask(port, *, receive_buffer=None):
     return reader, writer
 
 
-async def test_a_whole_body_leaves_and_is_counted():
+async def test_a_whole_body_leaves_and_is_counted(delivering):
     async with delivering(Bytes()) as (port, came, over):
         reader, writer = await ask(port)
         assert len(await reader.readexactly(LENGTH)) == LENGTH
@@ -86,7 +117,7 @@ async def test_a_whole_body_leaves_and_is_counted():
     assert (came.sent, came.result, came.reason) == (LENGTH, Result.COMPLETE, None)
 
 
-async def test_a_body_is_complete_once_the_kernel_has_all_of_it():
+async def test_a_body_is_complete_once_the_kernel_has_all_of_it(delivering):
     """What lay in this process's memory would be lost with it at shutdown."""
     left = []
 
@@ -101,7 +132,7 @@ async def test_a_body_is_complete_once_the_kernel_has_all_of_it():
     assert (came.result, left) == (Result.COMPLETE, [0])
 
 
-async def test_a_body_that_shutdown_cuts_off_is_interrupted_and_not_the_clients_fault():
+async def test_a_body_that_shutdown_cuts_off_is_interrupted_and_not_the_clients_fault(delivering):
     async with delivering(Bytes(length=LENGTH * 100), LENGTH * 100) as (port, came, over):
         reader, writer = await ask(port)
         writer.transport.pause_reading()
@@ -122,7 +153,7 @@ async def test_a_body_that_shutdown_cuts_off_is_interrupted_and_not_the_clients_
     ],
     ids=["broken", "changed", "refused", "ended early"],
 )
-async def test_a_body_that_cannot_be_finished_aborts_the_connection(wrong, reason):
+async def test_a_body_that_cannot_be_finished_aborts_the_connection(delivering, wrong, reason):
     async with delivering(Bytes(good=3, wrong=wrong)) as (port, came, over):
         reader, writer = await ask(port)
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
@@ -133,7 +164,7 @@ async def test_a_body_that_cannot_be_finished_aborts_the_connection(wrong, reaso
     assert came.sent <= 3 * PIECE
 
 
-async def test_a_client_that_leaves_ends_the_delivery():
+async def test_a_client_that_leaves_ends_the_delivery(delivering):
     async with delivering(Bytes(length=LENGTH * 100), LENGTH * 100) as (port, came, over):
         reader, writer = await ask(port)
         taken = len(await reader.readexactly(10 * PIECE))
@@ -144,7 +175,7 @@ async def test_a_client_that_leaves_ends_the_delivery():
     assert came.sent >= taken
 
 
-async def test_a_reader_that_takes_nothing_is_cut_off_and_only_what_it_took_is_counted():
+async def test_a_reader_that_takes_nothing_is_cut_off_and_only_what_it_took_is_counted(delivering):
     async with delivering(Bytes(length=LENGTH * 100), LENGTH * 100, stall_s=0.6) as (port, came, over):
         reader, writer = await ask(port, receive_buffer=65536)
         writer.transport.pause_reading()
@@ -156,7 +187,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off_and_only_what_it_took_is_c
     del reader
 
 
-async def test_a_slow_reader_that_takes_something_is_not_cut_off():
+async def test_a_slow_reader_that_takes_something_is_not_cut_off(delivering):
     """The whole takes several times the stall limit; no single wait does."""
     length = 40 * PIECE
     async with delivering(Bytes(length=length), length, stall_s=0.4) as (port, came, over):
@@ -170,14 +201,20 @@ async def test_a_slow_reader_that_takes_something_is_not_cut_off():
     assert (got, came.result) == (length, Result.COMPLETE)
 
 
-async def test_a_reader_is_not_blamed_for_an_origin_that_is_slow():
+async def test_a_reader_is_not_blamed_for_an_origin_that_is_slow(delivering):
     gate = asyncio.Event()
 
     class Slow(Bytes):
         async def read(self):
+            await self.ready()
+            return await super().read()
+
+        def pour(self, to, most):
+            return 0 if self.pieces == 1 and not gate.is_set() else super().pour(to, most)
+
+        async def ready(self):
             if self.pieces == 1:
                 await gate.wait()
-            return await super().read()
 
     length = 2 * PIECE
     async with delivering(Slow(length=length), length, stall_s=0.2) as (port, came, over):
@@ -190,3 +227,46 @@ async def test_a_reader_is_not_blamed_for_an_origin_that_is_slow():
         await over.wait()
         writer.close()
     assert came.result is Result.COMPLETE
+
+
+async def test_what_is_at_hand_leaves_in_one_packet_with_the_head(delivering):
+    class AtHand(Bytes):
+        def at_hand(self):
+            self.left -= 1000
+            return bytes(1000)
+
+    async with delivering(AtHand(3000), 3000) as (port, came, over):
+        raw = socket.create_connection(("127.0.0.1", port))
+        raw.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(raw, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        first = await loop.sock_recv(raw, 100_000)
+        await over.wait()
+        raw.close()
+    assert len(first.partition(b"\r\n\r\n")[2]) >= 1000
+    assert (came.sent, came.result) == (3000, Result.COMPLETE)
+
+
+async def test_no_descriptor_is_left_behind(delivering):
+    async with delivering(Bytes(length=LENGTH * 100), LENGTH * 100) as (port, _, over):
+        before = set(DESCRIPTORS.iterdir())
+        reader, writer = await ask(port, receive_buffer=65536)
+        await reader.readexactly(2 * PIECE)
+        writer.transport.abort()
+        await over.wait()
+        for _ in range(3):  # for transports to close what they hold
+            await asyncio.sleep(0)
+        assert set(DESCRIPTORS.iterdir()) <= before
+
+
+async def test_a_connection_is_used_again_after_a_body(delivering):
+    source = Bytes()
+    async with delivering(source) as (port, came, over):
+        reader, writer = await ask(port)
+        await reader.readexactly(LENGTH)
+        await over.wait()
+        came.sent, source.left = 0, LENGTH
+        writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        assert len(await reader.readexactly(LENGTH)) == LENGTH
+        writer.close()
