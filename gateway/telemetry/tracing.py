@@ -1,0 +1,167 @@
+"""Traces by OpenTelemetry, which is imported when ``tracing.endpoint`` is set and at no other time.
+
+Whether a request that begins a trace is sampled is decided before OpenTelemetry is asked: by chance, which is what
+its ratio sampler makes of a random trace id. A parent's decision stands (W3C Trace Context, the sampled flag).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import Token
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import structlog
+
+from .. import config
+from ..config import ConfigError
+from ..event import Result
+from .meter import METHODS
+from .spans import CURRENT, RequestSpan
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+    from opentelemetry.trace import Tracer as OtelTracer
+
+log = structlog.get_logger("gateway.tracing")
+
+SERVICE = "recording-gateway"
+
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?", re.ASCII
+)
+_SAMPLED = 0x01
+_EXPORT_S = 5
+"""Seconds that a batch has to reach the collector, tries included."""
+_SERVER_ERROR = 500
+
+
+class _RequestSpan:
+    """One request's span. See RequestSpan."""
+
+    __slots__ = ("_api", "_context", "_kept", "_otel", "_span", "tenant")
+
+    def __init__(
+        self, api: Any, otel: OtelTracer, span: Span
+    ) -> None:  # Any: the module is not there without the extra
+        self._api = api
+        self._otel = otel
+        self._span = span
+        self._context = api.set_span_in_context(span)
+        self._kept: Token[RequestSpan | None] = CURRENT.set(self)
+        self.tenant: UUID | None = None
+
+    @property
+    def trace_id(self) -> str:
+        """32 hexadecimal digits."""
+        return f"{self._span.get_span_context().trace_id:032x}"
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """A child span."""
+        span = self._otel.start_span(name, self._context)
+        try:
+            yield
+        except BaseException as error:
+            # Not its text: that may name an object, or whatever a client sent.
+            span.set_attribute("error.type", type(error).__name__)
+            span.set_status(self._api.StatusCode.ERROR)
+            raise
+        finally:
+            span.end()
+
+    def end(self, status: int, result: Result, sent: int, reason: str | None) -> None:
+        """The request is over."""
+        CURRENT.reset(self._kept)
+        span = self._span
+        if status:
+            span.set_attribute("http.response.status_code", status)
+        span.set_attribute("recording_gateway.result", result.value)
+        span.set_attribute("recording_gateway.bytes_sent", sent)
+        if self.tenant is not None:
+            span.set_attribute("recording_gateway.tenant", str(self.tenant))
+        if reason is not None:
+            span.set_attribute("recording_gateway.reason", reason)
+        if status >= _SERVER_ERROR or result is Result.ORIGIN_FAILED:
+            span.set_attribute("error.type", reason or str(status))
+            span.set_status(self._api.StatusCode.ERROR)
+        span.end()
+
+
+class OpenTelemetryTracer:
+    """Begins a span for a request that is sampled. See Tracer."""
+
+    def __init__(self, api: Any, otel: OtelTracer, *, sample: float, scheme: str) -> None:
+        self._api = api
+        self._otel = otel
+        self._sample = sample
+        self._scheme = scheme
+
+    def begin(self, method: str, surface: str, route: str, traceparent: str | None) -> RequestSpan | None:
+        """None: not sampled."""
+        parent = None if traceparent is None else _TRACEPARENT.fullmatch(traceparent)
+        if parent is None:
+            if random.random() >= self._sample:  # noqa: S311  a sample, no secret
+                return None
+        elif not int(parent[3], 16) & _SAMPLED:
+            return None
+        api = self._api
+        known = method if method in METHODS else "_OTHER"
+        span = self._otel.start_span(
+            f"{known if known != '_OTHER' else 'HTTP'} {route}",
+            None if parent is None else _remote(api, parent),
+            api.SpanKind.SERVER,
+            {
+                "http.request.method": known,
+                "http.route": route,
+                "url.scheme": self._scheme,
+                "recording_gateway.surface": surface,
+            },
+        )
+        return _RequestSpan(api, self._otel, span)
+
+
+@asynccontextmanager
+async def open_tracer(
+    settings: config.Tracing, *, scheme: str, version: str
+) -> AsyncIterator[OpenTelemetryTracer | None]:
+    """A tracer while the context lasts, and what is left sent at its end; None: no endpoint is set.
+
+    Raises ConfigError where OpenTelemetry is not installed.
+    """
+    if settings.endpoint is None:
+        yield None
+        return
+    try:
+        api = import_module("opentelemetry.trace")
+        exporting = import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
+        sdk = import_module("opentelemetry.sdk.trace")
+        batching = import_module("opentelemetry.sdk.trace.export")
+        resources = import_module("opentelemetry.sdk.resources")
+        sampling = import_module("opentelemetry.sdk.trace.sampling")
+    except ImportError:
+        raise ConfigError(
+            ["tracing.endpoint: OpenTelemetry is not installed; pip install 'recording-gateway[tracing]'"]
+        ) from None
+    provider = sdk.TracerProvider(
+        sampler=sampling.ParentBased(sampling.ALWAYS_ON),
+        resource=resources.Resource.create({"service.name": SERVICE, "service.version": version}),
+        shutdown_on_exit=False,
+    )
+    exporter = exporting.OTLPSpanExporter(f"{str(settings.endpoint).rstrip('/')}/v1/traces", timeout=_EXPORT_S)
+    provider.add_span_processor(batching.BatchSpanProcessor(exporter))
+    try:
+        yield OpenTelemetryTracer(api, provider.get_tracer(SERVICE, version), sample=settings.sample, scheme=scheme)
+    finally:
+        await asyncio.to_thread(provider.shutdown)  # its thread sends what is left, and gives up after _EXPORT_S
+
+
+def _remote(api: Any, parent: re.Match[str]) -> Any:
+    """The context of a span that began elsewhere."""
+    context = api.SpanContext(int(parent[1], 16), int(parent[2], 16), True, api.TraceFlags(int(parent[3], 16)))
+    return api.set_span_in_context(api.NonRecordingSpan(context))
