@@ -11,9 +11,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-annotate --no-emit-index-url --no-emit-find-links $(ARGS)
 
+# program:package, from Debian
+TEST_TOOLS := curl:curl wget:wget aria2c:aria2 ffmpeg:ffmpeg mpv:mpv chromium:chromium redis-server:redis-server \
+	nginx:nginx ss:iproute2
+BENCH_TOOLS := nginx:nginx haproxy:haproxy caddy:caddy wrk:wrk ss:iproute2
+SOAK_TOOLS := nginx:nginx ss:iproute2
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-quick lock format clean tools
+.PHONY: help demo test check bench bench-quick soak lock format clean tools
 
 help: ## list these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,12 +39,16 @@ check: $(VENV)/test.stamp ## format, lint, types, import rules, Dockerfile, lock
 	@echo "locks";        $(BIN)/python requirements/check.py
 
 bench: $(VENV)/test.stamp ## compare with nginx, haproxy, caddy and others, ten minutes; ARGS="--only ranges --seed 1"
-	@bench/install-tools.sh
+	@$(LOCKS)/debian.sh "make $@" $(BENCH_TOOLS)
 	@$(BIN)/python -m bench $(ARGS)
 
 bench-quick: $(VENV)/test.stamp ## the same in two minutes, for a first look
-	@bench/install-tools.sh
+	@$(LOCKS)/debian.sh "make $@" $(BENCH_TOOLS)
 	@$(BIN)/python -m bench --size quick $(ARGS)
+
+soak: $(VENV)/test.stamp ## half an hour at 70 % of what the gateway can, everything counted three times; ARGS="--minutes 5 --rate 500"
+	@$(LOCKS)/debian.sh "make soak" $(SOAK_TOOLS)
+	@$(BIN)/python -m bench.soak $(ARGS)
 
 format: $(VENV)/test.stamp ## put the code into its one format
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
@@ -52,7 +62,7 @@ lock: $(VENV)/test.stamp ## pin the dependencies anew after a change of pyprojec
 	@$(BIN)/python $(LOCKS)/check.py
 
 tools: # players and servers from Debian that tests run
-	@tests/install-tools.sh
+	@$(LOCKS)/debian.sh "make test" $(TEST_TOOLS)
 
 clean: ## remove the virtual environment, the demo's state and caches
 	@if [ -f .demo/postgres.path ]; then rm -rf "$$(cat .demo/postgres.path)"; fi

@@ -16,7 +16,7 @@ import click
 
 from gateway.demo.state import DemoFailed
 
-from .kernel import machine
+from .kernel import filesystem, machine
 from .plot import bars, svg
 from .results import Results
 from .run import run
@@ -53,7 +53,7 @@ def main(
     def tell(what: str) -> None:
         click.echo(f"{time.monotonic() - began:6.1f} s  {what}", err=True)
 
-    told = {**machine(), "size": size, "seed": str(seed)}
+    told = {**machine(), "journal on": filesystem(state.parent), "size": size, "seed": str(seed)}
     measured = Results()
     try:
         asyncio.run(run(SIZES[size], only or tuple(WORKLOADS), frozenset(without), seed, state, measured, tell))

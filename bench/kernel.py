@@ -8,9 +8,11 @@ import re
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -125,6 +127,39 @@ def _in_pipe(entry: Path) -> int:
         return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
     finally:
         os.close(pipe)
+
+
+class busy_cpus:  # noqa: N801 - used as a function
+    """How many CPUs the whole machine keeps busy inside ``with``, on average."""
+
+    def __init__(self) -> None:
+        self.busy = 0.0
+
+    def __enter__(self) -> Self:
+        self._before = self._look()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        (busy_before, began), (busy_after, ended) = self._before, self._look()
+        self.busy = (busy_after - busy_before) / (ended - began)
+
+    @staticmethod
+    def _look() -> tuple[float, float]:
+        return parse_busy((PROC / "stat").read_text()) / _TICKS, time.monotonic()
+
+
+def parse_busy(stat: str) -> int:
+    """Ticks that all CPUs were neither idle nor waiting for a disk, of /proc/stat, proc_stat(5); guests count in user."""
+    user, nice, system, _idle, _waiting, *irq_and_stolen = map(int, stat.split("\n", 1)[0].split()[1:9])
+    return user + nice + system + sum(irq_and_stolen)
+
+
+def filesystem(folder: Path) -> str:
+    """The kind that ``folder`` lies on, as ext4: a journal in memory (tmpfs) is none."""
+    mounts = [line.split()[1:3] for line in (PROC / "mounts").read_text().splitlines()]
+    place = folder.resolve()
+    holding = [(len(at), kind) for at, kind in mounts if place.is_relative_to(at)]
+    return max(holding)[1] if holding else "unknown"
 
 
 def machine() -> Mapping[str, str]:

@@ -12,11 +12,11 @@ from pathlib import Path
 from gateway.demo.state import DemoFailed, State
 
 from .client.request import WrongAnswer, digest
-from .results import Results
+from .results import Results, unique
 from .sizes import SPAN, Size
 from .stage import BUCKET, Stage, set_up
 from .variants import VARIANTS, Target
-from .workloads import WORKLOADS, Turn, Workload
+from .workloads import FAILURES, WORKLOADS, Turn, Workload
 
 Tell = Callable[[str], None]
 
@@ -68,12 +68,12 @@ async def _measure(
                 turn = Turn(stage, targets, chance, failures)
                 try:
                     measured = await asyncio.to_thread(workload.round, turn)
-                except (WrongAnswer, OSError, KeyError) as error:
-                    failures.append(str(error))
+                except FAILURES as error:
+                    failures.append(f"round {number + 1}: {type(error).__name__}: {error}")
                     continue
                 for variant, metrics in measured.items():
                     results.add(workload.name, variant, metrics)
-    for failure in failures:
+    for failure in unique(failures):
         results.failures.append(f"{workload.name}: {failure}")
         tell(results.failures[-1])
 
@@ -94,7 +94,7 @@ async def _start(
             if (name, workload.origin) not in checked:
                 await asyncio.to_thread(_check, stage, target, workload.origin)
                 checked.add((name, workload.origin))
-        except (WrongAnswer, DemoFailed, OSError) as error:
+        except (*FAILURES, DemoFailed) as error:
             failures.append(f"{name}: {error}")
         else:
             targets[name] = target

@@ -35,12 +35,12 @@ def goals(results: Results) -> str:
     """Each goal beside its figure and its floor."""
     lines = []
     for goal in GOALS:
-        figure = goal.figure(results)
+        figure, beside = goal.figure(results), goal.beside(results)
         sign = "≥" if goal.least else "≤"
         lines.append(
             [
                 goal.title,
-                "–" if figure is None else f"{number(figure)} {goal.unit}",
+                "–" if figure is None else f"{number(figure)} {goal.unit}" + (f" ({beside})" if beside else ""),
                 f"{sign} {number(goal.goal)}",
                 f"{sign} {number(goal.floor)}",
                 str(judge(goal, figure)),

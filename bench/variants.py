@@ -76,9 +76,11 @@ async def _direct(stage: Stage, _: AsyncExitStack, *, name: str) -> Target:
     return Target(name, stage.origin_pid, ports, _key_path, {})
 
 
-async def _nginx(stage: Stage, stack: AsyncExitStack, *, name: str, source: str) -> Target:
+async def _nginx(
+    stage: Stage, stack: AsyncExitStack, *, name: str, source: str = "nginx.conf", workers: int = 1
+) -> Target:
     plain, tls, check = free_ports(3)
-    holes = {"name": name, "plain_port": plain, "tls_port": tls, "check_port": check}
+    holes = {"name": name, "plain_port": plain, "tls_port": tls, "check_port": check, "workers": workers}
     config = fill(f"peers/{source}", stage.folder / f"{name}.conf", stage.holes() | holes)
     ports = {"plain": plain, "tls": tls} if source == "nginx.conf" else {"plain": plain}
     return await _start(name, nginx(stage.folder, name, config), stage, stack, ports)
@@ -114,7 +116,10 @@ async def _python(stage: Stage, stack: AsyncExitStack, *, name: str, command: li
     return await _start(name, [sys.executable, *filled], stage, stack, {"plain": port}, environment)
 
 
-async def _gateway(stage: Stage, stack: AsyncExitStack, *, name: str, module: str) -> Target:
+async def start_gateway(
+    stage: Stage, stack: AsyncExitStack, *, name: str, module: str = "gateway", **settings: str
+) -> Target:
+    """``settings`` go beside ``bench/gateway.toml``, as ``server__workers="2"``."""
     (port,) = free_ports(1)
     journal = stage.folder / f"{name}.journal"
     shutil.rmtree(journal, ignore_errors=True)
@@ -130,7 +135,8 @@ async def _gateway(stage: Stage, stack: AsyncExitStack, *, name: str, module: st
 
     command: list[str | Path] = [sys.executable, "-m", module, "--config", config, "serve"]
     ports = dict.fromkeys(("plain", "tls", "disk"), port)
-    target = await _start(name, command, stage, stack, ports, trusting(stage.ca), ready)
+    environment = trusting(stage.ca) | {ENV_PREFIX + key.upper(): value for key, value in settings.items()}
+    target = await _start(name, command, stage, stack, ports, environment, ready)
     return Target(
         name,
         target.pid,
@@ -154,9 +160,14 @@ FASTAPI = [
 ]
 
 VARIANTS: Mapping[str, Start] = {
-    "gateway": partial(_gateway, name="gateway", module="gateway"),
-    "gateway-unaudited": partial(_gateway, name="gateway-unaudited", module="bench.unaudited"),
-    "nginx": partial(_nginx, name="nginx", source="nginx.conf"),
+    "gateway": partial(start_gateway, name="gateway"),
+    "gateway-portable": partial(start_gateway, name="gateway-portable", server__zero_copy="false"),
+    "gateway-unaudited": partial(start_gateway, name="gateway-unaudited", module="bench.unaudited"),
+    "gateway-1": partial(start_gateway, name="gateway-1", server__workers="1"),
+    "gateway-2": partial(start_gateway, name="gateway-2", server__workers="2"),
+    "nginx": partial(_nginx, name="nginx"),
+    "nginx-1": partial(_nginx, name="nginx-1"),
+    "nginx-2": partial(_nginx, name="nginx-2", workers=2),
     "nginx-auth": partial(_nginx, name="nginx-auth", source="nginx_auth.conf"),
     "nginx-file": partial(_direct, name="nginx-file"),
     "direct": partial(_direct, name="direct"),
@@ -166,3 +177,4 @@ VARIANTS: Mapping[str, Start] = {
     "fastapi-httpx": partial(_python, name="fastapi-httpx", command=FASTAPI),
 }
 PROXIES = ("gateway", "nginx", "nginx-auth", "haproxy", "caddy", "aiobotocore", "fastapi-httpx")
+WITH_PORTABLE = ("gateway", "gateway-portable", *PROXIES[1:])

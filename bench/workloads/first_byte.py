@@ -11,7 +11,7 @@ from ..client.request import PIECE, WrongAnswer, connect, parse_head, request
 from ..results import percentile
 from ..sizes import SPAN
 from ..variants import PROXIES
-from .workload import Metrics, Turn, Workload
+from .workload import FAILURES, Metrics, Turn, Workload
 
 PAUSE_S = 0.001
 """Between requests: nobody is busy when the next one comes."""
@@ -39,13 +39,21 @@ def _round(turn: Turn) -> Mapping[str, Metrics]:
     size, key = turn.stage.size, turn.stage.keys[0]
     took: dict[str, list[float]] = {name: [] for name in turn.targets}
     with ExitStack() as open_:
-        socks = {name: open_.enter_context(connect(target, "plain")) for name, target in turn.targets.items()}
+        socks: dict[str, socket.socket] = {}
         for _ in range(size.first_bytes):
             first = turn.chance.randrange(size.object_bytes - SPAN)
             for target in turn.shuffled():
+                if target.name not in took:
+                    continue
                 asked = request(target, "plain", key, (first, first + SPAN - 1))
                 time.sleep(PAUSE_S)
-                took[target.name].append(first_byte_s(socks[target.name], asked) * 1e6)
+                try:
+                    if target.name not in socks:
+                        socks[target.name] = open_.enter_context(connect(target, "plain"))
+                    took[target.name].append(first_byte_s(socks[target.name], asked) * 1e6)
+                except FAILURES as error:
+                    turn.failures.append(f"{target.name}: {error}")
+                    del took[target.name]
     direct = percentile(took["direct"], 0.5)
     return {
         name: {

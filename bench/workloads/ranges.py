@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..client import wrk
-from ..variants import PROXIES, Target
+from ..variants import WITH_PORTABLE, Target
 from .workload import Metrics, Spent, Turn, Workload
 
 
@@ -27,5 +27,7 @@ def _round(turn: Turn) -> Mapping[str, Metrics]:
 
 
 WORKLOADS = (
-    Workload("ranges", "64 KiB ranges at random over kept connections, plain-HTTP origin.", PROXIES, "nginx", _round),
+    Workload(
+        "ranges", "64 KiB ranges at random over kept connections, plain-HTTP origin.", WITH_PORTABLE, "nginx", _round
+    ),
 )

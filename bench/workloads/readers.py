@@ -11,7 +11,7 @@ from ..client.streams import read_all, readers, sip
 from ..kernel import pipe_bytes, resident_bytes, socket_bytes
 from ..sizes import KB, READER_RATE
 from ..stage import Stage
-from ..variants import PROXIES, Target
+from ..variants import PROXIES, WITH_PORTABLE, Target
 from .workload import Metrics, Turn, Workload
 
 SIPS_A_SECOND = 8
@@ -72,7 +72,9 @@ def _workload(name: str, what: str, variants: tuple[str, ...], origin: str, *, s
 
 
 WORKLOADS = (
-    _workload("slow", "Readers at 256 KB/s, plain-HTTP origin: memory per stream.", PROXIES, "plain", stalled=False),
+    _workload(
+        "slow", "Readers at 256 KB/s, plain-HTTP origin: memory per stream.", WITH_PORTABLE, "plain", stalled=False
+    ),
     _workload("slow-tls", "The same, the origin behind TLS.", ("gateway", "nginx"), "tls", stalled=False),
     _workload("stalled", "Readers that stopped reading, plain-HTTP origin.", PROXIES, "plain", stalled=True),
 )

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from ..client.request import request
 from ..client.streams import read_all
 from ..results import percentile
-from ..sizes import ABANDONED
+from ..sent import fetched
+from ..sizes import ABANDONED, KB
 from ..variants import PROXIES, Target
 from .workload import Metrics, Spent, Turn, Workload
 
@@ -20,10 +21,11 @@ def _round(turn: Turn) -> Mapping[str, Metrics]:
 
     def measure(target: Target) -> Metrics:
         requests = [request(target, "plain", stage.keys[0], (first, None)) for first in firsts]
-        with Spent(target.pid) as spent:
+        with Spent(target.pid) as spent, fetched(stage, len(requests)) as origin:
             took = read_all(target, "plain", requests, at_once=AT_ONCE, wanted=ABANDONED)
         return {
             "cpu_ms_per_seek": spent.cpu_s * 1000 / len(requests),
+            "fetched_in_vain_kb_per_seek": (origin.bytes / len(requests) - ABANDONED) / KB,
             "p50_ms": percentile(took, 0.5) * 1000,
             "p99_ms": percentile(took, 0.99) * 1000,
         }
@@ -34,7 +36,8 @@ def _round(turn: Turn) -> Mapping[str, Metrics]:
 WORKLOADS = (
     Workload(
         "seek-storm",
-        "Open ranges abandoned after 300 KB, 16 players at once, plain-HTTP origin.",
+        "Open ranges abandoned after 300 KB, 16 players at once, plain-HTTP origin. In vain is what the origin handed to its"
+        " socket beyond what the players took.",
         PROXIES,
         "nginx",
         _round,

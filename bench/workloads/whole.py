@@ -9,7 +9,7 @@ from functools import partial
 from ..client.request import request
 from ..client.streams import read_all
 from ..sizes import GB, MB
-from ..variants import PROXIES, Target
+from ..variants import WITH_PORTABLE, Target
 from .workload import Metrics, Spent, Turn, Workload
 
 
@@ -29,7 +29,9 @@ def _round(turn: Turn, *, origin: str) -> Mapping[str, Metrics]:
 
 
 WORKLOADS = (
-    Workload("whole", "Whole objects at once, plain-HTTP origin.", PROXIES, "nginx", partial(_round, origin="plain")),
+    Workload(
+        "whole", "Whole objects at once, plain-HTTP origin.", WITH_PORTABLE, "nginx", partial(_round, origin="plain")
+    ),
     Workload(
         "whole-tls",
         "Whole objects at once, the origin behind TLS, verified.",

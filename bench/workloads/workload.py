@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from subprocess import SubprocessError
 from typing import Self
+
+from asyncpg import PostgresError
 
 from ..client.request import WrongAnswer
 from ..kernel import cpu_seconds
@@ -13,6 +16,8 @@ from ..stage import Stage
 from ..variants import Target
 
 Metrics = Mapping[str, float]
+FAILURES = (WrongAnswer, OSError, ValueError, LookupError, ArithmeticError, SubprocessError, PostgresError)
+"""What a variant that answers wrongly, or ends, comes out as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,7 @@ class Turn:
         for target in self.shuffled():
             try:
                 measured[target.name] = measure(target)
-            except (WrongAnswer, OSError) as error:
+            except FAILURES as error:
                 self.failures.append(f"{target.name}: {error}")
         return {name: measured[name] for name in self.targets if name in measured}
 

@@ -3,11 +3,23 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from bench.kernel import Process, cpu_seconds, held, parse_stat, pipe_bytes, resident_bytes, tree
+from bench.kernel import (
+    Process,
+    busy_cpus,
+    cpu_seconds,
+    filesystem,
+    held,
+    parse_busy,
+    parse_stat,
+    pipe_bytes,
+    resident_bytes,
+    tree,
+)
 
 ROUNDED_S = 0.05
 """Each process is counted in hundredths, user and system apart, rounded down."""
@@ -87,3 +99,19 @@ def test_what_lies_in_a_pipe_is_counted_once_though_both_its_ends_are_open_here(
     finally:
         os.close(reading)
         os.close(writing)
+
+
+def test_a_cpu_is_busy_unless_it_is_idle_or_waits_for_a_disk():
+    assert parse_busy("cpu  100 20 30 4000 500 6 7 8 9 10\ncpu0 1 1 1 1 1 1 1 1 1 1\n") == 100 + 20 + 30 + 6 + 7 + 8
+
+
+def test_a_machine_on_which_this_test_spins_keeps_one_cpu_busy_at_least():
+    with busy_cpus() as machine:
+        until = time.monotonic() + 0.2
+        while time.monotonic() < until:
+            pass
+    assert machine.busy > 0.5
+
+
+def test_the_kernels_own_filesystems_are_known_by_their_kind():
+    assert (filesystem(Path("/proc/self")), filesystem(Path("/sys"))) == ("proc", "sysfs")

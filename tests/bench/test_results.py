@@ -15,6 +15,7 @@ from bench.results import Results, Summary, percentile, summarise
 from bench.table import cell, goals, number, page, workload
 from bench.variants import VARIANTS
 from bench.workloads import WORKLOADS
+from bench.workloads.workers import times_one
 
 figures = st.floats(0, 1e9, allow_nan=False)
 
@@ -149,3 +150,21 @@ def test_a_plot_is_xml_and_cuts_what_would_hide_the_rest():
     widths = [float(each.get("width")) for each in drawn.iter("{http://www.w3.org/2000/svg}rect") if each.get("y")]
     assert widths == [55, 110, 440]
     assert "100.00 →" in svg(groups)
+
+
+def test_two_workers_are_told_beside_what_the_machine_left_for_a_second():
+    results = Results()
+    results.add("workers", "gateway-1", {"cpus_busy": 1.5})
+    results.add("workers", "gateway-2", {"times_one_worker": 1.3})
+    results.add("workers", "nginx-2", {"times_one_worker": 1.25})
+    told = next(line for line in goals(results).splitlines() if "two workers" in line)
+    assert "1.3 × (nginx 1.25 ×; one worker, its client, origin and Postgres kept 1.50 CPUs busy)" in told
+
+
+def test_a_worker_is_held_against_one_of_its_own_kind():
+    measured = {
+        "gateway-1": {"requests_per_s": 10},
+        "gateway-2": {"requests_per_s": 15},
+        "nginx-2": {"requests_per_s": 3},
+    }
+    assert [times_one(name, measured) for name in measured] == [{"times_one_worker": 1}, {"times_one_worker": 1.5}, {}]

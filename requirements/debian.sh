@@ -1,9 +1,12 @@
 #!/bin/sh
-# Peers and tools that benchmarks start by name, from Debian. Says what is missing; installs it where it may.
+# Programs from Debian that tests and benchmarks start by name. Says what is missing; installs it where it may.
+#   debian.sh PURPOSE PROGRAM:PACKAGE...
 set -eu
 
+purpose=$1
+shift
 missing=""
-for pair in nginx:nginx haproxy:haproxy caddy:caddy wrk:wrk ss:iproute2; do
+for pair in "$@"; do
     PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 done
 [ -n "$missing" ] || exit 0
@@ -16,7 +19,7 @@ else
     as_root="none"
 fi
 if [ "$as_root" = none ] || ! command -v apt-get >/dev/null 2>&1; then
-    echo "make bench needs:$missing" >&2
+    echo "$purpose needs:$missing" >&2
     echo "Install them and run it again; on Debian or Ubuntu: sudo apt-get install$missing" >&2
     exit 1
 fi
