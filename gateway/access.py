@@ -72,6 +72,14 @@ class LinkMinter(Protocol):
     async def __call__(self, caller: Caller, entry: Entry, ask: LinkAsk, /) -> Link | None: ...
 
 
+class Streams(Protocol):
+    """How many bodies may be on their way at once."""
+
+    def admit(self, tenant: UUID, address: str) -> Callable[[], None]:
+        """Counts one more until what it gives is called. Raises TooManyStreams, StreamsLimited."""
+        ...
+
+
 OpenSource = Callable[[Store, str, Span, str], Awaitable[Source]]
 """(store, key, span, version) → a body that takes itself up again where its origin breaks. Raises as Store.open."""
 
@@ -86,6 +94,15 @@ class Answer:
     reply: Reply
     source: Source | None = None
     plan: Plan | None = None
+    release: Callable[[], None] | None = None
+    """Gives back the place among the streams that the source has."""
+
+    async def close(self) -> None:
+        """Once the body is over, however it ended."""
+        if self.release is not None:
+            self.release()
+        if self.source is not None:
+            await self.source.close()
 
     def object_bytes(self, sent: int) -> int:
         """How many of ``sent`` body bytes are the object's own."""
@@ -105,6 +122,7 @@ class Access:
     mint: LinkMinter
     uses: LinkUses
     limits: Limits
+    streams: Streams
     roles: Roles
     operations: Mapping[type, Operation]
     """What an ACT does, by the type of its ask."""
@@ -173,7 +191,7 @@ class Access:
         return caller
 
     async def _serve(self, route: Route, base: str, caller: Caller, draft: Draft) -> Answer:
-        head, now = draft.head, datetime.now(UTC)
+        head, now = draft.head, draft.occurred_at
         ref = route.ref(head) or (CallRef(None, str(caller.call)) if caller.call else None)
         if ref is not None and draft.entry is None:
             draft.entry = await self._find(route, caller, ref)
@@ -244,10 +262,7 @@ class Access:
     async def _act(self, route: Route, found: Found, caller: Caller, draft: Draft) -> Answer:
         """Recorded before it is done. How it ended is told afterwards, whatever becomes of the client."""
         ask = route.ask(found.head)
-        draft.intended = True
-        durable = asyncio.ensure_future(self.trail.intend(draft.intent()))
-        durable.add_done_callback(_heed)
-        await _made_durable(durable, draft)
+        await _made_durable(self._intend(draft), draft)
         doing = asyncio.ensure_future(self.operations[type(ask)](caller, draft.entry, ask))
         try:
             done = await asyncio.shield(doing)
@@ -339,14 +354,21 @@ class Access:
         if not anew:
             draft.session = await self._use(draft, draft.session)
         plan = plan_request(head.method, head.headers, stat, media_type=known.media_type, ranges=route.ranges)
-        found = replace(found, plan=plan)
+        found = Found(head, found.base, found.now, found.entry, found.state, plan)
         spans = [part.span for part in plan.parts] or ([plan.span] if plan.span else [])
         if head.method == "HEAD" or not spans:
             return await self._worded(route, found, draft)
-        opener = partial(self._open, known)
-        first = await self._record_and_open(draft, opener, spans[0])
+        reply = route.render(found)
+        assert draft.caller is not None
+        release = self.streams.admit(draft.caller.tenant, head.address)
+        try:
+            opener = partial(self._open, known)
+            first = await self._record_and_open(draft, opener, spans[0])
+        except BaseException:
+            release()
+            raise
         source = Sequenced(plan.parts, plan.tail, first, opener) if plan.parts else first
-        return Answer(route.render(found), source, plan)
+        return Answer(reply, source, plan, release)
 
     async def _use(self, draft: Draft, session: UUID) -> UUID:
         """One use of a link that is good for so many, unless this playback was counted before; the playback."""
@@ -359,9 +381,7 @@ class Access:
 
     async def _record_and_open(self, draft: Draft, opener: Callable[[Span], Awaitable[Source]], span: Span) -> Source:
         """The intent made durable and the origin opened, side by side. Both must succeed."""
-        durable = asyncio.ensure_future(self.trail.intend(draft.intent()))
-        durable.add_done_callback(_heed)
-        draft.intended = True
+        durable = self._intend(draft)
         try:
             source = await opener(span)
         except (Refusal, Changed):
@@ -374,6 +394,12 @@ class Access:
             raise
         return source
 
+    def _intend(self, draft: Draft) -> Awaitable[None]:
+        """Raises Unavailable: the event was not admitted, and wants no outcome."""
+        durable = self.trail.intend(draft.intent())
+        draft.intended = True
+        return durable
+
     async def _open(self, known: Object, span: Span) -> Source:
         return await self.open_source(self._store(known), known.key, span, known.stat.version)
 
@@ -384,15 +410,9 @@ class Access:
         return store
 
 
-async def _made_durable(durable: asyncio.Future[None], draft: Draft) -> None:
+async def _made_durable(durable: Awaitable[None], draft: Draft) -> None:
     try:
         await durable
     except Refusal:
         draft.intended = False
         raise
-
-
-def _heed(done: asyncio.Future[None]) -> None:
-    """Takes note of a failure that nobody awaits any more, the client having left."""
-    if not done.cancelled():
-        done.exception()

@@ -185,10 +185,10 @@ class Handler:
         self, request: web.BaseRequest, answer: Answer, draft: Draft, told: Told, vary: str
     ) -> web.StreamResponse:
         assert answer.source is not None and answer.plan is not None
-        fields = self._fields(request, answer.reply.headers, told, vary)
         came, settings = Delivery(), self._settings
         self._meter.streams += 1
         try:
+            fields = self._fields(request, answer.reply.headers, told, vary)
             head, answered = self._head(request, answer.reply.status, fields)
             await deliver(
                 request,
@@ -206,7 +206,7 @@ class Handler:
             self._access.delivered(draft, told.status, came.result, told.sent, came.reason)
             if came.detail is not None:
                 log.warning("aborted", reason=came.reason, detail=came.detail, request_id=told.request_id)
-            await answer.source.close()
+            await answer.close()
         return answered
 
     async def _refused(self, surface: Surface, refusal: Refusal, draft: Draft, told: Told) -> Reply:
