@@ -26,6 +26,7 @@ from ..http.head import response_head
 from ..logs import Lines
 from ..model import Head
 from ..telemetry.meter import Meter
+from ..telemetry.spans import RequestSpan, Tracer
 from .delivery import Delivery, deliver
 from .evenly import until_multiple
 from .lifecycle import Lifecycle
@@ -73,16 +74,28 @@ class Told:
     """Not worth a line: a probe that found all well."""
     began: float | None = None
     """When the first bytes of a body had left."""
+    traceparent: str | None = None
+    """As a trusted proxy sent it."""
+    span: RequestSpan | None = None
 
 
 class Handler:
     """What the server calls for each request."""
 
-    def __init__(self, config: Config, router: Router, access: Access, lifecycle: Lifecycle, meter: Meter) -> None:
+    def __init__(
+        self,
+        config: Config,
+        router: Router,
+        access: Access,
+        lifecycle: Lifecycle,
+        meter: Meter,
+        tracer: Tracer | None = None,
+    ) -> None:
         self._settings = config.server
         self._cors = config.cors
         self._lines = Lines(config.log, "request") if config.log.requests else None
         self._meter = meter
+        self._tracer = tracer
         self._router = router
         self._access = access
         self._lifecycle = lifecycle
@@ -98,11 +111,11 @@ class Handler:
         begun = self._clock()
         peer, proxies = request.remote or "", self._settings.trusted_proxies
         address = client_address(peer, request.headers.getall(_FORWARDED_FOR, []), proxies)
-        named, trace = None, None
+        named, parent = None, None
         if proxies and is_trusted(peer, proxies):
             named = request_id(request.headers.get(_REQUEST_ID))
-            trace = trace_id(request.headers.get(_TRACEPARENT))
-        told = Told(named or uuid7().hex, address, trace)
+            parent = request.headers.get(_TRACEPARENT)
+        told = Told(named or uuid7().hex, address, trace_id(parent), traceparent=parent)
         try:
             with self._lifecycle.serving():
                 return await self._answer(request, peer, told)
@@ -115,6 +128,8 @@ class Handler:
                 request.protocol.answered()
             if not told.quiet:
                 self._tell(request.method, told, begun)
+            if told.span is not None:
+                told.span.end(told.status, told.result, told.sent, told.reason)
 
     async def _answer(self, request: web.BaseRequest, peer: str, told: Told) -> web.StreamResponse:
         host, path, query = _target(request)
@@ -125,6 +140,10 @@ class Handler:
         match = self._router.match(host or "", path)
         surface = match.mounted.surface if match.mounted else self._router.fallback
         told.surface, told.route = surface.name, match.endpoint.template if match.endpoint else "-"
+        if self._tracer is not None:
+            told.span = self._tracer.begin(request.method, told.surface, told.route, told.traceparent)
+            if told.span is not None:
+                told.trace_id = told.span.trace_id
         head = Head(
             request.method,
             match.path,
