@@ -1,0 +1,130 @@
+"""Figures have a listener of their own: a TCP port for Prometheus, a socket in the file system for a supervisor.
+
+It shares nothing with the listener of the surfaces: no route, no port, no limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+
+import structlog
+from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
+
+from .. import config
+from ..config import ConfigError
+from .pages import merge
+
+log = structlog.get_logger("gateway.metrics")
+
+Page = Callable[[], Awaitable[bytes]]
+"""Gives the page as it is now."""
+
+SOCKET = "RECORDING_GATEWAY_METRICS_SOCKET"
+"""Names the environment variable that holds the path of a worker's own socket; its supervisor has the port."""
+PATH = "/metrics"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+PATIENCE_S = 1.0
+"""Seconds that a worker has to give its page."""
+
+_FIELDS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_KEEPALIVE_S = 75.0
+_CLOSE_S = 0.2
+
+
+@asynccontextmanager
+async def serve_metrics(settings: config.Metrics, page: Page) -> AsyncIterator[None]:
+    """Serves ``page`` while the context lasts: at the socket that a supervisor named, else at the port, if there is one.
+
+    Raises ConfigError where the port can't be had.
+    """
+    if path := os.environ.get(SOCKET):
+        async with serve_page(page, path=Path(path)):
+            yield
+    elif settings.port is not None:
+        async with serve_page(page, host=settings.host, port=settings.port):
+            yield
+    else:
+        yield
+
+
+@asynccontextmanager
+async def serve_page(
+    page: Page, *, host: str = "127.0.0.1", port: int = 0, path: Path | None = None
+) -> AsyncIterator[int]:
+    """Answers GET and HEAD /metrics while the context lasts, at ``path`` or else at ``host`` and the port that it gives.
+
+    Raises ConfigError where the port can't be had, OSError where the path can't.
+    """
+    server = web.Server(_handler(page), access_log=None, keepalive_timeout=_KEEPALIVE_S)
+    loop = asyncio.get_running_loop()
+    if path is not None:
+        listener = await loop.create_unix_server(server, _freed(path))
+    else:
+        try:
+            listener = await loop.create_server(server, host, port)
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            problem = f"metrics.port: cannot listen on {host}:{port}: {reason}; change metrics.host or metrics.port"
+            raise ConfigError([problem]) from error
+        port = listener.sockets[0].getsockname()[1]
+    try:
+        yield port
+    finally:
+        listener.close()
+        await server.shutdown(_CLOSE_S)
+        await listener.wait_closed()
+
+
+async def fetch_page(path: Path) -> str:
+    """The page that a worker serves at ``path``. Raises OSError: it did not give one within PATIENCE_S."""
+    try:
+        async with (
+            ClientSession(connector=UnixConnector(str(path)), timeout=ClientTimeout(PATIENCE_S)) as session,
+            session.get(f"http://worker{PATH}") as answer,
+        ):
+            if answer.status != HTTPStatus.OK:
+                raise OSError(f"{path}: status {answer.status}")
+            return await answer.text("utf-8")
+    except (ClientError, UnicodeDecodeError) as error:
+        raise OSError(f"{path}: {error}") from error
+
+
+async def merged_page(paths: Mapping[str, Path]) -> bytes:
+    """All workers' pages as one, by the workers' names; who does not answer is left out, and told as down."""
+    told = await asyncio.gather(*(fetch_page(path) for path in paths.values()), return_exceptions=True)
+    pages: dict[str, str] = {}
+    down: list[str] = []
+    for worker, page in zip(paths, told, strict=True):
+        if isinstance(page, str):
+            pages[worker] = page
+        elif isinstance(page, OSError):
+            log.warning("no figures from a worker", worker=worker, detail=str(page))
+            down.append(worker)
+        else:
+            raise page
+    return merge(pages, down).encode()
+
+
+def _freed(path: Path) -> str:
+    """``path`` with nothing at it: a process that was killed leaves its socket behind, one that retires has it still.
+
+    At the end nothing is removed: by then it may be a successor's.
+    """
+    path.unlink(missing_ok=True)
+    return str(path)
+
+
+def _handler(page: Page) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path != PATH:
+            return web.Response(status=HTTPStatus.NOT_FOUND, headers=_FIELDS)
+        if request.method not in {"GET", "HEAD"}:
+            return web.Response(status=HTTPStatus.METHOD_NOT_ALLOWED, headers={**_FIELDS, "Allow": "GET, HEAD"})
+        return web.Response(body=await page(), headers={**_FIELDS, "Content-Type": CONTENT_TYPE})
+
+    return answer
