@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import resource
-import signal
 import socket
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -13,11 +11,11 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from typing import Self
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
 
-from . import logs
 from .access import Access
 from .audit import Audit, Sessions
 from .catalog.cache import CachedCatalog
@@ -35,6 +33,7 @@ from .edge.lifecycle import Lifecycle
 from .edge.limits import RateLimits
 from .edge.router import Mounted, Router
 from .edge.server import Server
+from .edge.streams import StreamBounds
 from .identity import Identity
 from .lifecycle.pipeline import Pipeline
 from .lifecycle.retention import Sweeper
@@ -48,7 +47,12 @@ from .policy import Roles
 from .postgres import Pool, connect, open_pool
 from .stores import open_resuming, open_store
 from .surfaces import SURFACES
+from .telemetry.figures import Told
+from .telemetry.lag import LoopLag
 from .telemetry.meter import Meter
+from .telemetry.served import serve_figures
+from .telemetry.spans import TracedCatalog, TracedOpening, TracedProver, TracedTrail
+from .telemetry.tracing import open_tracer
 
 log = structlog.get_logger("gateway.app")
 
@@ -56,6 +60,7 @@ _CANCEL_S = 0.2
 """Seconds that what is cancelled has to end."""
 _FRESH_S = 0.5
 """Seconds that a connection made just before the listener closed has to ask something."""
+_LOOK_S = 0.05
 
 
 def router(config: Config) -> Router:
@@ -125,13 +130,15 @@ class Gateway:
         self._hurry = asyncio.Event()
 
     @classmethod
-    async def start(cls, config: Config) -> Self:
-        """Listening when it returns. Raises ConfigError; OSError where the port is taken."""
-        sock = _bind(config)
+    async def start(cls, config: Config, sock: socket.socket | None = None) -> Self:
+        """Listening when it returns, on ``sock`` where that was bound by others. Raises ConfigError; OSError: the port is taken."""
+        sock = sock or bind(config)
         config = config.listening_on(sock.getsockname()[1])
         async with AsyncExitStack() as stack:
             stack.callback(sock.close)
             routes = router(config)
+            tracing = open_tracer(config.tracing, scheme=_scheme(config), version=version("recording-gateway"))
+            tracer = await stack.enter_async_context(tracing)
             pool = await open_pool(config.database)
             stack.push_async_callback(_close_pool, pool)
             asked = PostgresCatalog(pool, config.database)
@@ -167,6 +174,7 @@ class Gateway:
                 mint=minter(config, identity.links, book),
                 uses=book,
                 limits=limits,
+                streams=StreamBounds(config.limits),
                 roles=Roles(config.identity.roles),
                 operations=operations(
                     Rooms(
@@ -185,7 +193,7 @@ class Gateway:
                 | {f"store.{name}": store.check for name, store in stores.items()}
             )
             meter = Meter()
-            handler = Handler(config, routes, access, lifecycle, meter)
+            handler = Handler(config, routes, access if tracer is None else _traced(access), lifecycle, meter, tracer)
             stack.callback(handler.flush)
             server = Server(
                 handler,
@@ -197,6 +205,19 @@ class Gateway:
                 auto_decompress=False,
                 access_log=None,
             )
+            told = Told(
+                version=version("recording-gateway"),
+                meter=meter,
+                lag=LoopLag(),
+                in_flight=lambda: lifecycle.in_flight,
+                connections=lambda: len(server.connections),
+                audit=audit.stats,
+                pool=pool,
+                caches=catalog.shelves,
+                heard=lambda: catalog.line.heard,
+                stores=stores,
+            )
+            await stack.enter_async_context(serve_figures(config.metrics, told))
             listener = await asyncio.get_running_loop().create_server(server, sock=sock, backlog=config.server.backlog)
             return cls(config, sock, server, listener, lifecycle, stack.pop_all())
         raise AssertionError  # unreachable: the stack re-raises
@@ -208,9 +229,22 @@ class Gateway:
 
     async def stop(self, *, delay_s: float = 0, drain_s: float = 0) -> None:
         """Fails readiness, waits ``delay_s``, closes the listener, gives requests in flight ``drain_s``, flushes the audit."""
-        self._lifecycle.draining = True
+        self._lifecycle.draining = self._lifecycle.leaving = True
         await _either(self._hurry.wait(), asyncio.sleep(delay_s))
         await self._close_listener()
+        await self._finish(drain_s)
+
+    async def retire(self, *, drain_s: float = 0) -> None:
+        """Leaves the port to a successor that listens already, and gives every connection ``drain_s`` to end by itself.
+
+        Readiness stays as it is. What is idle may ask once more: were it closed, its next request might be on the way.
+        """
+        self._lifecycle.draining = True
+        await self._close_listener()
+        await _either(self._hurry.wait(), asyncio.sleep(drain_s), self._left())
+        await self._finish(0)
+
+    async def _finish(self, drain_s: float) -> None:
         self._server.pre_shutdown()
         await _either(self._hurry.wait(), self._drained(drain_s))
         if self._lifecycle.in_flight:
@@ -233,6 +267,10 @@ class Gateway:
         self._listener.close()
         await asyncio.gather(*taken)
 
+    async def _left(self) -> None:
+        while self._server.connections:  # noqa: ASYNC110 - aiohttp tells nobody
+            await asyncio.sleep(_LOOK_S)
+
     async def _drained(self, within_s: float) -> None:
         await self._server.heard(min(_FRESH_S, within_s))
         await self._lifecycle.drained(within_s)
@@ -242,43 +280,40 @@ class Gateway:
         self._hurry.set()
 
 
-async def serve(config: Config) -> None:
-    """Runs until SIGTERM or SIGINT, then drains; a second signal cuts the draining short. Raises as Gateway.start."""
-    logs.configure(config.log)
-    _raise_file_limit()
-    gateway = await Gateway.start(config)
-    asked = asyncio.Event()
-
-    def heard() -> None:
-        if asked.is_set():
-            gateway.hurry()
-        asked.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, heard)
-    log.info("serving", url=gateway.base_url, surfaces=sorted({mount.surface for mount in config.mounts}))
-    await asked.wait()
-    log.info("draining", delay_s=config.server.drain_delay_s, drain_s=config.server.drain_s)
-    await gateway.stop(delay_s=config.server.drain_delay_s, drain_s=config.server.drain_s)
-    log.info("stopped")
-
-
-def _raise_file_limit() -> None:
-    """Takes all the descriptors this process may have: a stream needs two, and shells and systemd allow 1024 at first."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):  # some systems call the limit infinite and do not mean it
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _bind(config: Config) -> socket.socket:
-    host = config.server.host
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.create_server((host, config.server.port), family=family, backlog=config.server.backlog)
-    if config.server.send_buffer_bytes:
-        bound.setsockopt(
-            socket.SOL_SOCKET, socket.SO_SNDBUF, config.server.send_buffer_bytes
-        )  # what it accepts inherits
+def bind(config: Config, *, shared: bool = False) -> socket.socket:
+    """The configured address. ``shared``: others of this user may take it as well, and nothing is queued yet. Raises OSError."""
+    server = config.server
+    bound = socket.socket(socket.AF_INET6 if ":" in server.host else socket.AF_INET)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if bound.family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if server.send_buffer_bytes:  # what it accepts inherits
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, server.send_buffer_bytes)
+        bound.bind((server.host, server.port))
+        if not shared:
+            bound.listen(server.backlog)
+    except BaseException:
+        bound.close()
+        raise
     return bound
+
+
+def _traced(access: Access) -> Access:
+    """The same, whose steps are spans."""
+    return replace(
+        access,
+        prover=TracedProver(access.prover),
+        catalog=TracedCatalog(access.catalog),
+        trail=TracedTrail(access.trail),
+        open_source=TracedOpening(access.open_source),
+    )
+
+
+def _scheme(config: Config) -> str:
+    return urlsplit(config.server.public_url or config.own_url).scheme
 
 
 async def _either(*waits: Coroutine[object, object, object]) -> None:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from ..config import Catalog as Settings
@@ -58,6 +58,12 @@ class Shelf(Generic[K, V]):
         self._stale_s = stale_s
         self._memory: Memory[K, V] = Memory(size)
         self._flights: dict[K, tuple[Mark, asyncio.Task[V]]] = {}
+        self.hits = 0
+        """Answers from memory, changes being heard."""
+        self.stale = 0
+        """Answers from memory because Postgres had none in time."""
+        self.misses = 0
+        """The others: Postgres was asked, or away and nothing remembered."""
 
     def __len__(self) -> int:
         return len(self._memory)
@@ -72,10 +78,13 @@ class Shelf(Generic[K, V]):
         """Raises Unavailable, and what asking raises."""
         held = self._memory.get(key)
         if held is not None and self._line.heard and self._line.clock() - held.asked_at < self._ttl_s:
+            self.hits += 1
             return held.value
         held = self._fallback(key)
         if held is not None and ((self._line.overdue() and self._ttl_s) or not self._line.open()):
+            self.stale += 1
             return held.value
+        self.misses += 1
         if held is None and not self._line.open():
             raise Unavailable(AWAY)
         task = self._flight(key)
@@ -84,6 +93,7 @@ class Shelf(Generic[K, V]):
             if not task.done() or isinstance(task.exception(), Unavailable):
                 held = self._fallback(key)  # unless it was dropped meanwhile
                 if held is not None:
+                    self.misses, self.stale = self.misses - 1, self.stale + 1
                     return held.value
         return await asyncio.shield(task)
 
@@ -150,6 +160,11 @@ class CachedCatalog:
             ttl_s=0,
             stale_s=settings.stale_s,
         )
+
+    @property
+    def shelves(self) -> Mapping[str, Shelf[Any, Any]]:
+        """By what they hold."""
+        return {"calls": self._calls, "keys": self._keys, "tenants": self._tenants, "links": self._links}
 
     # --- model.Catalog, model.Credentials
 

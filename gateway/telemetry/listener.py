@@ -15,7 +15,6 @@ from pathlib import Path
 import structlog
 from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
 
-from .. import config
 from ..config import ConfigError
 from .pages import merge
 
@@ -34,22 +33,6 @@ PATIENCE_S = 1.0
 _FIELDS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _KEEPALIVE_S = 75.0
 _CLOSE_S = 0.2
-
-
-@asynccontextmanager
-async def serve_metrics(settings: config.Metrics, page: Page) -> AsyncIterator[None]:
-    """Serves ``page`` while the context lasts: at the socket that a supervisor named, else at the port, if there is one.
-
-    Raises ConfigError where the port can't be had.
-    """
-    if path := os.environ.get(SOCKET):
-        async with serve_page(page, path=Path(path)):
-            yield
-    elif settings.port is not None:
-        async with serve_page(page, host=settings.host, port=settings.port):
-            yield
-    else:
-        yield
 
 
 @asynccontextmanager

@@ -151,7 +151,7 @@ class TracedTrail:
 class Opening(Protocol):
     """What opens a body at its store."""
 
-    async def __call__(self, store: Store, key: str, span: Span, version: str, /) -> Source: ...
+    def __call__(self, store: Store, key: str, span: Span, version: str, /) -> Awaitable[Source]: ...
 
 
 class TracedOpening:
