@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -64,7 +65,7 @@ class Draft:
             actor_id=caller.subject if caller else None,
             credential_id=caller.credential if caller else None,
             auth_method=caller.method if caller else None,
-            scopes=tuple(sorted(caller.scopes)) if caller else (),
+            scopes=_sorted(caller.scopes) if caller else (),
             role=caller.role if caller else None,
             address=self.head.address,
             peer=self.head.peer,
@@ -80,6 +81,11 @@ class Draft:
 
     def outcome(self, status: int, result: Result, *, bytes_sent: int = 0, reason: str | None = None) -> Outcome:
         return Outcome(self.event_id, self.occurred_at, datetime.now(UTC), status, bytes_sent, result, reason)
+
+
+@lru_cache(maxsize=256)
+def _sorted(scopes: frozenset[str]) -> tuple[str, ...]:
+    return tuple(sorted(scopes))
 
 
 def method_of(route: Route, head: Head) -> Method:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import re
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -33,14 +34,15 @@ def strike_out(text: str) -> str:
     return _SECRETS.sub("[secret]", text)
 
 
-def configure(settings: Log, stream: TextIO = sys.stderr) -> None:
-    """Sets up structlog and the libraries' logging, for this process."""
+def configure(settings: Log, stream: TextIO = sys.stderr, **always: object) -> None:
+    """Sets up structlog and the libraries' logging, for this process. ``always`` stands in every line."""
     level = getattr(logging, settings.level.upper())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        *([_adding(always)] if always else []),
     ]
     renderer = _json if settings.format == "json" else _console
     structlog.configure(
@@ -79,9 +81,9 @@ class Lines:
         if self._log is not None:
             self._log.info(self._event, **facts)
             return
-        stamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        line = {**facts, **self._bound, "event": self._event, "level": "info", "timestamp": stamp}
-        self._told.append(orjson.dumps(line, default=str).decode())
+        facts["event"], facts["level"], facts["timestamp"] = self._event, "info", datetime.now(UTC)
+        facts.update(self._bound)
+        self._told.append(orjson.dumps(facts, default=str, option=orjson.OPT_UTC_Z).decode())
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_TOGETHER_S, self.flush)
 
@@ -97,6 +99,14 @@ class Lines:
 
 
 _TOGETHER_S = 0.05
+
+
+def _adding(fields: Mapping[str, object]) -> structlog.typing.Processor:
+    def add(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event.update(fields)
+        return event
+
+    return add
 
 
 def _json(_logger: object, _name: str, event: structlog.typing.EventDict) -> str:

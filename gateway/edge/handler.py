@@ -6,13 +6,14 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
 import structlog
 from aiohttp import HttpVersion11, web
 from multidict import MultiDict, istr
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from ..access import Access, Answer
 from ..config import Config
@@ -29,7 +30,7 @@ from ..telemetry.meter import Meter
 from ..telemetry.spans import RequestSpan, Tracer
 from .delivery import Delivery, deliver
 from .evenly import until_multiple
-from .lifecycle import Lifecycle
+from .lifecycle import PROBES, Lifecycle
 from .outlet import Outlet
 from .pages import page_reply
 from .router import Endpoint, Router
@@ -117,13 +118,14 @@ class Handler:
             parent = request.headers.get(_TRACEPARENT)
         told = Told(named or uuid7().hex, address, trace_id(parent), traceparent=parent)
         try:
-            with self._lifecycle.serving():
-                return await self._answer(request, peer, told)
+            self._lifecycle.began()
+            return await self._answer(request, peer, told)
         except (ConnectionError, asyncio.CancelledError):
             if told.result is Result.COMPLETE:
                 told.result = Result.CLIENT_GONE
             raise
         finally:
+            self._lifecycle.ended()
             if isinstance(request.protocol, Connection):
                 request.protocol.answered()
             if not told.quiet:
@@ -133,7 +135,8 @@ class Handler:
 
     async def _answer(self, request: web.BaseRequest, peer: str, told: Told) -> web.StreamResponse:
         host, path, query = _target(request)
-        if host is not None and (health := await self._lifecycle.answer(request.method, path)) is not None:
+        if path in PROBES and host is not None:
+            health = await self._lifecycle.answer(request.method, path)
             told.quiet = health.status == HTTPStatus.OK
             told.route = path
             return await self._send(request, health, told, vary=None)
@@ -311,7 +314,7 @@ def _target(request: web.BaseRequest) -> tuple[str | None, str, str]:
     if FOREIGN in request:
         return None, "/", ""
     hosts = request.headers.getall(_HOST, [])
-    host = hosts[0] if len(hosts) == 1 and _AUTHORITY.fullmatch(hosts[0]) else None
+    host = hosts[0] if len(hosts) == 1 and _is_authority(hosts[0]) else None
     target = request.message.path
     if not target.startswith("/"):
         absolute = _ABSOLUTE.fullmatch(target)
@@ -320,6 +323,11 @@ def _target(request: web.BaseRequest) -> tuple[str | None, str, str]:
         return absolute["host"], absolute["path"] or "/", absolute["query"] or ""
     path, _, query = target.partition("?")
     return host, path.partition("#")[0], query
+
+
+@lru_cache(maxsize=256)
+def _is_authority(text: str) -> bool:
+    return _AUTHORITY.fullmatch(text) is not None
 
 
 def _query(raw: str) -> MultiDict[str]:

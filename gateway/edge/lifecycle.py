@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
 import structlog
@@ -18,6 +18,8 @@ log = structlog.get_logger("gateway.lifecycle")
 Check = Callable[[], Awaitable[None]]
 """Raises Unavailable, whose detail says why, where its part is out of reach."""
 
+_ALIVE = "/healthz"
+PROBES = frozenset({_ALIVE, "/readyz"})
 _CHECK_S = 2.0
 _KEPT_S = 1.0
 
@@ -34,19 +36,21 @@ class Lifecycle:
         self._kept: tuple[float, dict[str, str]] | None = None
         self._asking = asyncio.Lock()
         self.draining = False
-        """Readiness fails, and every answer closes its connection."""
+        """Every answer closes its connection."""
+        self.leaving = False
+        """Readiness fails."""
 
-    @contextlib.contextmanager
-    def serving(self) -> Iterator[None]:
-        """Counts a request as in flight."""
+    def began(self) -> None:
+        """A request came. ``ended`` follows, whatever becomes of it."""
         self.in_flight += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
-            if not self.in_flight:
-                self._idle.set()
+        if self.in_flight == 1:
+            self._idle.clear()
+
+    def ended(self) -> None:
+        """It is over."""
+        self.in_flight -= 1
+        if not self.in_flight:
+            self._idle.set()
 
     async def drained(self, within_s: float) -> None:
         """Waits for requests in flight, no longer than ``within_s`` seconds."""
@@ -54,13 +58,11 @@ class Lifecycle:
             async with asyncio.timeout(within_s):
                 await self._idle.wait()
 
-    async def answer(self, method: str, path: str) -> Reply | None:
-        """The answer to a probe; None: the path is none of these."""
-        if path == "/healthz":
+    async def answer(self, method: str, path: str) -> Reply:
+        """The answer to a probe: ``path`` is one of PROBES."""
+        if path == _ALIVE:
             return self._only_get(method) or _json(200, {"status": "ok"})
-        if path == "/readyz":
-            return self._only_get(method) or await self._ready()
-        return None
+        return self._only_get(method) or await self._ready()
 
     def _only_get(self, method: str) -> Reply | None:
         return (
@@ -68,7 +70,7 @@ class Lifecycle:
         )
 
     async def _ready(self) -> Reply:
-        if self.draining:
+        if self.leaving:
             return _json(503, {"status": "draining", "checks": {}})
         async with self._asking:
             if self._kept is None or time.monotonic() - self._kept[0] > _KEPT_S:

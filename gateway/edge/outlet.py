@@ -17,7 +17,7 @@ from .server import Connection
 class Outlet:
     """Of one answer; ``close`` it. Raises ConnectionResetError where the client has left already."""
 
-    __slots__ = ("_copy", "_loop", "_request", "_socket", "transport")
+    __slots__ = ("_connection", "_copy", "_loop", "_request", "_socket", "transport")
 
     def __init__(self, request: web.BaseRequest) -> None:
         transport = request.transport
@@ -26,8 +26,9 @@ class Outlet:
         self.transport = transport
         self._request = request
         self._loop = asyncio.get_running_loop()
-        sealed = transport.get_extra_info("sslcontext") is not None
-        self._socket: TransportSocket | None = None if sealed else transport.get_extra_info("socket")
+        connection = request.protocol
+        self._connection = connection if isinstance(connection, Connection) else None
+        self._socket: TransportSocket | None = self._connection.socket if self._connection else None
         self._copy = -1
 
     @property
@@ -47,8 +48,8 @@ class Outlet:
         transport = self.transport
         if transport.is_closing():
             raise ConnectionResetError
-        if isinstance(self._request.protocol, Connection):
-            self._request.protocol.under_way = True
+        if self._connection is not None:
+            self._connection.under_way = True
         taken = 0
         if _CAN and self._socket is not None and not transport.get_write_buffer_size():
             try:

@@ -8,6 +8,7 @@ asyncio.Protocol whose ``handle_error`` words what could not be parsed, and whic
 from __future__ import annotations
 
 import asyncio
+from asyncio.trsock import TransportSocket
 from http import HTTPStatus
 from typing import Any
 
@@ -32,12 +33,14 @@ _LOOK_S = 0.02
 class Connection(RequestHandler):
     """One client's connection: a request head that is not whole in time closes it."""
 
-    __slots__ = ("_head_timeout", "_head_timer", "_serving", "fresh", "lost", "under_way")
+    __slots__ = ("_head_timeout", "_head_timer", "_serving", "fresh", "lost", "socket", "under_way")
 
     fresh: bool
     """It has asked nothing yet."""
     lost: bool
     """The client has left, or was cut off."""
+    socket: TransportSocket | None
+    """What may be written to past the transport: a plain socket. None: it is none."""
     under_way: bool
     """Some of the answer to the last request has left."""
 
@@ -49,11 +52,14 @@ class Connection(RequestHandler):
         self.fresh = True
         self.lost = False
         self.under_way = False
+        self.socket = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if self.transport is not None:
             self.transport.set_write_buffer_limits(high=0)  # so that drained means that the kernel has it
+            if self.transport.get_extra_info("sslcontext") is None:
+                self.socket = self.transport.get_extra_info("socket")
         self._await_head()
 
     def data_received(self, data: bytes) -> None:

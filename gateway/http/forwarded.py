@@ -27,6 +27,8 @@ def client_address(peer: str, xff_values: Sequence[str], trusted_networks: Seque
     trusted proxies vouch for what they appended; an entry that is no address ends it. IPv4 mapped into IPv6 counts as
     IPv4; ports, brackets and the peer's zone are dropped. A peer that is no address (a unix socket) is given back.
     """
+    if not trusted_networks:
+        return _alone(peer)
     address = _address(peer.partition("%")[0])
     if address is None:
         return peer
@@ -61,6 +63,13 @@ def _trusted(address: IPv4Address | IPv6Address, networks: Sequence[IPv4Network 
 
 def _address(entry: str) -> IPv4Address | IPv6Address | None:
     return _parsed(entry) if len(entry) <= _LONGEST else None
+
+
+@lru_cache(maxsize=4096)
+def _alone(peer: str) -> str:
+    """The address of a peer that speaks for itself."""
+    address = _address(peer.partition("%")[0])
+    return peer if address is None else str(address)
 
 
 @lru_cache(maxsize=4096)

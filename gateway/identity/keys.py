@@ -12,12 +12,13 @@ import re
 import secrets
 import string
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ..errors import Unauthenticated
-from ..model import Caller, Credentials
+from ..model import Caller, Credentials, Key
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 RANDOM = 30
@@ -25,6 +26,9 @@ RANDOM = 30
 CHECKSUM = 6
 """Base62 characters that hold 32 bits."""
 HINT = 4
+
+_KEPT = 10_000
+"""Callers remembered."""
 
 _PREFIX = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TAIL = re.compile(rf"[0-9A-Za-z]{{{RANDOM + CHECKSUM}}}")
@@ -60,11 +64,6 @@ def parse(token: str, prefixes: tuple[str, ...]) -> bytes | None:
     return hashlib.sha256(token.encode()).digest()
 
 
-def looks_like_key(token: str, prefixes: tuple[str, ...]) -> bool:
-    """Begins like a key: what follows an underscore may be anything."""
-    return any(token.startswith(f"{prefix}_") for prefix in prefixes)
-
-
 def checksum(body: str) -> str:
     """CRC-32 of ``body`` (ASCII), in base62 of a fixed length, so that no two spellings mean the same sum."""
     rest, digits = zlib.crc32(body.encode("ascii")), []
@@ -88,12 +87,14 @@ class KeyIdentity:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._prefixes = prefixes
+        self._beginnings = tuple(f"{prefix}_" for prefix in prefixes)
         self._credentials = credentials
         self._now = now
+        self._callers: OrderedDict[bytes, tuple[Key, Caller]] = OrderedDict()
 
     def recognises(self, token: str) -> bool:
-        """Whether ``token`` claims to be a key of ours."""
-        return looks_like_key(token, self._prefixes)
+        """Whether ``token`` claims to be a key of ours: what follows the prefix and its underscore may be anything."""
+        return token.startswith(self._beginnings)
 
     async def prove(self, token: str) -> Caller:
         """Expiry is judged at each use, however long the catalog has had the key in its cache.
@@ -110,7 +111,14 @@ class KeyIdentity:
             raise Unauthenticated(f"API key {key.id} ({key.hint}): revoked", presented=True)
         if key.expires_at is not None and key.expires_at <= self._now():
             raise Unauthenticated(f"API key {key.id} ({key.hint}): expired", presented=True)
-        return Caller(
+        return self._caller(digest, key)
+
+    def _caller(self, digest: bytes, key: Key) -> Caller:
+        """Who holds ``key``: made once for as long as the catalog gives the very same."""
+        known = self._callers.get(digest)
+        if known is not None and known[0] is key:
+            return known[1]
+        caller = Caller(
             tenant=key.tenant,
             tenant_slug=key.tenant_slug,
             kind="api_key",
@@ -120,3 +128,7 @@ class KeyIdentity:
             scopes=key.scopes,
             role=key.role,
         )
+        self._callers[digest] = key, caller
+        if len(self._callers) > _KEPT:
+            self._callers.popitem(last=False)
+        return caller

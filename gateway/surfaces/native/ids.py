@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from uuid import UUID
 
 from ...aliases import kept
@@ -28,7 +29,11 @@ PATH: Mapping[str, Schema] = {
 
 def call(head: Head) -> CallRef:
     """The path's ``id``: an internal UUID, or ``surface:external-id``. Raises Malformed."""
-    text = head.path["id"]
+    return _named(head.path["id"])
+
+
+@lru_cache(maxsize=4096)
+def _named(text: str) -> CallRef:
     if _UUID.fullmatch(text) is not None:
         return CallRef(None, str(UUID(text)))
     if (named := _EXTERNAL.fullmatch(text)) is not None:
