@@ -6,20 +6,41 @@ import errno
 
 import click
 
-from ..app import serve as serve_until_told
+from ..workers import serve as serve_until_told
+from ..workers.cpus import usable_cpus
 from .common import Chosen, Stop, chosen, examples, refusals, run
 
 _UNBINDABLE = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}
 
 
+class WorkersType(click.ParamType[int]):
+    """A number of processes, or ``auto``."""
+
+    name = "N|auto"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """What ``auto`` comes to here is found out at once."""
+        if value == "auto":
+            return usable_cpus()
+        number = int(text) if (text := str(value)).isascii() and text.isdigit() else 0
+        if not number:
+            self.fail(f"{text!r} is neither auto nor a number above 0", param, ctx)
+        return number
+
+
 @click.command(
     epilog=examples(
-        "recording-gateway --config /etc/recording-gateway.toml serve",
+        "recording-gateway --config /etc/recording-gateway.toml serve --workers auto",
         "RECORDING_GATEWAY__SERVER__PORT=9000 recording-gateway serve",
     )
 )
+@click.option(
+    "--workers",
+    type=WorkersType(),
+    help="Processes on the one port, auto: one for each CPU; else server.workers. With two or more, SIGHUP reloads.",
+)
 @chosen
-def serve(choice: Chosen) -> None:
+def serve(choice: Chosen, workers: int | None) -> None:
     """Serve until SIGTERM, then drain.
 
     Readiness fails first, downloads in flight complete, the audit is flushed, exit 0. Starts while Postgres or a store
@@ -28,9 +49,10 @@ def serve(choice: Chosen) -> None:
     config = choice.load()
     with refusals():
         try:
-            run(serve_until_told(config))
+            status = run(serve_until_told(config, path=choice.path, workers=workers))
         except OSError as error:
             if error.errno not in _UNBINDABLE:
                 raise
             place = f"{config.server.host}:{config.server.port}"
             raise Stop(f"cannot listen on {place}: {error.strerror}; change server.host or server.port") from error
+    raise SystemExit(status)

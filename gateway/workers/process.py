@@ -1,0 +1,105 @@
+"""The life of one serving process: from its configuration to the signal that ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+
+import structlog
+
+from .. import logs
+from ..app import Gateway
+from ..config import Config
+from .given import READY, STOPPING, Given
+
+log = structlog.get_logger("gateway.workers")
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
+RETIRE = signal.SIGQUIT
+"""Leave the port to a successor, at once."""
+RELOAD = signal.SIGHUP
+
+
+class Process:
+    """What this process was told to do: a signal, or None, for the supervisor's end. In a supervised one only SIGINT hurries, for SIGTERM may come twice.
+
+    Its supervisor passes on what it gets, and a service manager may signal every process of the service by itself.
+    """
+
+    def __init__(self, given: Given) -> None:
+        self._given = given
+        self._told: asyncio.Future[signal.Signals | None] = asyncio.get_running_loop().create_future()
+        self._hurry = asyncio.Event()
+
+    def heed(self) -> None:
+        """From now on what ends it is heard."""
+        loop = asyncio.get_running_loop()
+        for number in (*STOPS, RETIRE):
+            loop.add_signal_handler(number, self._hear, number)
+        if self._given.leash is not None:
+            loop.add_reader(self._given.leash, self._orphaned, self._given.leash)
+
+    async def serve(self, config: Config) -> None:
+        """Until told otherwise. Raises as Gateway.start."""
+        server, sockets = config.server, self._given.sockets
+        asyncio.get_running_loop().add_signal_handler(RELOAD, self._refuse_reload)
+        gateway = await Gateway.start(config, sockets[0] if sockets else None)
+        self.heed()
+        if self._given.slot is None:
+            log.info("serving", url=gateway.base_url, surfaces=sorted({mount.surface for mount in config.mounts}))
+        self._given.tell(READY)
+        told = await self._told
+        hurrying = asyncio.create_task(self._hurries(gateway))
+        self._given.tell(STOPPING)
+        if told is RETIRE:
+            log.info("retiring", drain_s=server.drain_s)
+            await gateway.retire(drain_s=server.drain_s)
+        else:
+            delay_s = 0 if told is None else server.drain_delay_s
+            log.info("draining", delay_s=delay_s, drain_s=server.drain_s)
+            await gateway.stop(delay_s=delay_s, drain_s=server.drain_s)
+        hurrying.cancel()
+        log.info("stopped")
+
+    async def _hurries(self, gateway: Gateway) -> None:
+        await self._hurry.wait()
+        gateway.hurry()
+
+    def _hear(self, number: signal.Signals) -> None:
+        if not self._told.done():
+            self._told.set_result(number)
+        elif self._given.slot is None or number == signal.SIGINT:
+            self._hurry.set()
+
+    def _refuse_reload(self) -> None:
+        if self._given.slot is None:
+            log.warning(
+                "not reloaded", detail="one process alone cannot; restart it, or serve with --workers 2 or more"
+            )
+
+    def _orphaned(self, leash: int) -> None:
+        asyncio.get_running_loop().remove_reader(leash)
+        os.close(leash)
+        log.error("the supervisor is gone")
+        if not self._told.done():
+            self._told.set_result(None)
+
+
+async def serve_alone(config: Config, given: Given) -> None:
+    """Runs until SIGTERM or SIGINT, then drains. Raises as Gateway.start."""
+    if given.slot is None:
+        logs.configure(config.log)
+    else:
+        logs.configure(config.log, worker=given.slot)
+    raise_file_limit()
+    await Process(given).serve(config)
+
+
+def raise_file_limit() -> None:
+    """Takes all the descriptors this process may have: a stream needs two, and shells and systemd allow 1024 at first."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # some systems call the limit infinite and do not mean it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

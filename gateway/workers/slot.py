@@ -1,0 +1,113 @@
+"""One worker's place: always filled, whatever becomes of who fills it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+
+import structlog
+
+from .crew import Crew, Worker
+from .port import Port
+
+log = structlog.get_logger("gateway.workers")
+
+_STEADY_S = 30.0
+"""A worker that served as long as this did not end because of how it began."""
+_LONGEST_S = 30.0
+
+
+class Slot:
+    """Its socket stays open here while workers come and go, so that what the kernel has queued waits for the next one.
+
+    Only where a worker ends again and again is the socket closed: then the kernel gives the others what it would have
+    queued there, and a socket that listens once its worker is ready stands in its place.
+    """
+
+    def __init__(self, number: int, port: Port, crew: Crew) -> None:
+        self.number = number
+        self.up = asyncio.Event()
+        """A worker has been ready."""
+        self.status: int | None = None
+        """How the last that did not become ready ended."""
+        self._port = port
+        self._crew = crew
+        self._socket: socket.socket | None = port.socket(number, listening=True)
+        self._worker: Worker | None = None
+        self._asked: asyncio.Future[bool] | None = None
+        self._wake = asyncio.Event()
+        self._failures = 0
+        self._wait_s = 0.0
+
+    @property
+    def worker(self) -> Worker | None:
+        """Who serves."""
+        return self._worker
+
+    async def fill(self) -> bool:
+        """Starts a worker, and has the one before it retire; False: it did not become ready, and all is as it was."""
+        sock = self._socket or self._port.socket(self.number, listening=False)
+        worker = None
+        try:
+            with contextlib.suppress(OSError):
+                worker = self._crew.start(self.number, sock)
+            if worker is None or not await worker.begun():
+                self.status = worker.child.ended.result() if worker and not worker.child.alive else None
+                return False
+            self._socket, before = sock, self._worker
+            self._worker = worker
+        finally:
+            if sock is not self._socket:
+                sock.close()
+        if before is not None:
+            self._crew.retire(before)
+        self.up.set()
+        return True
+
+    async def keep(self) -> None:
+        """Sees to it that there is a worker, until it is cancelled."""
+        while True:
+            await self._due()
+            asked, self._asked = self._asked, None
+            self._wake.clear()
+            filled = await self.fill()
+            if not filled and self._worker is None:
+                self._failed()
+            if asked is not None:
+                asked.set_result(filled)
+
+    async def replace(self) -> bool:
+        """As ``fill``, by whoever runs ``keep``."""
+        self._asked = asyncio.get_running_loop().create_future()
+        self._wake.set()
+        return await self._asked
+
+    def close(self) -> None:
+        """Its worker's is the last socket then, and what is queued that worker's to take."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    async def _due(self) -> None:
+        """Waits until a worker is wanted: this one is to be replaced, or has ended and the next may come."""
+        if self._worker is not None:
+            await self._worker.child.until(self._wake)
+            if self._worker.child.alive:
+                return
+            if time.monotonic() - self._worker.ready_at >= _STEADY_S:
+                self._failures = 0
+            self._worker = None
+            self._failed()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._wait_s):
+                await self._wake.wait()
+
+    def _failed(self) -> None:
+        """The first time the next comes at once; then after 1 s, and twice as long each time."""
+        self._failures += 1
+        self._wait_s = min(_LONGEST_S, 2.0 ** (self._failures - 2)) if self._failures > 1 else 0.0
+        if self._wait_s:
+            log.error("worker failing", worker=self.number, times=self._failures, next_in_s=self._wait_s)
+            self.close()
