@@ -43,11 +43,7 @@ def main(
 ) -> None:
     """Measure the gateway and its peers."""
     seed = random.randrange(1 << 30) if seed is None else seed
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
-    os.environ["PATH"] += os.pathsep + SYSTEM_BIN
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended, too
+    prepare()
     began = time.monotonic()
 
     def tell(what: str) -> None:
@@ -66,6 +62,15 @@ def main(
             click.echo(f"{_write(measured, told, results, size)}, .json and .svg")
     if measured.failures:
         raise click.ClickException("; ".join(measured.failures))
+
+
+def prepare() -> None:
+    """What a process that starts servers here does first."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    os.environ["PATH"] += os.pathsep + SYSTEM_BIN
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended, too
 
 
 def _write(measured: Results, told: dict[str, str], folder: Path, size: str) -> Path:

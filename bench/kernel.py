@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,19 @@ def pipe_bytes(root: int) -> int:
             except OSError:  # closed meanwhile
                 continue
     return sum(waiting.values())
+
+
+def descriptors(root: int) -> Counter[str]:
+    """Open descriptors of ``root`` and its descendants by what they are: socket, pipe, file (and whatever else)."""
+    found: Counter[str] = Counter()
+    for process in tree(root, _running()):
+        for entry in _entries(PROC / str(process.pid) / "fd"):
+            try:
+                kind, is_named, _ = str(entry.readlink()).partition(":[")
+            except OSError:  # closed meanwhile
+                continue
+            found[kind if is_named else "file"] += 1
+    return found
 
 
 def _entries(folder: Path) -> list[Path]:
