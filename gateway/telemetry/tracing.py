@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from contextvars import Token
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -61,19 +61,9 @@ class _RequestSpan:
         """32 hexadecimal digits."""
         return f"{self._span.get_span_context().trace_id:032x}"
 
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
+    def step(self, name: str) -> _Step:
         """A child span."""
-        span = self._otel.start_span(name, self._context)
-        try:
-            yield
-        except BaseException as error:
-            # Not its text: that may name an object, or whatever a client sent.
-            span.set_attribute("error.type", type(error).__name__)
-            span.set_status(self._api.StatusCode.ERROR)
-            raise
-        finally:
-            span.end()
+        return _Step(self._api, self._otel.start_span(name, self._context))
 
     def end(self, status: int, result: Result, sent: int, reason: str | None) -> None:
         """The request is over."""
@@ -91,6 +81,25 @@ class _RequestSpan:
             span.set_attribute("error.type", reason or str(status))
             span.set_status(self._api.StatusCode.ERROR)
         span.end()
+
+
+class _Step:
+    """A child span for as long as the context lasts."""
+
+    __slots__ = ("_api", "_span")
+
+    def __init__(self, api: Any, span: Span) -> None:
+        self._api = api
+        self._span = span
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, _error: BaseException | None, _trace: object) -> None:
+        if kind is not None:  # not its text: that may name an object, or whatever a client sent
+            self._span.set_attribute("error.type", kind.__name__)
+            self._span.set_status(self._api.StatusCode.ERROR)
+        self._span.end()
 
 
 class OpenTelemetryTracer:

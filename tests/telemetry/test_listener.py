@@ -1,0 +1,100 @@
+"""The listener for figures, at a port and at a path."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.config import ConfigError
+from gateway.telemetry.listener import CONTENT_TYPE, PATIENCE_S, fetch_page, merged_page, serve_page
+
+TEXT = "# HELP recording_gateway_x X.\n# TYPE recording_gateway_x gauge\nrecording_gateway_x 1.0\n"
+
+
+async def a_page() -> bytes:
+    return TEXT.encode()
+
+
+async def test_the_page_is_there_and_nothing_else():
+    async with serve_page(a_page) as port, ClientSession(f"http://127.0.0.1:{port}") as session:
+        async with session.get("/metrics?name[]=x") as answer:
+            assert (answer.status, answer.headers["Content-Type"]) == (200, CONTENT_TYPE)
+            assert await answer.text() == TEXT
+        async with session.head("/metrics") as answer:
+            assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(TEXT)))
+            assert await answer.read() == b""
+        async with session.post("/metrics") as answer:
+            assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
+        for path in ("/", "/healthz", "/metrics/", "/v1/recordings", "/METRICS"):
+            async with session.get(path) as answer:
+                assert answer.status == 404
+
+
+async def test_a_port_that_is_taken_is_refused_by_its_key():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"metrics\.port: cannot listen on 127\.0\.0\.1:{port}: Address already"):
+            async with serve_page(a_page, port=port):
+                pytest.fail("it listens")
+
+
+async def test_a_worker_serves_at_a_path_where_a_dead_one_has_left_its_socket(tmp_path: Path):
+    path = tmp_path / "0.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    async with serve_page(a_page, path=path):
+        assert await fetch_page(path) == TEXT
+    with pytest.raises(OSError):  # noqa: PT011  whichever
+        await fetch_page(path)
+
+
+async def test_a_successor_at_the_same_path_is_heard_when_the_first_one_ends(tmp_path: Path):
+    path = tmp_path / "0.sock"
+    first = serve_page(a_page, path=path)
+    await first.__aenter__()
+
+    async def another() -> bytes:
+        return b"another"
+
+    async with serve_page(another, path=path):
+        await first.__aexit__(None, None, None)
+        assert await fetch_page(path) == "another"
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()
+
+
+def saying(answer: bytes) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+        await writer.wait_closed()
+
+    return say
+
+
+async def test_workers_that_give_no_page_are_told_as_down_and_keep_nobody_waiting(tmp_path: Path):
+    paths = {name: tmp_path / f"{name}.sock" for name in ("0", "1", "2", "3", "4")}
+    hangs = await asyncio.start_unix_server(silent, paths["1"])
+    fails = await asyncio.start_unix_server(
+        saying(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), paths["2"]
+    )
+    mumbles = await asyncio.start_unix_server(
+        saying(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n\xff\xfe{ }"), paths["3"]
+    )
+    async with hangs, fails, mumbles, serve_page(a_page, path=paths["0"]):
+        begun = time.monotonic()
+        page = (await merged_page(paths)).decode()
+        assert time.monotonic() - begun < PATIENCE_S * 2
+    families = {family.name: family.samples for family in text_string_to_metric_families(page)}
+    up = {sample.labels["worker"]: sample.value for sample in families["recording_gateway_worker_up"]}
+    assert up == {"0": 1, "1": 0, "2": 0, "3": 0, "4": 0}
+    assert [(sample.labels, sample.value) for sample in families["recording_gateway_x"]] == [({"worker": "0"}, 1.0)]
