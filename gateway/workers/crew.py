@@ -8,10 +8,13 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
 
 import structlog
 
 from ..config import Server
+from ..telemetry.listener import SOCKET as FIGURES
 from .child import Child
 from .given import FIRST, LEASH, READY, SLOT
 from .notices import Notices
@@ -28,9 +31,11 @@ _OURS = {SLOT, LEASH, "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_PID", "WATCHDOG_
 class Worker:
     """A child that serves a slot, or is about to."""
 
-    def __init__(self, slot: int, child: Child) -> None:
+    def __init__(self, slot: int, child: Child, figures: Path) -> None:
         self.slot = slot
         self.child = child
+        self.figures = figures
+        """The socket it serves them at."""
         self.ready = asyncio.Event()
         self.ready_at = 0.0
         self.leaving = False
@@ -48,8 +53,11 @@ class Worker:
 class Crew:
     """Starts workers with ``command``. The pipe whose reading end is ``leash`` tells them when this process is gone."""
 
-    def __init__(self, command: Sequence[str], settings: Server, leash: int) -> None:
+    def __init__(self, command: Sequence[str], settings: Server, leash: int, folder: Path) -> None:
+        """``folder`` is for the workers' sockets."""
         self._command = command
+        self._folder = folder
+        self._numbers = count()
         self.notices = Notices(self._heard)
         """To be entered before any worker starts."""
         self._leash = leash
@@ -59,10 +67,17 @@ class Crew:
 
     def start(self, slot: int, sock: socket.socket) -> Worker:
         """A new worker for ``slot``, which is to listen on ``sock``. Raises OSError."""
-        own = {SLOT: str(slot), LEASH: str(FIRST + 1), "LISTEN_FDS": "1", "NOTIFY_SOCKET": self.notices.address}
+        figures = self._folder / f"{next(self._numbers)}.sock"
+        own = {
+            SLOT: str(slot),
+            LEASH: str(FIRST + 1),
+            FIGURES: str(figures),
+            "LISTEN_FDS": "1",
+            "NOTIFY_SOCKET": self.notices.address,
+        }
         inherited = {name: value for name, value in os.environ.items() if name not in _OURS}
         child = Child.start(self._command, inherited | own, {FIRST: sock.fileno(), FIRST + 1: self._leash})
-        worker = self.workers[child.pid] = Worker(slot, child)
+        worker = self.workers[child.pid] = Worker(slot, child, figures)
         child.ended.add_done_callback(lambda ended: self._ended(worker, ended.result()))
         log.info("worker started", worker=slot, pid=child.pid)
         return worker
@@ -104,6 +119,7 @@ class Crew:
 
     def _ended(self, worker: Worker, status: int) -> None:
         del self.workers[worker.child.pid]
+        worker.figures.unlink(missing_ok=True)
         how = {"signal": signal.Signals(-status).name} if status < 0 else {"status": status}
         tell = log.info if worker.leaving and status == 0 else log.error
         tell("worker exited", worker=worker.slot, pid=worker.child.pid, **how)

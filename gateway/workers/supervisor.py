@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import shutil
 import signal
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from .. import logs
 from ..config import Config, ConfigError
+from ..telemetry.listener import merged_page, serve_page
 from .crew import GRACE_S, Crew
 from .given import READY, STOPPING, Given
 from .port import Port
@@ -97,6 +101,11 @@ class Supervisor:
         logs.configure(config.log)
         log.info("reloaded", took_s=round(time.monotonic() - begun, 3))
 
+    async def figures(self) -> bytes:
+        """One page of all workers'."""
+        nobody = Path("nobody")
+        return await merged_page({str(s.number): s.worker.figures if s.worker else nobody for s in self._slots})
+
     async def _end(self, number: signal.Signals) -> None:
         self._given.tell(STOPPING)
         for slot in self._slots:
@@ -133,6 +142,24 @@ async def supervise(
         leash = fcntl.fcntl(its, fcntl.F_DUPFD_CLOEXEC, _APART)
         os.close(its)
         stack.callback(os.close, leash)
-        crew = Crew(command, config.server, leash)
+        crew = Crew(command, config.server, leash, stack.enter_context(_private_folder(config)))
         stack.enter_context(crew.notices)
-        return await Supervisor(config, given, port, crew, count).run(again)
+        supervisor = Supervisor(config, given, port, crew, count)
+        if config.metrics.port is not None:
+            page = serve_page(supervisor.figures, host=config.metrics.host, port=config.metrics.port)
+            log.info("serving figures", port=await stack.enter_async_context(page))
+        return await supervisor.run(again)
+
+
+@contextmanager
+def _private_folder(config: Config) -> Iterator[Path]:
+    """A new one, for sockets. Where nothing else may be written to, as in a container, the journal's folder holds it."""
+    try:
+        made = tempfile.mkdtemp(prefix="recording-gateway-")
+    except OSError:
+        config.audit.journal_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = tempfile.mkdtemp(prefix="sockets-", dir=config.audit.journal_dir)
+    try:
+        yield Path(made)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
