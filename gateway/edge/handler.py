@@ -34,7 +34,7 @@ from .lifecycle import PROBES, Lifecycle
 from .outlet import Outlet
 from .pages import page_reply
 from .router import Endpoint, Router
-from .server import FOREIGN, SERVER, Answered, Connection
+from .server import SERVER, Answered, Connection
 
 log = structlog.get_logger("gateway.request")
 
@@ -311,11 +311,11 @@ class Handler:
 
 def _target(request: web.BaseRequest) -> tuple[str | None, str, str]:
     """The request's host, raw path and raw query (RFC 9112 section 3.2). Host None: not exactly one, or not HTTP/1."""
-    if FOREIGN in request:
+    if isinstance(request.protocol, Connection) and request.protocol.foreign:
         return None, "/", ""
     hosts = request.headers.getall(_HOST, [])
     host = hosts[0] if len(hosts) == 1 and _is_authority(hosts[0]) else None
-    target = request.message.path
+    target = request.raw_path
     if not target.startswith("/"):
         absolute = _ABSOLUTE.fullmatch(target)
         if absolute is None or host is None:

@@ -23,8 +23,6 @@ SERVER = "recording-gateway"
 _MALFORMED = b'{"type":"about:blank","title":"Bad request","status":400,"detail":"The request is not valid HTTP."}'
 
 
-FOREIGN = "foreign"
-"""Set in a request that names a version which is not spoken here; its answer says HTTP/1.1."""
 _SPOKEN = frozenset({HttpVersion10, HttpVersion11})
 
 _LOOK_S = 0.02
@@ -33,12 +31,14 @@ _LOOK_S = 0.02
 class Connection(RequestHandler):
     """One client's connection: a request head that is not whole in time closes it."""
 
-    __slots__ = ("_head_timeout", "_head_timer", "_serving", "fresh", "lost", "socket", "under_way")
+    __slots__ = ("_head_timeout", "_head_timer", "_serving", "foreign", "fresh", "lost", "socket", "under_way")
 
     fresh: bool
     """It has asked nothing yet."""
     lost: bool
     """The client has left, or was cut off."""
+    foreign: bool
+    """The last request names a version which is not spoken here; its answer says HTTP/1.1."""
     socket: TransportSocket | None
     """What may be written to past the transport: a plain socket. None: it is none."""
     under_way: bool
@@ -52,6 +52,7 @@ class Connection(RequestHandler):
         self.fresh = True
         self.lost = False
         self.under_way = False
+        self.foreign = False
         self.socket = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -63,9 +64,9 @@ class Connection(RequestHandler):
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        if self._head_timer is None and not self._serving:
-            self._await_head()
         super().data_received(data)
+        if self._head_timer is None and not self._serving and not self._messages:
+            self._await_head()
 
     def eof_received(self) -> None:
         """A client that ends its side amid an answer has left: else one that reads no more would hold the origin open."""
@@ -180,12 +181,10 @@ class Server(web.Server):
         writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
+        foreign = message.version not in _SPOKEN
         if isinstance(protocol, Connection):
             protocol.head_read()
-        foreign = message.version not in _SPOKEN
+            protocol.foreign = foreign
         if foreign or message is ERROR:  # what could not be parsed is given out as HTTP/1.0
             message = message._replace(version=HttpVersion11)
-        request = web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=self._max_body)
-        if foreign:
-            request[FOREIGN] = True
-        return request
+        return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=self._max_body)
