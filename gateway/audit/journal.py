@@ -51,7 +51,7 @@ class Journal:
 
     def __init__(self, settings: config.Audit, files: Files = DISK_FILES) -> None:
         self._loop = asyncio.get_running_loop()
-        self._commit_s = settings.commit_s
+        self._patience_s = settings.commit_s
         self._root = settings.journal_dir
         self._writer: Writer = Writer(
             settings.journal_dir,
@@ -63,9 +63,11 @@ class Journal:
         self._waiting: deque[tuple[float, Waiter]] = deque()
         self._watch: asyncio.TimerHandle | None = None
         self._lingering: asyncio.TimerHandle | None = None
+        self._ringing = False
         self._ages: deque[tuple[int, float]] = deque()
         """(bytes ever durable before then, then)"""
-        self._durable = 0
+        self.durable = 0
+        """Bytes that became durable, ever."""
         self._durable_entries = 0
         self._confirmed = 0
         self.entries = 0
@@ -74,6 +76,10 @@ class Journal:
         """Bytes appended and not confirmed, durable or not."""
         self.records = 0
         """Records appended and not confirmed."""
+        self.commits = 0
+        """Writes that became durable since the start."""
+        self.commit_s = 0.0
+        """Seconds that the disk took for them, all in all."""
         self.problem: str | None = None
         """Why nothing can be made durable at present; None: all is well."""
         self.segments: deque[Segment] = deque()
@@ -84,7 +90,7 @@ class Journal:
     async def start(self) -> None:
         """Returns once the journal's folder was made, or could not be: then ``problem`` says why, and it goes on trying."""
         self._writer.start()
-        if not await asyncio.to_thread(self._writer.wait_ready, self._commit_s):
+        if not await asyncio.to_thread(self._writer.wait_ready, self._patience_s):
             self._trouble(f"{self._root}: the disk does not answer")
 
     @property
@@ -108,10 +114,14 @@ class Journal:
         waiter: Waiter = self._loop.create_future()
         entry = Entry(data, len(data), waiter)
         self._take(entry, records)
-        self._waiting.append((self._loop.time() + self._commit_s, waiter))
+        self._waiting.append((self._loop.time() + self._patience_s, waiter))
         if self._watch is None:
-            self._watch = self._loop.call_later(self._commit_s, self._look_for_late)
-        self._writer.ring()
+            self._watch = self._loop.call_later(self._patience_s, self._look_for_late)
+        if not self._ringing:
+            # Behind all that the loop is about to do: it comes along, and what sends to a store is not kept from it by
+            # a thread that wants its turn.
+            self._ringing = True
+            self._loop.call_soon(self._ring_for_all)
         return entry, waiter
 
     def confirm(self, size: int, records: int) -> None:
@@ -121,14 +131,14 @@ class Journal:
         self._confirmed += size
         while len(self._ages) > 1 and self._ages[1][0] <= self._confirmed:
             self._ages.popleft()
-        if self._confirmed == self._durable:
+        if self._confirmed == self.durable:
             self._ages.clear()
 
     async def drain(self) -> bool:
         """Waits until all that was appended is durable. False: it is not, after ``commit_s``."""
         self._writer.ring()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._commit_s):
+            async with asyncio.timeout(self._patience_s):
                 while self._durable_entries < self.entries:
                     self.grown.clear()
                     await self.grown.wait()
@@ -139,7 +149,7 @@ class Journal:
         for timer in (self._watch, self._lingering):
             if timer is not None:
                 timer.cancel()
-        left = await asyncio.to_thread(self._writer.stop, self._commit_s)
+        left = await asyncio.to_thread(self._writer.stop, self._patience_s)
         await asyncio.sleep(0)  # for what the thread told last
         self._give_up_all("journal_failed")
         if left:
@@ -153,6 +163,10 @@ class Journal:
 
     def _ring(self) -> None:
         self._lingering = None
+        self._writer.ring()
+
+    def _ring_for_all(self) -> None:
+        self._ringing = False
         self._writer.ring()
 
     def _report(self, report: Report) -> None:
@@ -176,6 +190,8 @@ class Journal:
                 entry.waiter.set_result(None)
         while self._waiting and self._waiting[0][1].done():
             self._waiting.popleft()
+        self.commits += 1
+        self.commit_s += commit.took_s
         self._note(commit)
         self.grown.set()
 
@@ -189,9 +205,9 @@ class Journal:
             self.segments.append(segment)
         now = self._loop.time()
         if not self._ages or now - self._ages[-1][1] > AGE_STEP_S:
-            self._ages.append((self._durable, now))
+            self._ages.append((self.durable, now))
         written = commit.end - segment.end
-        self._durable += written
+        self.durable += written
         self._durable_entries += len(commit.entries)
         self.used += written - sum(entry.size for entry in commit.entries)  # where an entry's data was replaced
         segment.end, segment.last_entry = commit.end, self._durable_entries
@@ -207,7 +223,7 @@ class Journal:
         while self._waiting and (self._waiting[0][1].done() or self._waiting[0][0] <= now):
             waiter = self._waiting.popleft()[1]
             if not waiter.done():
-                self._trouble(f"{self._root}: a write takes longer than {self._commit_s:g} s")
+                self._trouble(f"{self._root}: a write takes longer than {self._patience_s:g} s")
                 self._give_up(waiter, "journal_timeout")
         if self._waiting:
             self._watch = self._loop.call_at(self._waiting[0][0], self._look_for_late)

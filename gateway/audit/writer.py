@@ -45,6 +45,8 @@ class Commit:
     segment: Path
     end: int
     """Bytes of the segment that are durable. A new segment's name means that nothing will be added to those before."""
+    took_s: float
+    """Seconds that the disk took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +147,10 @@ class Writer:
                 self.folder = Folder.create(self._root)
             if batch:
                 data = b"".join([entry.data for entry in batch])
+                begun = time.monotonic()
                 segment = self._segment_for(len(data))
                 segment.commit(data)
-                self._report(Commit(batch, segment.path, segment.end))
+                self._report(Commit(batch, segment.path, segment.end, time.monotonic() - begun))
         except OSError as error:
             self._kept = batch
             if self._segment is not None:

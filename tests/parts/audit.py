@@ -86,7 +86,7 @@ class FaultyFiles(DiskFiles):
         self.half = False
         """A write that fails leaves half of its bytes behind."""
         self.gate = threading.Event()
-        """Closed, it holds up every sync."""
+        """Closed, it holds up every write before it is durable."""
         self.gate.set()
 
     def create(self, path: Path, size: int) -> int:
@@ -98,13 +98,11 @@ class FaultyFiles(DiskFiles):
             super().write(fd, data[: len(data) // 2], offset)
         self._fail("write")
         self.writes += 1
-        return super().write(fd, data, offset)
-
-    def sync(self, fd: int) -> None:
         self.gate.wait(30)
+        written = super().write(fd, data, offset)
         self._fail("sync")
         self.syncs += 1
-        super().sync(fd)
+        return written
 
     def truncate(self, fd: int, size: int) -> None:
         self._fail("truncate")
