@@ -36,6 +36,7 @@ def strike_out(text: str) -> str:
 
 def configure(settings: Log, stream: TextIO = sys.stderr, **always: object) -> None:
     """Sets up structlog and the libraries' logging, for this process. ``always`` stands in every line."""
+    structlog.contextvars.bind_contextvars(**always)  # for Lines; threads of their own have other contexts
     level = getattr(logging, settings.level.upper())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
