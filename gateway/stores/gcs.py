@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import math
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar, cast
@@ -29,16 +30,19 @@ from yarl import URL
 
 from ..config import GcsStore, Origin
 from ..errors import Changed, NotFound, OriginFailed, OriginTimeout, Refusal, Unavailable
-from ..model import Link, Source, Span, Stat
+from ..model import Link, Span, Stat
 from . import gcs_key
+from .body import Body
 from .gcs_token import Bearer
-from .origin import UNCODED, Pin, Reader, Refused, jittered
+from .origin import UNCODED, Pin, Reader, Refused, Target, jittered
 
 GOOGLE: Final = "https://storage.googleapis.com"
 LONGEST_LINK: Final = timedelta(days=7)
 """V4 signatures know no longer one."""
 LONGEST_KEY: Final = 1024
 """Bytes of UTF-8."""
+TARGETS_KEPT: Final = 10_000
+NO_HEADER: Final[dict[str, str]] = {}
 CONNECTIONS: Final = 50
 """For metadata; bodies have their own."""
 UNAUTHORIZED: Final = 401
@@ -73,6 +77,9 @@ class Gcs:
             api_is_dev=emulated,
         )
         self._reader = Reader(name, origin)
+        self.counts = self._reader.counts
+        self._kept: OrderedDict[tuple[str, str], tuple[Target, dict[str, str]]] = OrderedDict()
+        """(key, generation) → how to read it, and with what authority."""
 
     async def stat(self, key: str) -> Stat:
         if not _possible(key):
@@ -102,23 +109,16 @@ class Gcs:
         except (KeyError, TypeError, ValueError):
             raise OriginFailed(f"{self._where}: answered metadata without size, generation or time") from None
 
-    async def open(self, key: str, span: Span, version: str) -> Source:
-        if not _possible(key):
-            raise NotFound(f"{self._where}: no object can have this key")
-        url = (
-            f"{self._base}/storage/v1/b/{quote(self._bucket, safe='')}/o/{quote(key, safe='')}"
-            f"?alt=media&generation={quote(version, safe='')}"
-        )
-        pin = Pin("X-Goog-Generation", version, required=self._bearer is not None)
+    async def open(self, key: str, span: Span, version: str) -> Body:
         header = await self._header()
         try:
-            return await self._reader.get(url, header, span, pin)
+            return await self._reader.get(self._target(key, version, header), span)
         except Refused as error:
             refused = error
         if refused.status == UNAUTHORIZED and self._bearer is not None:
             self._bearer.drop(header)
             try:
-                return await self._reader.get(url, await self._header(), span, pin)
+                return await self._reader.get(self._target(key, version, await self._header()), span)
             except Refused as error:
                 refused = error
         if refused.status == NOT_FOUND:
@@ -164,7 +164,28 @@ class Gcs:
         await self._session.close()
 
     async def _header(self) -> dict[str, str]:
-        return {} if self._bearer is None else await self._bearer.header()
+        if self._bearer is None:
+            return NO_HEADER
+        return self._bearer.fresh() or await self._bearer.header()
+
+    def _target(self, key: str, version: str, header: dict[str, str]) -> Target:
+        kept = self._kept.get((key, version))
+        if kept is not None and kept[1] is header:
+            self._kept.move_to_end((key, version))
+            return kept[0]
+        if not _possible(key):
+            raise NotFound(f"{self._where}: no object can have this key")
+        url = (
+            f"{self._base}/storage/v1/b/{quote(self._bucket, safe='')}/o/{quote(key, safe='')}"
+            f"?alt=media&generation={quote(version, safe='')}"
+        )
+        pin = Pin("X-Goog-Generation", version, required=self._bearer is not None)
+        target = self._reader.target(url, header, pin)
+        self._kept[key, version] = target, header
+        self._kept.move_to_end((key, version))
+        if len(self._kept) > TARGETS_KEPT:
+            self._kept.popitem(last=False)
+        return target
 
     async def _gone(self, key: str, version: str) -> Exception:
         """What a 404 for one generation means: another one is there now, or none is."""

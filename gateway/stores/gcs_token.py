@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,9 @@ class Bearer:
     def __init__(self, store: str, file: Path | None, patience_s: float) -> None:
         self._where = f"store {store}"
         self._patience_s = patience_s
+        self._token: str | None = None
+        self._header: dict[str, str] = {}
+        """Of ``_token``."""
         try:
             self.token = Token(service_file=None if file is None else str(file), scopes=[SCOPE])
         except (OSError, ValueError, KeyError):
@@ -33,6 +37,12 @@ class Bearer:
                     f"stores.{store}: the credentials that GOOGLE_APPLICATION_CREDENTIALS names cannot be read; mend or unset it"
                 ]
             ) from None
+
+    def fresh(self) -> dict[str, str] | None:
+        """What authorises a request, where that is known and no renewal is due; the same one for the same token."""
+        if self._token is None or self._token != self.token.access_token:
+            return None
+        return self._header if time.time() < self.token.access_token_preempt_after else None
 
     async def header(self) -> dict[str, str]:
         """What authorises a request. Raises OriginFailed, Unavailable."""
@@ -48,7 +58,9 @@ class Bearer:
             raise Unavailable(f"{self._where}: no token to be had ({error.status})") from None
         except (ClientError, OSError, KeyError, ValueError) as error:
             raise Unavailable(f"{self._where}: no token to be had ({type(error).__name__})") from None
-        return {"Authorization": f"Bearer {token}"}
+        if token != self._token:
+            self._token, self._header = token, {"Authorization": f"Bearer {token}"}
+        return self._header
 
     def drop(self, header: dict[str, str]) -> None:
         """``header`` was refused before its time: the next one holds a fresh token."""

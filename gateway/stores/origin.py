@@ -9,34 +9,33 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from math import inf
 from typing import Final
-
-from aiohttp import (
-    AddrInfoType,
-    ClientConnectorError,
-    ClientError,
-    ClientResponse,
-    ClientResponseError,
-    ClientSession,
-    ClientTimeout,
-    ConnectionTimeoutError,
-    DummyCookieJar,
-    TCPConnector,
-)
-from yarl import URL
+from urllib.parse import urlsplit
 
 from ..config import Origin
-from ..errors import Broken, Changed, OriginFailed, OriginTimeout, Unavailable
-from ..model import PIECE, Source, Span
+from ..errors import Changed, OriginFailed, OriginTimeout, Refusal, Unavailable
+from ..model import PIECE, Span
+from .body import Body, Means
+from .connection import DRY, Connection, Stale
+from .counts import Counts
+from .dial import Dialer, client_context
+from .head import Head, NotHttp
+from .pipes import Pipes, can_splice
+from .pool import Pool
 
 TRIES: Final = 3
 """Times a store is asked before it counts as away. One that let the first-byte deadline pass is asked twice only."""
 BACKOFF_S: Final = 0.05
 ERROR_BYTES: Final = 8 * 1024
+HEAD_ROOM: Final = 4 * 1024
+"""Bytes asked for at first, besides those of a short answer: heads are shorter."""
+SCRATCH: Final = 256 * 1024
+PORTS: Final = {"http": 80, "https": 443}
+PATH: Final = re.compile(r"/[\x21-\x7e]*")
+VALUE: Final = re.compile(r"[\x21-\x7e\x80-\xff]([\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?")
 UNCODED: Final = frozenset({"", "identity", "aws-chunked"})
 """Content codings that change no byte; ``aws-chunked`` is a leftover of some uploads."""
 CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})", re.ASCII)
@@ -73,161 +72,194 @@ def fault(status: int, headers: Mapping[str, str], span: Span) -> str | None:
     """What is wrong with the head of a 200 or 206 for ``span``; None: nothing."""
     if headers.get("Content-Encoding", "").strip().lower() not in UNCODED:
         return "a content-encoded body; objects must be stored without Content-Encoding"
+    if "Transfer-Encoding" in headers:
+        return "a body of no known length"
     if headers.get("Content-Length") != str(len(span)):
         return f"Content-Length {headers.get('Content-Length')} where {len(span)} bytes were asked for"
     if status == 200:  # noqa: PLR2004 - a status code is its own name
         return "200 and its beginning where a part was asked for" if span.start else None
-    match = CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+    told = headers.get("Content-Range", "")
+    match = CONTENT_RANGE.fullmatch(told)
     if match is None:
         return "206 without a Content-Range that can be read"
     first, last, total = map(int, match.groups())
-    if (first, last) != (span.start, span.stop - 1) or total < span.stop:
-        return f"bytes {first}-{last}/{total} where {span.start}-{span.stop - 1} were asked for"
-    return None
+    right = (first, last) == (span.start, span.stop - 1) and total >= span.stop
+    return None if right else f"bytes {first}-{last}/{total} where {span.start}-{span.stop - 1} were asked for"
 
 
-def _sock(address: AddrInfoType, receive_buffer: int) -> socket.socket:
-    """A socket to connect with; its buffer must be set before, or TCP tells the store of a larger one."""
-    family, kind, protocol, _, _ = address
-    made = socket.socket(family, kind, protocol)
-    if receive_buffer:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    return made
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One object, ready to be asked for: all of the request but its Range, and what the answer must show."""
+
+    pool: Pool
+    request: bytes
+    pin: Pin
 
 
 class Reader:
     """Reads byte ranges of one store over pooled connections. Made inside the loop that uses it."""
 
     def __init__(self, store: str, settings: Origin) -> None:
-        self._store = store
+        self._where = f"store {store}"
         self._settings = settings
-        self._session = ClientSession(
-            connector=TCPConnector(
-                limit=settings.connections, socket_factory=partial(_sock, receive_buffer=settings.receive_buffer_bytes)
-            ),
-            timeout=ClientTimeout(total=None, connect=settings.connect_s),
-            cookie_jar=DummyCookieJar(),
-            auto_decompress=False,
-            read_bufsize=PIECE,
-            headers={"User-Agent": "recording-gateway", "Accept-Encoding": "identity"},
+        self._loop = asyncio.get_running_loop()
+        self._pools: dict[tuple[str, str, int], Pool] = {}
+        self._sweep: asyncio.TimerHandle | None = None
+        self._period = min(max(min(settings.first_byte_s, settings.progress_s) / 16, 0.01), 1.0)
+        self.counts = Counts()
+        self._means = Means(
+            where=self._where,
+            progress_s=settings.progress_s,
+            counts=self.counts,
+            scratch=bytearray(SCRATCH),
+            pipes=Pipes() if can_splice() else None,
         )
 
-    async def get(self, url: str, headers: Mapping[str, str], span: Span, pin: Pin) -> Source:
-        """The bytes ``span`` of what ``url`` names; ``url`` is sent exactly as it is written.
+    def target(self, url: str, headers: Mapping[str, str], pin: Pin) -> Target:
+        """What ``url`` names, good for any number of reads; it is sent exactly as it is written.
 
-        The store has answered, and rightly, when this returns. Raises Changed (412, 416, another ``pin``), Refused,
-        Unavailable, OriginTimeout, OriginFailed.
+        Raises ValueError, which quotes neither: one of them cannot stand in a request.
         """
-        asked = {**headers, "Range": f"bytes={span.start}-{span.stop - 1}"}
-        where = URL(url, encoded=True)
+        parts = urlsplit(url)
+        _, _, rest = url.partition("://")
+        path = rest[len(parts.netloc) :].partition("#")[0]
+        if parts.scheme not in PORTS or parts.hostname is None or not path.startswith("/"):
+            raise ValueError("no absolute http or https URL")
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        port = parts.port or PORTS[parts.scheme]
+        fields = {
+            "Host": host if port == PORTS[parts.scheme] else f"{host}:{port}",
+            "User-Agent": "recording-gateway",
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            **headers,
+        }
+        if not PATH.fullmatch(path) or not all(map(VALUE.fullmatch, fields.values())):
+            raise ValueError("what cannot stand in a request")
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        return Target(
+            self._pool(parts.scheme, parts.hostname, port),
+            f"GET {path} HTTP/1.1\r\n{lines}Range: bytes=".encode("latin-1"),
+            pin,
+        )
+
+    async def get(self, target: Target, span: Span) -> Body:
+        """The bytes ``span`` of it. The store has answered, and rightly, when this returns.
+
+        Raises Changed (412, 416, another pin), Refused, Unavailable, OriginTimeout, OriginFailed.
+        """
         tries = TRIES
         while True:
             try:
-                return await self._try(where, asked, span, pin)
-            except Unavailable:
+                return await self._try(target, span)
+            except Unavailable as error:
                 tries -= 1
-                if tries <= 0:
-                    raise
-            except OriginTimeout:
+                last: Refusal = error
+            except OriginTimeout as error:
                 tries -= 2
-                if tries <= 0:
-                    raise
+                last = error
+            except (OriginFailed, Changed) as error:
+                self.counts.errors[error.reason if isinstance(error, OriginFailed) else "object_changed"] += 1
+                raise
+            if tries <= 0:
+                self.counts.errors[last.reason] += 1
+                raise last
+            self.counts.retries += 1
             await asyncio.sleep(jittered(TRIES - tries))
 
     async def close(self) -> None:
-        await self._session.close()
+        """Of every connection, in use or not."""
+        for pool in self._pools.values():
+            pool.close()
+        if self._means.pipes is not None:
+            self._means.pipes.close()
+        if self._sweep is not None:
+            self._sweep.cancel()
 
-    async def _try(self, where: URL, headers: Mapping[str, str], span: Span, pin: Pin) -> Source:
+    async def _try(self, target: Target, span: Span) -> Body:
+        pool, length = target.pool, len(span)
+        connection = pool.take() or await pool.get()
+        request = b"%b%d-%d\r\n\r\n" % (target.request, span.start, span.stop - 1)
         try:
-            async with asyncio.timeout(self._settings.first_byte_s):
-                response = await self._session.get(where, headers=headers, allow_redirects=False)
-        except ConnectionTimeoutError:
-            raise Unavailable(
-                f"store {self._store}: no connection within connect_s ({self._settings.connect_s:g} s);"
-                f" it is out of reach, or all {self._settings.connections} connections are in use"
-            ) from None
-        except TimeoutError:
-            raise OriginTimeout(
-                f"store {self._store}: no answer within first_byte_s ({self._settings.first_byte_s:g} s)"
-            ) from None
-        except ClientConnectorError as error:
-            raise Unavailable(f"store {self._store}: cannot connect to {error.host}:{error.port}") from None
-        except ClientResponseError:
-            raise OriginFailed(f"store {self._store}: answered what is not HTTP; check its endpoint") from None
-        except (ClientError, OSError) as error:
-            raise Unavailable(f"store {self._store}: connection failed ({type(error).__name__})") from None
-        try:
-            await self._judge(response, span, pin)
-        except BaseException:
-            response.close()
+            try:
+                head, rest = await self._ask(connection, request, length)
+            except Stale:
+                connection = await pool.replace(connection)
+                head, rest = await self._ask(connection, request, length)
+            await self._judge(connection, head, rest, span, target.pin)
+            # More than was asked for: what follows is no answer to anybody.
+            keep = head.keep_alive and len(rest) <= length
+            return Body(self._means, pool, connection, rest[:length], length, keep=keep)
+        except BaseException as error:
+            connection.close()
+            match error:
+                case NotHttp():
+                    raise OriginFailed(f"{self._where}: answered what is not HTTP; check its endpoint") from None
+                case TimeoutError():
+                    raise OriginTimeout(
+                        f"{self._where}: no answer within first_byte_s ({self._settings.first_byte_s:g} s)"
+                    ) from None
+                case OSError():
+                    raise Unavailable(f"{self._where}: connection failed ({type(error).__name__})") from None
             raise
-        return Body(self._store, response, len(span), self._settings.progress_s)
 
-    async def _judge(self, response: ClientResponse, span: Span, pin: Pin) -> None:
-        status = response.status
+    def _ask(self, connection: Connection, request: bytes, length: int) -> asyncio.Future[tuple[Head, bytes]]:
+        self.counts.requests += 1
+        if self._sweep is None:
+            self._sweep = self._loop.call_later(self._period, self._swept)
+        # A short answer is taken whole, so that it leaves with the client's head; of a long one the rest can be spliced.
+        want = HEAD_ROOM + length if length <= PIECE else HEAD_ROOM
+        return connection.ask(request, want, self._loop.time() + self._settings.first_byte_s)
+
+    async def _judge(self, connection: Connection, head: Head, rest: bytes, span: Span, pin: Pin) -> None:
+        status = head.status
         if status in {200, 206}:
-            told = response.headers.get(pin.field)
+            told = head.fields.get(pin.field)
             if told is None and pin.required:
-                raise OriginFailed(
-                    f"store {self._store}: answered without {pin.field}; which version it is can't be told"
-                )
+                raise OriginFailed(f"{self._where}: answered without {pin.field}; which version it is can't be told")
             if told is not None and told != pin.value:
-                raise Changed(f"store {self._store}: {pin.field} is another")
-            if (wrong := fault(status, response.headers, span)) is not None:
-                raise OriginFailed(f"store {self._store}: answered {wrong}")
+                raise Changed(f"{self._where}: {pin.field} is another")
+            if (wrong := fault(status, head.fields, span)) is not None:
+                raise OriginFailed(f"{self._where}: answered {wrong}")
         elif status in {412, 416}:
-            raise Changed(f"store {self._store}: answered {status}")
+            raise Changed(f"{self._where}: answered {status}")
         elif status == 429 or status >= 500:  # noqa: PLR2004 - status codes are their own names
-            raise Unavailable(f"store {self._store}: answered {status}")
+            raise Unavailable(f"{self._where}: answered {status}")
         elif status >= 400:  # noqa: PLR2004
-            raise Refused(status, await self._beginning(response))
+            raise Refused(status, await self._beginning(connection, head, rest))
         else:
-            raise OriginFailed(f"store {self._store}: answered {status}; check its endpoint, region and addressing")
+            raise OriginFailed(f"{self._where}: answered {status}; check its endpoint, region and addressing")
 
-    async def _beginning(self, response: ClientResponse) -> bytes:
-        body = b""
+    async def _beginning(self, connection: Connection, head: Head, piece: bytes) -> bytes:
+        """Of the body of an error, as far as it comes."""
         try:
             async with asyncio.timeout(self._settings.progress_s):
-                while len(body) < ERROR_BYTES and (piece := await response.content.read(ERROR_BYTES - len(body))):
-                    body += piece
-        except (ClientError, OSError):
-            return body
-        return body
+                while True:
+                    head.more(piece)
+                    if head.ended or len(head.body) >= ERROR_BYTES:
+                        break
+                    try:
+                        piece = connection.sock.recv(ERROR_BYTES)
+                    except DRY:
+                        piece = b""
+                        await connection.readable(inf)
+                    else:
+                        if not piece:
+                            break
+        except (OSError, NotHttp):
+            pass
+        return head.body[:ERROR_BYTES]
 
+    def _pool(self, scheme: str, host: str, port: int) -> Pool:
+        key = scheme, host, port
+        if key not in self._pools:
+            context = client_context() if scheme == "https" else None
+            dialer = Dialer(host, port, context, self._settings.receive_buffer_bytes)
+            self._pools[key] = Pool(self._where, dialer, self._settings, self.counts, self._means.scratch)
+        return self._pools[key]
 
-class Body:
-    """A response's body as a Source. Bytes are taken off the socket only while somebody reads."""
-
-    __slots__ = ("_left", "_length", "_progress_s", "_response", "_store")
-
-    def __init__(self, store: str, response: ClientResponse, length: int, progress_s: float) -> None:
-        self._store = store
-        self._response = response
-        self._length = length
-        self._left = length
-        self._progress_s = progress_s
-
-    async def read(self) -> bytes:
-        if not self._left:
-            return b""
-        content = self._response.content
-        try:
-            if content.total_bytes > self._length - self._left:  # there is something to take: it will not wait
-                piece = await content.read(PIECE)
-            else:
-                async with asyncio.timeout(self._progress_s):
-                    piece = await content.read(PIECE)
-        except (ClientError, OSError, RuntimeError) as error:  # RuntimeError: the connection is gone, says aiohttp
-            raise Broken(
-                f"store {self._store}: body broke {self._left} bytes before its end ({type(error).__name__})"
-            ) from None
-        if not piece:
-            raise Broken(f"store {self._store}: body ended {self._left} bytes early")
-        self._left -= len(piece)
-        return piece
-
-    async def close(self) -> None:
-        if self._response.content.is_eof():
-            self._response.release()
-        else:
-            self._response.close()
+    def _swept(self) -> None:
+        """Deadlines are looked at every so often: a timer for each read would cost more than all else here."""
+        now = self._loop.time()
+        busy = [pool.sweep(now) for pool in self._pools.values()]
+        self._sweep = self._loop.call_later(self._period, self._swept) if any(busy) else None

@@ -22,8 +22,9 @@ from pydantic import SecretStr
 
 from ..config import Origin, S3Store
 from ..errors import Changed, NotFound, OriginFailed, Refusal, Unavailable
-from ..model import Link, Source, Span, Stat
-from .origin import UNCODED, Pin, Reader, Refused
+from ..model import Link, Span, Stat
+from .body import Body
+from .origin import UNCODED, Pin, Reader, Refused, Target
 from .s3_credentials import InstanceCredentials
 from .s3_errors import (
     DENIED,
@@ -44,7 +45,7 @@ LONGEST_LINK: Final = timedelta(days=7)
 """SigV4 knows no longer one."""
 LONGEST_KEY: Final = 1024
 """Bytes of UTF-8."""
-URLS_KEPT: Final = 10_000
+TARGETS_KEPT: Final = 10_000
 SLACK_S: Final = 60
 """Seconds a read URL outlives its use, for requests on their way and clocks that differ."""
 BUCKET_BELIEVED_S: Final = 30.0
@@ -76,7 +77,9 @@ class S3:
         self._credentials = credentials
         self._lifetimes = lifetimes
         self._reader = Reader(name, origin)
-        self._urls: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], tuple[Target, float]] = OrderedDict()
+        """(key, version) → how to read it, and until when."""
+        self.counts = self._reader.counts
         self._bucket_seen = float("-inf")
 
     @classmethod
@@ -125,16 +128,15 @@ class S3:
             media_type=head.get("ContentType"),
         )
 
-    async def open(self, key: str, span: Span, version: str) -> Source:
-        self._refuse_impossible(key)
+    async def open(self, key: str, span: Span, version: str) -> Body:
         try:
-            return await self._read(key, span, version)
+            return await self._reader.get(self._target(key, version) or await self._new_target(key, version), span)
         except Refused as error:
             refused = error
         if about_credentials(refused):
-            self._urls.pop(key, None)
+            self._kept.pop((key, version), None)
             try:
-                return await self._read(key, span, version)
+                return await self._reader.get(await self._new_target(key, version), span)
             except Refused as error:
                 refused = error
         refusal = read_refused(self._where, self._bucket, refused)
@@ -200,23 +202,28 @@ class S3:
             raise self._failed(error) from None
         return True
 
-    async def _read(self, key: str, span: Span, version: str) -> Source:
-        return await self._reader.get(await self._read_url(key), {"If-Match": version}, span, Pin("ETag", version))
+    def _target(self, key: str, version: str) -> Target | None:
+        """As it is kept; None: it isn't, or no more."""
+        kept = self._kept.get((key, version))
+        if kept is None or kept[1] <= time.monotonic():
+            return None
+        self._kept.move_to_end((key, version))
+        return kept[0]
 
-    async def _read_url(self, key: str) -> str:
+    async def _new_target(self, key: str, version: str) -> Target:
+        self._refuse_impossible(key)
+        if not STRONG.fullmatch(version):
+            raise Changed(f"{self._where}: the version is no strong ETag")
         now = time.monotonic()
-        kept = self._urls.get(key)
-        if kept is not None and kept[1] > now:
-            self._urls.move_to_end(key)
-            return kept[0]
         left = (await self._credentials_left()).total_seconds()
         use = int(min(self._origin.sign_reuse_s, left - SLACK_S))
         url = await self._presign(self._client, {"Bucket": self._bucket, "Key": key}, max(use, 0) + SLACK_S)
-        self._urls[key] = (url, now + use)
-        self._urls.move_to_end(key)
-        if len(self._urls) > URLS_KEPT:
-            self._urls.popitem(last=False)
-        return url
+        target = self._reader.target(url, {"If-Match": version}, Pin("ETag", version))
+        self._kept[key, version] = target, now + use
+        self._kept.move_to_end((key, version))
+        if len(self._kept) > TARGETS_KEPT:
+            self._kept.popitem(last=False)
+        return target
 
     async def _presign(self, client: S3Client, params: dict[str, str], seconds: int) -> str:
         try:

@@ -4,7 +4,6 @@ import asyncio
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable
-from unittest import mock
 
 import pytest
 from hypothesis import example, given
@@ -14,8 +13,8 @@ from parts.labs import QUICK, drain
 
 from gateway.config import Origin
 from gateway.errors import Broken, Changed, OriginFailed, OriginTimeout, Unavailable
-from gateway.model import Span
-from gateway.stores.origin import ERROR_BYTES, Body, Pin, Reader, Refused, fault
+from gateway.model import Source, Span
+from gateway.stores.origin import ERROR_BYTES, Pin, Reader, Refused, fault
 
 SECRET = "X-Amz-Signature=5ec2e7"
 PATH = f"/b/a%20b%2B%C3%A9+%5Bx%5D/../..//%23?{SECRET}&x=%2f"
@@ -24,15 +23,21 @@ SPAN = Span(10, 20)
 RIGHT = {"ETag": '"v"', "Content_Range": "bytes 10-19/100"}
 BODY = b"0123456789"
 
-Make = Callable[..., Reader]
+
+class LabReader(Reader):
+    async def read(self, url: str, headers: dict[str, str], span: Span, pin: Pin) -> Source:
+        return await self.get(self.target(url, headers, pin), span)
+
+
+Make = Callable[..., LabReader]
 
 
 @pytest.fixture
 async def make() -> AsyncIterator[Make]:
-    made: list[Reader] = []
+    made: list[LabReader] = []
 
-    def one(settings: Origin = QUICK) -> Reader:
-        made.append(Reader("lab", settings))
+    def one(settings: Origin = QUICK) -> LabReader:
+        made.append(LabReader("lab", settings))
         return made[-1]
 
     yield one
@@ -47,7 +52,7 @@ def told(error: BaseException) -> str:
 
 async def test_it_asks_for_the_bytes_as_they_are_and_for_the_url_as_it_is_written(make: Make) -> None:
     async with CannedServer(answer("206 Partial Content", BODY, **RIGHT)) as server:
-        source = await make().get(server.url + PATH, {"If-Match": '"v"'}, SPAN, PIN)
+        source = await make().read(server.url + PATH, {"If-Match": '"v"'}, SPAN, PIN)
         assert await drain(source) == BODY
     head = server.heads[0].decode().split("\r\n")
     assert head[0] == f"GET {PATH} HTTP/1.1"
@@ -65,7 +70,7 @@ async def test_it_asks_for_the_bytes_as_they_are_and_for_the_url_as_it_is_writte
 )
 async def test_right_answers_are_believed(make: Make, span: Span, head: bytes) -> None:
     async with CannedServer(head) as server:
-        assert await drain(await make().get(server.url + PATH, {}, span, PIN)) == BODY
+        assert await drain(await make().read(server.url + PATH, {}, span, PIN)) == BODY
 
 
 WRONG = {
@@ -89,7 +94,7 @@ WRONG = {
     "not modified": (SPAN, b"HTTP/1.1 304 Not Modified\r\n\r\n"),
     "another protocol": (SPAN, b"220 mail.example ESMTP\r\n"),
     "a length that is none": (SPAN, answer("206 P", BODY, **RIGHT, Content_Length="+10")),
-    "a head without end": (SPAN, b"HTTP/1.1 206 P\r\nX: " + b"x" * 20_000),
+    "a head without end": (SPAN, b"HTTP/1.1 206 P\r\nX: " + b"x" * 70_000),
 }  # fmt: skip
 
 
@@ -99,7 +104,7 @@ async def test_wrong_answers_are_the_origins_failure_and_are_not_asked_for_again
 ) -> None:
     async with CannedServer(head) as server:
         with pytest.raises(OriginFailed, match="store lab") as failed:
-            await make().get(server.url + PATH, {}, span, PIN)
+            await make().read(server.url + PATH, {}, span, PIN)
         assert len(server.heads) == 1
     assert SECRET not in told(failed.value)
 
@@ -119,14 +124,14 @@ async def test_another_version_is_changed_whether_or_not_the_server_honours_the_
 ) -> None:
     async with CannedServer(head) as server:
         with pytest.raises(Changed):
-            await make().get(server.url + PATH, {}, SPAN, PIN)
+            await make().read(server.url + PATH, {}, SPAN, PIN)
 
 
 @pytest.mark.parametrize("status", ["429 Too Many", "500 Internal", "502 Bad", "503 SlowDown", "504 Timeout"])
 async def test_a_store_in_trouble_is_asked_three_times(make: Make, status: str) -> None:
     async with CannedServer(answer(status, f"<Error>{SECRET}</Error>".encode())) as server:
         with pytest.raises(Unavailable, match=status[:3]) as unavailable:
-            await make().get(server.url + PATH, {}, SPAN, PIN)
+            await make().read(server.url + PATH, {}, SPAN, PIN)
         assert len(server.heads) == 3
     assert SECRET not in told(unavailable.value)
 
@@ -134,13 +139,13 @@ async def test_a_store_in_trouble_is_asked_three_times(make: Make, status: str) 
 async def test_a_store_that_recovers_is_read(make: Make) -> None:
     right = answer("206 Partial Content", BODY, **RIGHT)
     async with CannedServer(answer("503 SlowDown"), b"", right) as server:
-        assert await drain(await make().get(server.url + PATH, {}, SPAN, PIN)) == BODY
+        assert await drain(await make().read(server.url + PATH, {}, SPAN, PIN)) == BODY
 
 
 async def test_a_hang_up_is_unavailable(make: Make) -> None:
     async with CannedServer(b"") as server:
         with pytest.raises(Unavailable) as unavailable:
-            await make().get(server.url + PATH, {}, SPAN, PIN)
+            await make().read(server.url + PATH, {}, SPAN, PIN)
     assert SECRET not in told(unavailable.value)
 
 
@@ -148,7 +153,7 @@ async def test_an_answer_that_stops_in_its_head_times_out(make: Make) -> None:
     async with CannedServer(b"HTTP/1.1 206 Partial Content\r\nContent-") as server:
         start = time.monotonic()
         with pytest.raises(OriginTimeout) as late:
-            await make(QUICK.model_copy(update={"first_byte_s": 0.2})).get(server.url + PATH, {}, SPAN, PIN)
+            await make(QUICK.model_copy(update={"first_byte_s": 0.2})).read(server.url + PATH, {}, SPAN, PIN)
         assert time.monotonic() - start < 1
         assert len(server.heads) == 2
     assert SECRET not in told(late.value)
@@ -158,7 +163,7 @@ async def test_an_answer_that_stops_in_its_head_times_out(make: Make) -> None:
 async def test_a_refusal_is_left_to_the_adapter_with_no_more_than_its_beginning(make: Make, status: str) -> None:
     async with CannedServer(answer(status, b"<Code>Why</Code>" + b"x" * 1_000_000)) as server:
         with pytest.raises(Refused) as refused:
-            await make().get(server.url + PATH, {}, SPAN, PIN)
+            await make().read(server.url + PATH, {}, SPAN, PIN)
         assert len(server.heads) == 1
     assert refused.value.status == int(status[:3])
     assert refused.value.body.startswith(b"<Code>Why</Code>")
@@ -169,12 +174,12 @@ async def test_a_refusal_is_left_to_the_adapter_with_no_more_than_its_beginning(
 async def test_a_refusal_whose_body_never_comes_is_still_a_refusal(make: Make) -> None:
     async with CannedServer(answer("404 Not Found", b"<Co", Content_Length="5000")) as server:
         with pytest.raises(Refused):
-            await make(QUICK.model_copy(update={"progress_s": 0.1})).get(server.url + PATH, {}, SPAN, PIN)
+            await make(QUICK.model_copy(update={"progress_s": 0.1})).read(server.url + PATH, {}, SPAN, PIN)
 
 
 async def test_a_short_body_is_broken(make: Make) -> None:
     async with CannedServer(answer("206 P", BODY[:4], **RIGHT, Content_Length="10"), b"") as server:
-        source = await make().get(server.url + PATH, {}, SPAN, PIN)
+        source = await make().read(server.url + PATH, {}, SPAN, PIN)
         assert await source.read() == BODY[:4]
         reading = asyncio.create_task(source.read())
         await asyncio.sleep(0)
@@ -188,7 +193,7 @@ async def test_a_short_body_is_broken(make: Make) -> None:
 
 async def test_a_body_that_stalls_is_broken_after_the_progress_deadline_and_not_before(make: Make) -> None:
     async with CannedServer(answer("206 P", BODY[:4], **RIGHT, Content_Length="10")) as server:
-        source = await make(QUICK.model_copy(update={"progress_s": 0.3})).get(server.url + PATH, {}, SPAN, PIN)
+        source = await make(QUICK.model_copy(update={"progress_s": 0.3})).read(server.url + PATH, {}, SPAN, PIN)
         await asyncio.sleep(0.5)  # it is the reader who was slow: no stall
         assert await source.read() == BODY[:4]
         start = time.monotonic()
@@ -203,10 +208,10 @@ async def test_a_connection_whose_body_was_read_is_used_again_and_one_left_over_
     async with CannedServer(answer("206 P", BODY, **RIGHT), answer("206 P", BODY, **RIGHT), long) as server:
         reader = make(QUICK.model_copy(update={"connections": 1}))
         for _ in range(2):
-            assert await drain(await reader.get(server.url + PATH, {}, SPAN, PIN)) == BODY
+            assert await drain(await reader.read(server.url + PATH, {}, SPAN, PIN)) == BODY
         assert len(server._writers) == 1
         for _ in range(3):
-            source = await reader.get(server.url + PATH, {}, Span(10, 1_000_009), PIN)
+            source = await reader.read(server.url + PATH, {}, Span(10, 1_000_009), PIN)
             await source.close()
 
 
@@ -214,22 +219,11 @@ async def test_more_streams_than_connections_are_refused_in_time(make: Make) -> 
     long = answer("206 P", b"x" * 9, ETag='"v"', Content_Range="bytes 10-1000008/2000000", Content_Length="999999")
     async with CannedServer(long) as server:
         reader = make(QUICK.model_copy(update={"connections": 1, "connect_s": 0.1}))
-        first = await reader.get(server.url + PATH, {}, Span(10, 1_000_009), PIN)
+        first = await reader.read(server.url + PATH, {}, Span(10, 1_000_009), PIN)
         with pytest.raises(Unavailable, match="all 1 connections are in use") as unavailable:
-            await reader.get(server.url + PATH, {}, Span(10, 1_000_009), PIN)
+            await reader.read(server.url + PATH, {}, Span(10, 1_000_009), PIN)
         await first.close()
     assert SECRET not in told(unavailable.value)
-
-
-async def test_an_end_that_nobody_reports_is_still_no_end() -> None:
-    """aiohttp reports a short body today; the count does not rely on it."""
-    response = mock.Mock()
-    response.content.total_bytes = 0
-    response.content.read = mock.AsyncMock(side_effect=[b"abc", b""])
-    body = Body("lab", response, 5, 1)
-    assert await body.read() == b"abc"
-    with pytest.raises(Broken, match="2 bytes early"):
-        await body.read()
 
 
 NUMBERS = st.integers(0, 40)

@@ -155,12 +155,12 @@ async def test_one_signature_serves_all_ranges_of_an_object_for_a_while(
 
 
 async def test_kept_signatures_are_bounded(connect: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_module, "URLS_KEPT", 3)
+    monkeypatch.setattr(s3_module, "TARGETS_KEPT", 3)
     async with CannedServer(RIGHT) as server:
         store = await connect(url=server.url)
         for n in range(10):
             await drain(await store.open(f"key-{n}", FIVE, '"v"'))
-        assert list(store._urls) == ["key-7", "key-8", "key-9"]
+        assert [key for key, _ in store._kept] == ["key-7", "key-8", "key-9"]
 
 
 @pytest.mark.parametrize(
@@ -380,7 +380,7 @@ async def test_no_read_url_is_kept_beyond_its_credentials(connect: Open, role: R
     async with CannedServer(RIGHT) as server:
         store = await connect(url=server.url, origin=QUICK.model_copy(update={"sign_reuse_s": 3600}), **OWN)
         await drain(await store.open("a", FIVE, '"v"'))
-        kept_s = store._urls["a"][1] - time.monotonic()
+        kept_s = store._kept["a", '"v"'][1] - time.monotonic()
         assert 230 < kept_s <= 240
 
 

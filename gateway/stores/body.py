@@ -1,0 +1,282 @@
+"""A store's answer as a Source: read piece by piece, or poured into a client's socket.
+
+Bytes are taken off the origin's socket only while somebody takes them, but for the last 64 KiB of a short answer.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from ..errors import Broken
+from ..model import PIECE
+from .connection import DRY, Connection
+from .counts import Counts
+from .pipes import Pipe, Pipes
+from .pool import Pool
+
+FAIR: Final = 1024 * 1024
+"""Bytes that one call of ``pour`` moves at most, so that nobody else waits long."""
+FLAGS: Final = getattr(os, "SPLICE_F_NONBLOCK", 0) | getattr(os, "SPLICE_F_MOVE", 0)
+
+
+@dataclass(slots=True)
+class Means:
+    """What the bodies of one store share."""
+
+    where: str
+    progress_s: float
+    counts: Counts
+    scratch: bytearray
+    """Nothing stays in it over an await."""
+    pipes: Pipes | None
+    """None: this system does not splice."""
+
+
+class Body:
+    """A Pourable over one answer. Its connection goes back as soon as the last byte is off it."""
+
+    __slots__ = ("_connection", "_fault", "_held", "_keep", "_left", "_means", "_pipe", "_pool", "_splices")
+
+    def __init__(
+        self, means: Means, pool: Pool, connection: Connection, came: bytes, length: int, *, keep: bool
+    ) -> None:
+        """``came``: what came with the head, no more than ``length``. ``keep``: the connection may serve again."""
+        self._means = means
+        self._pool = pool
+        self._connection: Connection | None = connection
+        self._held = came
+        self._left = length - len(came)
+        """Bytes of the body that are still the connection's."""
+        self._keep = keep
+        self._fault: Broken | None = None
+        self._pipe: Pipe | None = None
+        self._splices = means.pipes is not None and not connection.tls and self._left > PIECE
+        if not self._left:
+            self._done()
+        elif length <= PIECE:
+            connection.collect = self._collect
+            if connection.tls:
+                self._collect()  # it may have decrypted more than was taken, which the socket does not tell
+
+    def at_hand(self) -> bytes:
+        held, self._held = self._held, b""
+        return held
+
+    async def read(self) -> bytes:
+        while True:
+            if piece := self._next():
+                return piece
+            if self._fault is not None:
+                raise self._fault
+            if not self._left:
+                return b""
+            await self.ready()
+
+    def pour(self, to: int, most: int) -> int:
+        moved = 0
+        if self._held:
+            moved = _give(to, self._held if len(self._held) <= most else self._held[:most])
+            self._held = self._held[moved:]
+            if self._held:
+                return moved
+        try:
+            if self._splices:
+                moved += self._splice(to, min(most, FAIR) - moved)
+            elif self._left:
+                moved += self._copy(to, min(most, FAIR) - moved)
+        except (BlockingIOError, ConnectionError):
+            if not moved:
+                raise
+        if not moved and self._fault is not None:
+            raise self._fault
+        return moved
+
+    async def ready(self) -> None:
+        connection = self._connection
+        if self._held or self._pipe is not None or connection is None:
+            if self._fault is not None and not self._held and self._pipe is None:
+                raise self._fault
+            return
+        if connection.tls and connection.sock.pending():  # type: ignore[attr-defined]
+            return
+        try:
+            await connection.readable(self._means.progress_s)
+        except OSError as error:
+            self._break(error)
+        if self._fault is not None and not self._held:
+            raise self._fault
+
+    async def close(self) -> None:
+        self._held = b""
+        self._drop_pipe()
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            self._fault = Broken(f"{self._means.where}: read after close")
+            connection.close()
+
+    # --- taking
+
+    def _next(self) -> bytes:
+        """The next piece, as far as it needs no waiting; else empty."""
+        if self._held:
+            piece = self._held[:PIECE]
+            self._held = self._held[PIECE:]
+            return piece
+        if self._pipe is not None:
+            piece = os.read(self._pipe.exit, PIECE)
+            self._pipe.filled -= len(piece)
+            if not self._pipe.filled:
+                self._drop_pipe()
+            return piece
+        if self._connection is None:
+            return b""
+        count = self._receive(self._connection, min(self._left, PIECE))
+        return bytes(memoryview(self._means.scratch)[:count])
+
+    def _collect(self) -> None:
+        """Takes what there is of a short answer."""
+        connection = self._connection
+        if connection is None:
+            return
+        if count := self._receive(connection, self._left):
+            self._held += memoryview(self._means.scratch)[:count]
+            connection.wake()
+
+    def _receive(self, connection: Connection, most: int) -> int:
+        """Bytes that came into the scratch; the connection is put by after the last one. 0: none yet, or ``_fault``."""
+        got = 0
+        try:
+            if connection.tls:
+                view = memoryview(self._means.scratch)
+                while got < most and (count := connection.sock.recv_into(view[got:], most - got)):
+                    got += count
+                ended = got < most
+            else:
+                got = connection.sock.recv_into(self._means.scratch, most)
+                ended = not got
+        except DRY:
+            ended = False
+        except OSError as error:
+            self._left -= got
+            self._break(error)
+            return got
+        self._left -= got
+        if ended:
+            self._break(None)
+        elif not self._left:
+            self._done()
+        return got
+
+    def _done(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        connection.collect = None
+        connection.wake()
+        if self._keep:
+            self._pool.put(connection)
+        else:
+            connection.close()
+
+    def _break(self, error: OSError | None) -> None:
+        """``error`` None: the store ended it."""
+        if self._fault is None:
+            self._means.counts.errors["origin_broken"] += 1
+            self._fault = Broken(
+                f"{self._means.where}: body ended {self._left} bytes early"
+                if error is None
+                else f"{self._means.where}: body broke {self._left} bytes before its end ({type(error).__name__})"
+            )
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.wake()
+            connection.close()
+
+    # --- giving
+
+    def _copy(self, to: int, most: int) -> int:
+        moved = 0
+        view = memoryview(self._means.scratch)
+        while moved < most and self._connection is not None:
+            count = self._receive(self._connection, min(self._left, most - moved, PIECE))
+            if not count:
+                break
+            try:
+                given = _give(to, view[:count])
+            except (BlockingIOError, ConnectionError):
+                self._held = bytes(view[:count])
+                if moved:
+                    break
+                raise
+            moved += given
+            if given < count:
+                self._held = bytes(view[given:count])
+                break
+        return moved
+
+    def _splice(self, to: int, most: int) -> int:
+        moved = 0
+        while moved < most and (self._pipe is not None or self._connection is not None):
+            if self._pipe is None and not self._take_pipe():
+                return moved + self._copy(to, most - moved)
+            pipe = self._pipe
+            if pipe is None or not self._fill(pipe, most - moved):
+                self._drop_pipe()
+                break
+            want = min(pipe.filled, most - moved)
+            try:
+                given = os.splice(pipe.exit, to, want, flags=FLAGS)
+            except OSError as error:
+                if moved:
+                    break
+                raise _lost(error) from None
+            pipe.filled -= given
+            moved += given
+            if given < want:
+                break
+        if self._pipe is not None and not self._pipe.filled:
+            self._drop_pipe()
+        return moved
+
+    def _fill(self, pipe: Pipe, most: int) -> bool:
+        """Whether there is anything in it, from before or now."""
+        if pipe.filled or self._connection is None:
+            return pipe.filled > 0
+        try:
+            count = os.splice(self._connection.descriptor, pipe.entry, min(self._left, most), flags=FLAGS)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._break(error)
+            return False
+        pipe.filled = count
+        self._left -= count
+        if not count:
+            self._break(None)
+        elif not self._left:
+            self._done()
+        return count > 0
+
+    def _take_pipe(self) -> bool:
+        self._pipe = None if self._means.pipes is None else self._means.pipes.take()
+        return self._pipe is not None
+
+    def _drop_pipe(self) -> None:
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None and self._means.pipes is not None:
+            self._means.pipes.give(pipe)
+
+
+def _give(to: int, data: bytes | memoryview) -> int:
+    """Raises BlockingIOError, ConnectionError."""
+    try:
+        return os.write(to, data)
+    except OSError as error:
+        raise _lost(error) from None
+
+
+def _lost(error: OSError) -> OSError:
+    """As whoever pours is to see it: full, or gone."""
+    return error if isinstance(error, BlockingIOError | ConnectionError) else ConnectionResetError(*error.args)

@@ -1,0 +1,230 @@
+"""One connection to a store: asks for one answer at a time, and gives its bytes to whoever reads the body.
+
+A plain non-blocking socket, or a TLS one driven the same way, waited for by the loop's ``add_reader``. That is left
+standing while the connection is idle or in use, and taken off only where bytes wait that nobody wants yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from math import inf
+from typing import Final
+
+from . import head as heads
+from .head import Head, NotHttp
+
+PATIENCE: Final = 2
+"""Times the loop may say that there are bytes, with nobody waiting, before it is told to stop."""
+DRY = (BlockingIOError, ssl.SSLWantReadError)
+FULL = (BlockingIOError, ssl.SSLWantWriteError)
+
+
+class Stale(Exception):
+    """A connection that has served before was closed by the store before it answered at all."""
+
+
+class Connection:
+    """``gone`` is called once, when it is closed. ``scratch`` is shared: nothing stays in it over an await."""
+
+    __slots__ = (
+        "_gathered", "_gone", "_head", "_loop", "_patience", "_reading", "_scratch", "_unsent", "_view", "_waiter",
+        "_want", "collect", "deadline", "descriptor", "idle", "since", "sock", "tls", "uses",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        scratch: bytearray,
+        gone: Callable[[Connection], None],
+    ) -> None:
+        self._loop = loop
+        self.sock = sock
+        self.descriptor = sock.fileno()
+        """-1 once it is closed."""
+        self.tls = isinstance(sock, ssl.SSLSocket)
+        self._scratch = scratch
+        self._view = memoryview(scratch)
+        self._gone = gone
+        self._waiter: asyncio.Future[None] | None = None
+        self._head: asyncio.Future[tuple[Head, bytes]] | None = None
+        self._want = 0
+        self._gathered = b""
+        self._unsent = b""
+        self._reading = False
+        self._patience = PATIENCE
+        self.collect: Callable[[], None] | None = None
+        """Called when there are bytes, in place of waking whoever waits in ``readable``."""
+        self.deadline = inf
+        """By the loop's clock: when ``expire`` is due."""
+        self.idle = False
+        self.since = 0.0
+        """By the loop's clock: when it was last put by."""
+        self.uses = 0
+
+    def ask(self, request: bytes, want: int, deadline: float) -> asyncio.Future[tuple[Head, bytes]]:
+        """Sends ``request``; the answer's head, and what came of its body in one go with it, about ``want`` bytes at most.
+
+        Raises Stale, NotHttp, TimeoutError (``deadline`` has passed), OSError.
+        """
+        self.uses += 1
+        self._head = self._loop.create_future()
+        self._want = want
+        self.deadline = deadline
+        answer = self._head
+        self._send(request)
+        if not self._reading and self._head is not None:
+            self._read_on()
+        return answer
+
+    async def readable(self, patience_s: float) -> None:
+        """Returns when there may be bytes. Raises TimeoutError, OSError."""
+        if self.descriptor < 0:
+            raise ConnectionAbortedError
+        waiter = self._waiter = self._loop.create_future()
+        self.deadline = self._loop.time() + patience_s
+        if not self._reading:
+            self._read_on()
+        try:
+            await waiter
+        finally:
+            if self._waiter is waiter:
+                self._waiter, self.deadline = None, inf
+
+    def wake(self) -> None:
+        """Whoever waits in ``readable`` returns."""
+        waiter, self._waiter, self.deadline = self._waiter, None, inf
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def expire(self) -> None:
+        """The deadline has passed: whoever waits is told."""
+        self._fail(TimeoutError())
+
+    def close(self) -> None:
+        """At once; whoever waits is told."""
+        if self.descriptor < 0:
+            return
+        if self._reading:
+            self._loop.remove_reader(self.descriptor)
+        if self._unsent:
+            self._loop.remove_writer(self.descriptor)
+        self.descriptor = -1
+        self.collect = None
+        self.sock.close()
+        self._gone(self)
+        self._fail(ConnectionAbortedError())
+
+    def _fail(self, error: Exception) -> None:
+        self.deadline = inf
+        self._want = 0
+        for future in (self._head, self._waiter):
+            if future is not None and not future.done():
+                future.set_exception(error)
+        self._head = self._waiter = None
+
+    def _send(self, request: bytes) -> None:
+        try:
+            sent = self.sock.send(request)
+        except FULL:
+            sent = 0
+        except OSError as error:
+            self._fail(Stale() if self.uses > 1 else error)
+            return
+        if sent < len(request):
+            if not self._unsent:
+                self._loop.add_writer(self.descriptor, self._send_on)
+            self._unsent = request[sent:]
+        elif self._unsent:
+            self._unsent = b""
+            self._loop.remove_writer(self.descriptor)
+
+    def _send_on(self) -> None:
+        self._send(self._unsent)
+
+    def _read_on(self) -> None:
+        self._loop.add_reader(self.descriptor, self._readable)
+        self._reading = True
+        self._patience = PATIENCE
+
+    def _readable(self) -> None:
+        if self._want:
+            self._gather()
+        elif self.collect is not None:
+            self.collect()
+        elif self._waiter is not None:
+            self._patience = PATIENCE
+            self.wake()
+        elif self.idle:
+            self._look()
+        else:
+            self._patience -= 1
+            if self._patience <= 0:
+                self._loop.remove_reader(self.descriptor)
+                self._reading = False
+
+    def _look(self) -> None:
+        """Bytes, where none were asked for: TLS may have a word on its own behalf; anything else ends it."""
+        try:
+            self.sock.recv(1)
+        except DRY:
+            return
+        except OSError:
+            pass
+        self.close()
+
+    def _gather(self) -> None:
+        """Takes what has come of the head. What TLS has decrypted is asked for again: the socket would not tell of it."""
+        self._gather_once()
+        while self._want and self.tls and self.sock.pending():  # type: ignore[attr-defined]
+            self._gather_once()
+
+    def _gather_once(self) -> None:
+        try:
+            count = self.sock.recv_into(self._scratch, self._want)
+        except DRY:
+            return
+        except OSError as error:
+            self._fail(error if self._gathered or self.uses == 1 else Stale())
+            return
+        if not count:
+            self._fail(ConnectionResetError() if self._gathered or self.uses == 1 else Stale())
+            return
+        end = -1 if self._gathered else self._scratch.find(heads.END, 0, count)
+        if end >= 0:
+            end += len(heads.END)
+            raw, rest = bytes(self._view[:end]), bytes(self._view[end:count])
+        else:
+            raw, rest = self._gathered + bytes(self._view[:count]), b""
+        try:
+            self._answered(raw, rest, known=end >= 0)
+        except NotHttp as error:
+            self._fail(error)
+
+    def _answered(self, raw: bytes, rest: bytes, *, known: bool) -> None:
+        """``known``: that ``raw`` is one head."""
+        if not raw.startswith(heads.START[: len(raw)]):
+            raise NotHttp
+        while True:
+            if not known:
+                end = raw.find(heads.END, max(0, len(self._gathered) - len(heads.END)))
+                if end < 0:
+                    if len(raw) > heads.LONGEST:
+                        raise NotHttp
+                    self._gathered = raw
+                    return
+                end += len(heads.END)
+                raw, rest = raw[:end], raw[end:]
+            head = Head(raw)
+            self._gathered = b""
+            if head.status >= heads.FINAL:
+                break
+            raw, rest, known = rest, b"", False
+            if not raw.startswith(heads.START[: len(raw)]):
+                raise NotHttp
+        answer, self._head, self._want, self.deadline = self._head, None, 0, inf
+        if answer is not None and not answer.done():
+            answer.set_result((head, rest))

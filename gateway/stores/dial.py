@@ -1,0 +1,92 @@
+"""Connecting to a store: its addresses, whichever of them answers first, and TLS where its URL says so."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from aiohappyeyeballs import AddrInfoType, start_connection
+
+REMEMBERED_S: Final = 10.0
+"""Seconds that a name's addresses are believed."""
+EYEBALLS_S: Final = 0.25
+"""Seconds before the next address is tried beside the last (RFC 8305 section 5)."""
+
+
+def client_context() -> ssl.SSLContext:
+    """Verifies by what the system trusts; OpenSSL's SSL_CERT_FILE and SSL_CERT_DIR name something else."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Dialer:
+    """Makes connected sockets to one host and port. ``context`` None: without TLS."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext | None, receive_buffer: int) -> None:
+        self.host = host
+        self.port = port
+        self._context = context
+        self._receive_buffer = receive_buffer
+        self._addresses: Sequence[AddrInfoType] = ()
+        self._until = float("-inf")
+
+    async def dial(self) -> socket.socket:
+        """Raises OSError, ssl.SSLCertVerificationError among them. How long it may take is the caller's to say."""
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._until:
+            self._addresses = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+            self._until = loop.time() + REMEMBERED_S
+        addresses = self._addresses
+        self._addresses = [*addresses[1:], *addresses[:1]]  # a store with several is not asked at one of them only
+        try:
+            sock = await start_connection(
+                addresses, happy_eyeballs_delay=EYEBALLS_S, loop=loop, socket_factory=self._socket
+            )
+        except (OSError, RuntimeError):
+            self._until = float("-inf")
+            raise
+        if self._context is None:
+            return sock
+        wrapped: ssl.SSLSocket | None = None
+        try:
+            wrapped = self._context.wrap_socket(sock, server_hostname=self.host, do_handshake_on_connect=False)
+            await _handshake(loop, wrapped)
+        except BaseException:
+            (wrapped or sock).close()
+            raise
+        return wrapped
+
+    def _socket(self, address: AddrInfoType) -> socket.socket:
+        """The buffer must be set before connecting, or TCP tells the store of a larger one."""
+        family, kind, protocol, _, _ = address
+        made = socket.socket(family, kind, protocol)
+        made.setblocking(False)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._receive_buffer:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
+        return made
+
+
+async def _handshake(loop: asyncio.AbstractEventLoop, sock: ssl.SSLSocket) -> None:
+    while True:
+        try:
+            sock.do_handshake()
+        except ssl.SSLWantReadError:
+            await _once(sock, loop.add_reader, loop.remove_reader)
+        except ssl.SSLWantWriteError:
+            await _once(sock, loop.add_writer, loop.remove_writer)
+        else:
+            return
+
+
+async def _once(sock: socket.socket, add: Callable[..., None], remove: Callable[[int], Any]) -> None:
+    moved = asyncio.Event()
+    add(sock.fileno(), moved.set)
+    try:
+        await moved.wait()
+    finally:
+        remove(sock.fileno())
