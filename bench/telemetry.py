@@ -27,7 +27,7 @@ from .stage import Stage, set_up
 from .variants import Target, start_gateway
 
 OFF = "nothing"
-CONNECTIONS, SECONDS, SCRAPED_S = 32, 4, 1.0
+CONNECTIONS, SECONDS, SCRAPED_S = 32, 2, 1.0
 
 
 @dataclass
@@ -120,4 +120,4 @@ def _tell(runs: dict[str, Run]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 9))
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20))

@@ -8,13 +8,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import asyncpg
 import psutil
 import pytest
 from parts.calls import DATA, MISSING, Calls
+from parts.doors import IMPATIENT, Doors
 from parts.drinker import Client
+from parts.faults import Fault, Kind
 from parts.house import House, some_bytes
 from parts.scrape import Figures, scrape, settled
 from parts.stage import Stage
@@ -129,6 +133,39 @@ async def test_the_figures_are_what_clients_did_and_what_postgres_has(calls: Cal
     assert figures.sum("cache_lookups_total", cache="keys", outcome="hit") > 0
     assert figures.sum("cache_lookups_total", cache="calls", outcome="hit") > 0
     assert figures.sum("catalog_changes_heard") == 1
+    # Two bodies, two of one range and one of two, each of them; and those that were left.
+    assert figures.by("origin_requests_total", "store") == {("s3",): 6 + 3, ("gcs",): 6}
+    for store in ("s3", "gcs"):
+        over = [figures.sum(f"origin_{name}_total", store=store) for name in ("connections", "connections_reused")]
+        assert sum(over) == figures.sum("origin_requests_total", store=store)
+
+
+async def test_stores_are_told_with_what_was_read_of_them_and_how_it_failed(calls: Calls, tmp_path: Path):
+    (port,) = free_ports(1)
+    doors = await asyncio.to_thread(Doors.open, calls.stage, tmp_path, origin=IMPATIENT, metrics={"port": port})
+    stage, key = calls.stage, f"figures/{uuid4().hex}.wav"
+    for kind in ("s3", "gcs"):
+        stage.shelves[kind].put(key, DATA)
+        filed = await doors.file(f"{kind}-0", stage.stores[kind], key, DATA)
+        async with doors.ajar(f"{kind}-0", stage.stores[kind]) as proxy:
+            proxy.plan(None, Fault(Kind.CUT, at=50_000))
+            for _ in range(2):
+                assert await asyncio.to_thread(doors.house.get, filed.native, stage.full) == (200, DATA)
+        assert (await asyncio.to_thread(doors.house.get, filed.native, stage.full))[0] == 503
+    figures = await settled(port, lambda now: now.sum("requests_total") >= 6)
+    for store in ("s3-0", "gcs-0"):
+        assert figures.sum("origin_resumes_total", store=store) == 1
+        assert figures.by("origin_errors_total", "reason", store=store) == {("origin_broken",): 1, ("unavailable",): 1}
+        assert figures.sum("origin_retries_total", store=store) > 0
+        requests = figures.sum("origin_requests_total", store=store)
+        assert (
+            3
+            <= requests
+            <= figures.sum("origin_connections_total", store=store)
+            + figures.sum("origin_connections_reused_total", store=store)
+        )
+    assert figures.by("origin_requests_total", "store")["s3-1",] == 0
+    assert figures.by("requests_unserved_total", "result", "reason") == {("refused", "unavailable"): 2}
 
 
 async def test_no_client_can_add_a_label(calls: Calls):
