@@ -49,15 +49,16 @@ class Slot:
     async def fill(self) -> bool:
         """Starts a worker, and has the one before it retire; False: it did not become ready, and all is as it was."""
         sock = self._socket or self._port.socket(self.number, listening=False)
-        worker = None
         try:
-            with contextlib.suppress(OSError):
-                worker = self._crew.start(self.number, sock)
-            if worker is None or not await worker.begun():
-                self.status = worker.child.ended.result() if worker and not worker.child.alive else None
+            worker = self._crew.start(self.number, sock)
+            if not await worker.begun():
+                self.status = None if worker.child.alive else worker.child.ended.result()
                 return False
             self._socket, before = sock, self._worker
             self._worker = worker
+        except OSError:
+            log.exception("worker not started", worker=self.number)
+            return False
         finally:
             if sock is not self._socket:
                 sock.close()
@@ -105,9 +106,13 @@ class Slot:
                 await self._wake.wait()
 
     def _failed(self) -> None:
-        """The first time the next comes at once; then after 1 s, and twice as long each time."""
         self._failures += 1
-        self._wait_s = min(_LONGEST_S, 2.0 ** (self._failures - 2)) if self._failures > 1 else 0.0
+        self._wait_s = wait_after(self._failures)
         if self._wait_s:
             log.error("worker failing", worker=self.number, times=self._failures, next_in_s=self._wait_s)
             self.close()
+
+
+def wait_after(failures: int) -> float:
+    """Seconds before the next try: none at first, then 1, and twice as long each time, up to half a minute."""
+    return min(_LONGEST_S, 2.0 ** min(failures - 2, 10)) if failures > 1 else 0.0

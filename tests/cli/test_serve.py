@@ -1,11 +1,11 @@
 import asyncio
-import re
 import signal
 import socket
 from urllib.request import urlopen
 
 import pytest
 from parts.command import ended, process
+from parts.given import Started, started
 
 
 def test_a_taken_port_is_said_to_be_taken(command):
@@ -26,19 +26,70 @@ def test_two_mounts_that_collide_are_refused_naming_both(command):
         assert "mounts" in done.err
 
 
+@pytest.mark.parametrize("words", ["0", "-1", "many", "2.5"])
+def test_workers_are_a_number_or_auto(command, words):
+    done = command("serve", "--workers", words)
+    assert done.code == 2
+    assert words in done.err
+
+
+def test_a_taken_port_is_said_to_be_taken_with_several_workers_too(command):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        command.settings["server"]["port"] = taken.getsockname()[1]
+        done = ended(process("-c", command.file, "serve", "--workers", "2"))
+    assert done.code == 1
+    assert "server.port" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_what_workers_refuse_is_said_once(command):
+    command.settings["mounts"] = [{"surface": "native"}, {"surface": "native", "prefix": "/"}]
+    done = ended(process("-c", command.file, "serve", "--workers", "2"))
+    assert done.code == 78
+    assert done.err.count("the configuration is refused") == 1
+
+
+async def healthy(one: Started) -> bool:
+    with await asyncio.to_thread(urlopen, f"{one.url}/healthz") as answer:
+        return answer.status == 200
+
+
+@pytest.mark.parametrize("workers", [1, 2], ids=["alone", "with workers"])
+async def test_it_serves_on_a_socket_that_it_is_given(command, workers):
+    """As systemd gives it: what came before it was there is answered, and while none runs nobody is refused."""
+    with socket.create_server(("127.0.0.1", 0)) as sock, socket.create_connection(sock.getsockname()) as early:
+        early.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        async with started("-c", command.file, "serve", "--workers", workers, sockets=[sock]) as one:
+            assert one.url.endswith(f":{sock.getsockname()[1]}")
+            early.settimeout(10)
+            assert early.recv(15) == b"HTTP/1.1 200 OK"
+            assert await healthy(one)
+            assert (await one.end(signal.SIGTERM)).code == 0
+        with socket.create_connection(sock.getsockname()):
+            pass
+
+
+async def test_it_tells_whoever_waits_when_it_is_ready(command, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as waits:
+        waits.bind(str(tmp_path / "notify"))
+        waits.settimeout(1)
+        async with started("-c", command.file, "serve", env={"NOTIFY_SOCKET": str(tmp_path / "notify")}) as one:
+            assert waits.recv(100) == b"READY=1"
+            await one.end(signal.SIGTERM)
+            assert waits.recv(100) == b"STOPPING=1"
+
+
+async def test_one_process_alone_reloads_nothing_and_says_what_would(command):
+    async with started("-c", command.file, "serve") as one:
+        one.process.send_signal(signal.SIGHUP)
+        assert "--workers 2" in await one.line('"not reloaded"')
+        assert await healthy(one)
+        assert (await one.end(signal.SIGQUIT)).code == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_with_0(command, number):
-    serving = await asyncio.to_thread(process, "-c", command.file, "serve")
-    try:
-        assert serving.stderr is not None
-        line = await asyncio.to_thread(serving.stderr.readline)
-        while '"serving"' not in line:
-            assert line, "it ended before it served"
-            line = await asyncio.to_thread(serving.stderr.readline)
-        (url,) = re.findall(r'"url":"(http://[^"]+)"', line)
-        with await asyncio.to_thread(urlopen, f"{url}/healthz") as answer:
-            assert answer.status == 200
-    finally:
-        serving.send_signal(number)
-        done = await asyncio.to_thread(ended, serving)
+    async with started("-c", command.file, "serve") as one:
+        assert await healthy(one)
+        done = await one.end(number)
     assert (done.code, done.out) == (0, "")

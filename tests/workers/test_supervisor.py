@@ -1,0 +1,196 @@
+"""The supervisor over workers that do next to nothing: how often it tries, when it gives up, what it kills."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from parts.audit import until
+from structlog.testing import capture_logs
+
+from gateway import logs
+from gateway.config import Config, ConfigError
+from gateway.workers import supervisor
+from gateway.workers.given import Given
+from gateway.workers.slot import wait_after
+
+READY = """
+told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+told.sendto(b"READY=1", "\\0" + os.environ["NOTIFY_SOCKET"][1:])
+"""
+OBEY = "signal.signal(signal.SIGTERM, lambda *_: os._exit(0)); signal.signal(signal.SIGQUIT, lambda *_: os._exit(0))\n"
+STAY = "while True: time.sleep(60)\n"
+
+
+class Run:
+    """A supervisor within this process."""
+
+    def __init__(self, folder: Path, script: str, *, count: int = 2, given: Given | None = None, **server: object):
+        self.script = folder / "worker.py"
+        self.write(script)
+        self.config = Config(
+            server={"port": 0, "drain_delay_s": 0, "drain_s": 0.3, "flush_s": 0.1} | server,
+            audit={"journal_dir": folder / "journal"},
+        )
+        self.reads: Callable[[], Config] = partial(self.config.model_copy)
+        command = [sys.executable, "-S", str(self.script)]
+        work = supervisor.supervise(self.config, given or Given(), count, command, self.read)
+        self.task = asyncio.create_task(work)
+
+    def read(self) -> Config:
+        return self.reads()
+
+    def write(self, script: str) -> None:
+        self.script.write_text(
+            "import os, signal, socket, sys, time\nslot = os.environ['RECORDING_GATEWAY_WORKER']\n" + script
+        )
+
+    def signal(self, number: signal.Signals) -> None:
+        assert signal.getsignal(number) is not signal.SIG_DFL, "it would end the tests"
+        os.kill(os.getpid(), number)
+
+    async def end(self) -> int:
+        if not self.task.done():
+            self.signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            return await self.task
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict]]:
+    """What is logged."""
+    monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
+    with capture_logs() as lines:
+        yield lines
+
+
+def lines(told: list[dict], event: str, **fields: object) -> list[dict]:
+    return [line for line in told if line["event"] == event and fields.items() <= line.items()]
+
+
+async def test_one_that_ends_at_once_again_and_again_is_started_ever_later(tmp_path: Path, told: list[dict]):
+    run = Run(tmp_path, OBEY + READY + "if slot == '1': raise SystemExit(3)\n" + STAY)
+    await until(lambda: len(lines(told, "worker failing")) == 3, within_s=30)
+    assert await run.end() == 0
+    assert [line["next_in_s"] for line in lines(told, "worker failing")] == [1, 2, 4]
+    assert {line["worker"] for line in lines(told, "worker failing")} == {1}
+    assert len(lines(told, "worker exited", worker=1, status=3)) == 4
+    assert len(lines(told, "worker started", worker=0)) == 1
+
+
+def test_waits_grow_to_half_a_minute():
+    assert [wait_after(failures) for failures in range(1, 9)] == [0, 1, 2, 4, 8, 16, 30, 30]
+    assert wait_after(100_000) == 30
+
+
+async def test_if_the_first_worker_is_refused_all_ends_with_what_it_said(tmp_path: Path, told: list[dict]):
+    run = Run(tmp_path, "raise SystemExit(78)")
+    assert await asyncio.wait_for(run.task, 20) == 78
+    assert len(lines(told, "worker started")) == 1
+
+
+async def test_what_overstays_is_killed(tmp_path: Path, told: list[dict], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(supervisor, "GRACE_S", 0.2)
+    run = Run(tmp_path, "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + READY + STAY)
+    await until(lambda: lines(told, "serving"))
+    assert await run.end() == 0
+    assert len(lines(told, "worker killed")) == 2
+    assert len(lines(told, "worker exited", signal="SIGKILL")) == 2
+
+
+async def test_one_that_retires_and_overstays_is_killed(
+    tmp_path: Path, told: list[dict], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("gateway.workers.crew.GRACE_S", 0.2)
+    ignoring = "signal.signal(signal.SIGQUIT, signal.SIG_IGN); signal.signal(signal.SIGTERM, lambda *_: os._exit(0))\n"
+    run = Run(tmp_path, ignoring + READY + STAY)
+    await until(lambda: lines(told, "serving"))
+    run.signal(signal.SIGHUP)
+    await until(lambda: len(lines(told, "worker killed")) == 2)
+    assert lines(told, "reloaded")
+    assert await run.end() == 0
+
+
+async def test_one_that_does_not_become_ready_is_killed(
+    tmp_path: Path, told: list[dict], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("gateway.workers.crew._START_S", 0.3)
+    run = Run(tmp_path, STAY)
+    assert await asyncio.wait_for(run.task, 20) != 0
+    assert lines(told, "worker not ready in time")
+
+
+async def test_a_reload_whose_worker_fails_leaves_the_old_ones_and_the_next_may_succeed(
+    tmp_path: Path, told: list[dict]
+):
+    run = Run(tmp_path, OBEY + READY + STAY)
+    await until(lambda: lines(told, "serving"))
+    run.write("raise SystemExit(1)")
+    run.signal(signal.SIGHUP)
+    await until(lambda: lines(told, "not reloaded"))
+    assert not lines(told, "worker exited", status=0)
+    run.write(OBEY + READY + STAY)
+    run.signal(signal.SIGHUP)
+    await until(lambda: lines(told, "reloaded"))
+    await until(lambda: len(lines(told, "worker exited", status=0)) == 2)
+    assert await run.end() == 0
+
+
+async def test_a_reload_that_cannot_be_read_starts_nothing(tmp_path: Path, told: list[dict]):
+    run = Run(tmp_path, OBEY + READY + STAY)
+    await until(lambda: lines(told, "serving"))
+
+    def refused() -> Config:
+        raise ConfigError(["server.port: what?"])
+
+    run.reads = refused
+    run.signal(signal.SIGHUP)
+    await until(lambda: lines(told, "not reloaded", problems=["server.port: what?"]))
+    assert len(lines(told, "worker started")) == 2
+    assert await run.end() == 0
+
+
+async def test_what_only_a_restart_changes_is_named(tmp_path: Path, told: list[dict]):
+    run = Run(tmp_path, OBEY + READY + STAY)
+    await until(lambda: lines(told, "serving"))
+    run.reads = partial(run.config.listening_on, 4242)
+    run.signal(signal.SIGHUP)
+    await until(lambda: lines(told, "reloaded"))
+    assert lines(told, "needs a restart", changed=["server.port"])
+    assert await run.end() == 0
+
+
+async def test_whoever_started_it_is_told_once_all_are_ready(tmp_path: Path, told: list[dict]):
+    name = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as waits:
+        waits.bind(name)
+        waits.setblocking(False)
+        held = tmp_path / "held"
+        wait = f"while slot == '1' and not os.path.exists({str(held)!r}): time.sleep(0.01)\n"
+        run = Run(tmp_path, OBEY + wait + READY + STAY, given=Given(notify=name))
+        await until(lambda: len(lines(told, "worker started")) == 2)
+        with pytest.raises(BlockingIOError):
+            waits.recv(100)
+        held.touch()
+        loop = asyncio.get_running_loop()
+        assert await asyncio.wait_for(loop.sock_recv(waits, 100), 10) == b"READY=1"
+        run.signal(signal.SIGHUP)
+        assert (await asyncio.wait_for(loop.sock_recv(waits, 100), 10)).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+        assert await asyncio.wait_for(loop.sock_recv(waits, 100), 10) == b"READY=1"
+        assert await run.end() == 0
+        assert waits.recv(100) == b"STOPPING=1"
+
+
+async def test_a_second_supervisor_on_the_port_is_refused(tmp_path: Path, told: list[dict]):
+    run = Run(tmp_path, OBEY + READY + STAY)
+    await until(lambda: lines(told, "serving"))
+    (serving,) = lines(told, "serving")
+    config = run.config.listening_on(int(serving["url"].rpartition(":")[2]))
+    with pytest.raises(OSError, match="in use"):
+        await supervisor.supervise(config, Given(), 2, ["/bin/false"], lambda: config)
+    assert await run.end() == 0
