@@ -15,8 +15,7 @@ from socket import socket
 from .command import Ended, ended, process
 
 _APART = 100
-LAUNCH = (
-    """
+LAUNCH = """
 import os, sys
 apart, count, *words = sys.argv[1:]
 for at in range(int(count)):
@@ -24,8 +23,6 @@ for at in range(int(count)):
 os.environ.update(LISTEN_FDS=count, LISTEN_PID=str(os.getpid()))
 os.execv(sys.executable, [sys.executable, "-m", "gateway", *words])
 """
-    % _APART
-)
 
 
 @dataclass
