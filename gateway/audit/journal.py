@@ -127,7 +127,7 @@ class Journal:
     def confirm(self, size: int, records: int) -> None:
         """So many bytes and records, the oldest, have arrived where they were to go."""
         self.used -= size
-        self.records = self.records - records if self.used else 0
+        self.records = max(0, self.records - records) if self.used else 0
         self._confirmed += size
         while len(self._ages) > 1 and self._ages[1][0] <= self._confirmed:
             self._ages.popleft()
@@ -208,8 +208,9 @@ class Journal:
             self._ages.append((self.durable, now))
         written = commit.end - segment.end
         self.durable += written
-        self._durable_entries += len(commit.entries)
-        self.used += written - sum(entry.size for entry in commit.entries)  # where an entry's data was replaced
+        self._durable_entries += len(commit.entries) - commit.again
+        # The two differ where an entry's data was replaced, or written again.
+        self.used += written - sum([entry.size for entry in commit.entries])
         segment.end, segment.last_entry = commit.end, self._durable_entries
 
     def _failed(self, failure: Failure) -> None:

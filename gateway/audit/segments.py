@@ -31,11 +31,15 @@ class Files(Protocol):
         ...
 
     def write(self, fd: int, data: bytes, offset: int) -> int:
-        """As much as it says is durable when it returns, under the file's name."""
+        """As much as it says is durable when it returns."""
         ...
 
     def sync(self, fd: int) -> None:
         """The file's size is durable, and all that was written."""
+        ...
+
+    def is_removed(self, fd: int) -> bool:
+        """Whether nobody finds the file any more."""
         ...
 
     def truncate(self, fd: int, size: int) -> None: ...
@@ -60,12 +64,6 @@ class DiskFiles:
 
     def write(self, fd: int, data: bytes, offset: int) -> int:
         """One system call where there is one for both: each gives other threads their turn, and waits for one afterwards."""
-        written = self._write_through(fd, data, offset)
-        if not os.fstat(fd).st_nlink:
-            raise FileNotFoundError(errno.ENOENT, "the journal's file was removed by somebody")
-        return written
-
-    def _write_through(self, fd: int, data: bytes, offset: int) -> int:
         if _DSYNC:
             try:
                 return os.pwritev(fd, [data], offset, _DSYNC)
@@ -78,6 +76,9 @@ class DiskFiles:
 
     def sync(self, fd: int) -> None:
         os.fdatasync(fd)
+
+    def is_removed(self, fd: int) -> bool:
+        return not os.fstat(fd).st_nlink
 
     def truncate(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size)
@@ -109,6 +110,12 @@ class SegmentWriter:
         """Bytes written, records or zeros."""
         self.path = path
         self.end = 0
+
+    def is_removed(self) -> bool:
+        """Whether what was written is nowhere to be found; False also where that cannot be told."""
+        with suppress(OSError):
+            return self._files.is_removed(self._fd)
+        return False
 
     def has_room(self, size: int) -> bool:
         return self.end + size <= self._size

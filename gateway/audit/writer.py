@@ -22,6 +22,11 @@ from .segments import Files, SegmentWriter, numbered
 RETRY_S = 0.1
 """Seconds from a failed write to the next try; doubled each time."""
 RETRY_MAX_S = 1.0
+LOOK_S = 0.1
+"""Seconds between looks whether somebody removed the file; what was written in between is then written again.
+
+Not at each commit: a system call gives the other threads their turn, and has to wait for one afterwards.
+"""
 
 Waiter = asyncio.Future[None]
 
@@ -47,6 +52,8 @@ class Commit:
     """Bytes of the segment that are durable. A new segment's name means that nothing will be added to those before."""
     took_s: float
     """Seconds that the disk took."""
+    again: int
+    """How many of the entries, the first, were reported before, and have ``size`` 0: their file is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,11 @@ class Writer:
         self._report = report
         self._pending: deque[Entry] = deque()
         self._kept: list[Entry] = []
+        self._unseen: list[Entry] = []
+        """Written since the file was last seen in its folder."""
+        self._looked = 0.0
+        self._again = 0
+        """How many, of those to be written next, were written before."""
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._rung = False
         self._stopping = False
@@ -124,12 +136,14 @@ class Writer:
             stopping = self._stopping
             written = self._write(self._gathered())
             self._ready.set()
-            if stopping and not self._pending:
-                break
-            if written:
-                self._await_bell()
-            else:
+            if not written:
+                if stopping and not self._pending:
+                    break
                 self._rest()
+            elif not stopping:
+                self._await_bell()
+            elif not self._pending and not self._unseen:
+                break
         if self._segment is not None:
             self._segment.close()
 
@@ -145,14 +159,14 @@ class Writer:
         try:
             if self.folder is None:
                 self.folder = Folder.create(self._root)
-            if batch:
+            data = b"".join([entry.data for entry in batch])
+            if self._unseen and self._is_time_to_look(len(data)) and (missing := self._missing()):
+                batch = missing + batch
                 data = b"".join([entry.data for entry in batch])
-                begun = time.monotonic()
-                segment = self._segment_for(len(data))
-                segment.commit(data)
-                self._report(Commit(batch, segment.path, segment.end, time.monotonic() - begun))
+            if batch:
+                self._commit(batch, data)
         except OSError as error:
-            self._kept = batch
+            self._kept = self._missing() + batch
             if self._segment is not None:
                 self._segment.close()
                 self._segment = None
@@ -167,6 +181,33 @@ class Writer:
             self._report(Recovery())
         return True
 
+    def _commit(self, batch: list[Entry], data: bytes) -> None:
+        begun = time.monotonic()
+        segment = self._segment_for(len(data))
+        segment.commit(data)
+        self._report(Commit(batch, segment.path, segment.end, time.monotonic() - begun, self._again))
+        self._again = 0
+        self._unseen += batch
+
+    def _is_time_to_look(self, size: int) -> bool:
+        """Now and then, and before a file is left behind."""
+        return (
+            time.monotonic() - self._looked >= LOOK_S
+            or self._stopping
+            or (self._segment is not None and not self._segment.has_room(size))
+        )
+
+    def _missing(self) -> list[Entry]:
+        """What was written into a file that somebody had removed, once more; nothing goes into that file again."""
+        self._looked = time.monotonic()
+        unseen, self._unseen = self._unseen, []
+        if not unseen or self._segment is None or not self._segment.is_removed():
+            return []
+        self._segment.close()
+        self._segment = None
+        self._again += len(unseen)
+        return [Entry(entry.data, 0, None) for entry in unseen]
+
     def _segment_for(self, size: int) -> SegmentWriter:
         """The file at hand, or a new one where that has no room."""
         if self._segment is not None and not self._segment.has_room(size):
@@ -180,7 +221,11 @@ class Writer:
         return self._segment
 
     def _await_bell(self) -> None:
-        self._bell.get()
+        """Until it rings, or it is time to look."""
+        try:
+            self._bell.get(timeout=LOOK_S if self._unseen else None)
+        except Empty:
+            return
         if self._gather_s and not self._stopping:
             time.sleep(self._gather_s)
 

@@ -263,16 +263,48 @@ async def test_a_journal_removed_behind_our_back_is_begun_anew(shipping: Ship):
     at = await shipping()
     await at.access()
     assert await at.journal.drain()
+    before = at.journal.folder
     shutil.rmtree(at.settings.journal_dir)
-    with pytest.raises(Unavailable, match="removed by somebody"):
-        await at.trail.intend(intent())
+    given = intent()
+    await at.trail.intend(given)
+    await until(lambda: at.journal.folder not in (None, before))
     await until(lambda: at.journal.problem is None)
+    later = await at.access()
+    assert await at.journal.drain()
+    at.trail.conclude(outcome(given))
+    async with at.running():
+        await until(lambda: {str(given.event_id), str(later.event_id)} <= set(at.sink.outcomes))
+        await until(lambda: not at.journal.used)
+    assert str(given.event_id) in at.sink.intents
+    assert at.quarantine.damages == 1
+
+
+async def test_what_goes_into_a_file_that_was_removed_is_written_again(shipping: Ship):
+    at = await shipping()
+    await at.access()
+    assert await at.journal.drain()
+    (path,) = at.files_left()
+    path.unlink()
+    given = [await at.access() for _ in range(20)]
+    events = {str(each.event_id) for each in given}
+    await until(lambda: {orjson.loads(record)["event_id"] for _, record in at.on_disk()} >= events)
+    assert at.journal.problem is None
+    async with at.running():
+        await until(lambda: set(at.sink.outcomes) >= events)
+        await until(lambda: not at.journal.used)
+    assert set(at.sink.intents) >= events
+
+
+async def test_a_file_removed_just_before_the_end_is_written_again_as_well(shipping: Ship):
+    at = await shipping()
+    await at.access()
+    assert await at.journal.drain()
+    (path,) = at.files_left()
+    path.unlink()
     given = await at.access()
     assert await at.journal.drain()
-    assert str(given.event_id).encode() in at.on_disk()[-1][1]
-    async with at.running():
-        await until(lambda: str(given.event_id) in at.sink.outcomes)
-    assert at.quarantine.damages == 1
+    await at.journal.close()
+    assert str(given.event_id) in {orjson.loads(record)["event_id"] for _, record in at.on_disk()}
 
 
 async def test_a_file_that_cannot_be_read_is_tried_again(shipping: Ship, monkeypatch: pytest.MonkeyPatch):
