@@ -41,12 +41,13 @@ async def serve_page(
 ) -> AsyncIterator[int]:
     """Answers GET and HEAD /metrics while the context lasts, at ``path`` or else at ``host`` and the port that it gives.
 
+    Nothing is removed at the end: a path may be a successor's by then.
     Raises ConfigError where the port can't be had, OSError where the path can't.
     """
     server = web.Server(_handler(page), access_log=None, keepalive_timeout=_KEEPALIVE_S)
     loop = asyncio.get_running_loop()
     if path is not None:
-        listener = await loop.create_unix_server(server, _freed(path))
+        listener = await loop.create_unix_server(server, str(path))  # in the place of a dead one
     else:
         try:
             listener = await loop.create_server(server, host, port)
@@ -91,15 +92,6 @@ async def merged_page(paths: Mapping[str, Path]) -> bytes:
         else:
             raise page
     return merge(pages, down).encode()
-
-
-def _freed(path: Path) -> str:
-    """``path`` with nothing at it: a process that was killed leaves its socket behind, one that retires has it still.
-
-    At the end nothing is removed: by then it may be a successor's.
-    """
-    path.unlink(missing_ok=True)
-    return str(path)
 
 
 def _handler(page: Page) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
