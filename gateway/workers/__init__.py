@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from ..config import Config, load
+from ..config import Config, ConfigError, load
 from .cpus import usable_cpus
 from .given import Given
 from .process import serve_alone
@@ -21,6 +21,10 @@ async def serve(config: Config, *, path: Path | None = None, workers: int | None
     """
     given = Given.take()
     count = workers or (usable_cpus() if config.server.workers == "auto" else config.server.workers)
+    if given.slot is None and len(given.sockets) > count:
+        raise ConfigError(
+            [f"LISTEN_FDS: {len(given.sockets)} sockets and {count} workers; a worker serves one, give fewer"]
+        )
     if given.slot is not None or count == 1:
         await serve_alone(config, given)
         return 0

@@ -5,7 +5,7 @@ from urllib.request import urlopen
 
 import pytest
 from parts.command import ended, process
-from parts.given import Started, started
+from parts.given import Started, given, started
 
 
 def test_a_taken_port_is_said_to_be_taken(command):
@@ -67,6 +67,13 @@ async def test_it_serves_on_a_socket_that_it_is_given(command, workers):
             assert (await one.end(signal.SIGTERM)).code == 0
         with socket.create_connection(sock.getsockname()):
             pass
+
+
+async def test_more_sockets_than_workers_are_refused(command):
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        done = ended(given(["-c", command.file, "serve"], [one, two]))
+    assert done.code == 78
+    assert "LISTEN_FDS: 2 sockets and 1 workers" in done.err
 
 
 async def test_it_tells_whoever_waits_when_it_is_ready(command, tmp_path):

@@ -51,7 +51,7 @@ async def started(
     *words: object, sockets: Sequence[socket] = (), env: Mapping[str, str] | None = None
 ) -> AsyncIterator[Started]:
     """Killed at the end, should it still run."""
-    one = Started(_given(words, sockets) if sockets else process(*words, env=env))
+    one = Started(given(words, sockets) if sockets else process(*words, env=env))
     try:
         (one.url,) = re.findall(r'"url":"(http://[^"]+)"', await one.line('"serving"'))
         yield one
@@ -61,7 +61,8 @@ async def started(
             ended(one.process)
 
 
-def _given(words: Sequence[object], sockets: Sequence[socket]) -> "subprocess.Popen[str]":
+def given(words: Sequence[object], sockets: Sequence[socket]) -> "subprocess.Popen[str]":
+    """Started, whatever becomes of it."""
     apart = [fcntl.fcntl(sock, fcntl.F_DUPFD, _APART) for sock in sockets]
     assert apart == list(range(_APART, _APART + len(sockets)))
     try:

@@ -24,6 +24,13 @@ told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 told.sendto(b"READY=1", "\\0" + os.environ["NOTIFY_SOCKET"][1:])
 """
 OBEY = "signal.signal(signal.SIGTERM, lambda *_: os._exit(0)); signal.signal(signal.SIGQUIT, lambda *_: os._exit(0))\n"
+ANSWER = """
+listener = socket.socket(fileno=3)
+listener.setblocking(True)
+while True:
+    with listener.accept()[0] as one:
+        one.sendall(slot.encode())
+"""
 STAY = "while True: time.sleep(60)\n"
 
 
@@ -86,6 +93,34 @@ async def test_one_that_ends_at_once_again_and_again_is_started_ever_later(tmp_p
 def test_waits_grow_to_half_a_minute():
     assert [wait_after(failures) for failures in range(1, 9)] == [0, 1, 2, 4, 8, 16, 30, 30]
     assert wait_after(100_000) == 30
+
+
+async def test_connections_of_a_worker_that_died_wait_for_its_successor(tmp_path: Path, told: list[dict]):
+    held = tmp_path / "held"
+    hold = f"while slot == '1' and os.path.exists({str(held)!r}): time.sleep(0.01)\n"
+    run = Run(tmp_path, OBEY + hold + READY + ANSWER)
+    await until(lambda: lines(told, "serving"))
+    address = ("127.0.0.1", int(lines(told, "serving")[0]["url"].rpartition(":")[2]))
+    held.touch()
+    os.kill(lines(told, "worker ready", worker=1)[0]["pid"], signal.SIGKILL)
+    await until(lambda: lines(told, "worker exited", worker=1, signal="SIGKILL"))
+    connections = [await asyncio.open_connection(*address) for _ in range(30)]
+    answers = [asyncio.create_task(reader.read()) for reader, _ in connections]
+    await until(lambda: any(answer.done() for answer in answers))
+    await until(lambda: len(lines(told, "worker started", worker=1)) == 2)
+    assert not all(answer.done() for answer in answers), "the kernel gives some to each"
+    held.unlink()
+    assert set(await asyncio.wait_for(asyncio.gather(*answers), 20)) == {b"0", b"1"}
+    for _, writer in connections:
+        writer.close()
+    assert await run.end() == 0
+
+
+async def test_a_signal_amid_the_start_ends_what_has_begun(tmp_path: Path, told: list[dict]):
+    run = Run(tmp_path, STAY)
+    await until(lambda: lines(told, "worker started"))
+    assert await run.end() == 0
+    assert lines(told, "worker exited", signal="SIGTERM")
 
 
 async def test_if_the_first_worker_is_refused_all_ends_with_what_it_said(tmp_path: Path, told: list[dict]):
