@@ -120,7 +120,7 @@ class Regulars:
                 return
             body = await client.rest()
             if client.status != 206 or not client.whole:
-                self._miss(f"{client.status}, {len(body)} bytes", last[0])
+                self._miss(f"{client.status}: {body[:300]!r}", last[0])
                 return
             last[0] = client.fields["x-request-id"]
             self.answered[last[0]] = len(body)
