@@ -15,18 +15,17 @@ from .listener import SOCKET, serve_page
 
 @asynccontextmanager
 async def serve_figures(settings: config.Metrics, told: Told) -> AsyncIterator[None]:
-    """Serves them while the context lasts: at the socket that a supervisor named, else at the port, if there is one.
+    """Serves them while the context lasts, where a port is set: at the socket that a supervisor named instead, else there.
 
     Raises ConfigError where the port can't be had.
     """
-    path = os.environ.get(SOCKET)
-    if not path and settings.port is None:
+    if settings.port is None:
         yield
         return
-    figures = partial(page, told)
+    figures, path = partial(page, told), os.environ.get(SOCKET)
     if path:
         serving = serve_page(figures, path=Path(path))
     else:
-        serving = serve_page(figures, host=settings.host, port=settings.port or 0)
+        serving = serve_page(figures, host=settings.host, port=settings.port)
     async with told.lag, serving:
         yield

@@ -1,73 +1,17 @@
 """What a scrape is told, and the page of documentation that says what it means."""
 
 import re
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
+from parts.told import STATS, figures_told
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.audit import Stats
-from gateway.event import Result
 from gateway.telemetry.figures import Told, page
-from gateway.telemetry.lag import LoopLag
-from gateway.telemetry.meter import Meter
 from gateway.telemetry.pages import merge
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
 ROWS = re.findall(r"^\| `([a-z_]+)` \| (\w+) \| ([a-z, ]*) ?\|", DOCUMENT, re.MULTILINE)
-STATS = Stats(1000, 10, 5000, 1.5, 3, 40, 2, None, "Postgres is away", admits=True)
-
-
-@dataclass
-class Cache:
-    hits: int = 9
-    stale: int = 2
-    misses: int = 4
-
-    def __len__(self) -> int:
-        return 3
-
-
-@dataclass
-class Counts:
-    requests: int = 10
-    connections: int = 2
-    reused: int = 8
-    replaced: int = 1
-    retries: int = 3
-    resumes: int = 4
-    errors: Counter[str] = field(default_factory=lambda: Counter({"unavailable": 5}))
-
-
-@dataclass
-class Store:
-    counts: Counts = field(default_factory=Counts)
-
-
-class Pool:
-    def get_size(self) -> int:
-        return 5
-
-    def get_idle_size(self) -> int:
-        return 3
-
-    def get_max_size(self) -> int:
-        return 10
-
-
-def told() -> Told:
-    meter = Meter()
-    meter.answered("native", "/v1/recordings/{id}/audio", "GET", 206, 0.2, 0.01, 65536)
-    meter.answered("native", "/v1/recordings/{id}/audio", "GET", 206, 0.3, 0.02, 65536)
-    meter.answered("native", "-", "GET", 404, 0.001, None, 0, Result.REFUSED, "unknown_route")
-    meter.streams = 2
-    lag = LoopLag()
-    lag.lags.observe(0.003)
-    stores = {"calls": Store(), "folder": object()}
-    return Told(
-        "1.2.3", meter, lag, lambda: 4, lambda: 6, lambda: STATS, Pool(), {"calls": Cache()}, lambda: True, stores
-    )
 
 
 async def figures(of: Told) -> dict[str, float]:
@@ -81,7 +25,7 @@ async def figures(of: Told) -> dict[str, float]:
 
 async def test_the_document_names_every_figure_and_no_other():
     given = set()
-    for family in text_string_to_metric_families(merge({"0": (await page(told())).decode()})):
+    for family in text_string_to_metric_families(merge({"0": (await page(figures_told())).decode()})):
         labels = {frozenset(sample.labels) - {"le", "worker"} for sample in family.samples}
         (own,) = labels if family.name != "recording_gateway_worker_up" else [frozenset({"worker"})]
         name = family.name + "_total" if family.type == "counter" else family.name
@@ -97,7 +41,7 @@ def test_alerts_ask_for_figures_that_there_are():
 
 
 async def test_the_page_has_what_the_meter_counted():
-    found = await figures(told())
+    found = await figures(figures_told())
     audio = "method=GET,route=/v1/recordings/{id}/audio,status=206,surface=native"
     assert found[f"requests_total{{{audio}}}"] == 2
     assert found["requests_total{method=GET,route=-,status=404,surface=native}"] == 1
@@ -107,7 +51,7 @@ async def test_the_page_has_what_the_meter_counted():
 
 
 async def test_buckets_add_up():
-    found = await figures(told())
+    found = await figures(figures_told())
     by_bound = {
         le: found[f"request_duration_seconds_bucket{{le={le},surface=native}}"] for le in ("0.001", "0.25", "+Inf")
     }
@@ -119,7 +63,7 @@ async def test_buckets_add_up():
 
 
 async def test_the_page_has_how_everything_else_stands():
-    found = await figures(told())
+    found = await figures(figures_told())
     assert {name: found[f"origin_{name}_total{{store=calls}}"] for name in ("requests", "retries", "resumes")} == {
         "requests": 10,
         "retries": 3,
@@ -145,7 +89,7 @@ async def test_the_page_has_how_everything_else_stands():
     assert found["process_open_fds{}"] > 0
 
 
-async def test_a_journal_that_fails_is_told():
+async def test_a_journal_that_fails_is_figures_told():
     failing = replace(STATS, journal_problem="disk full", admits=False)
-    found = await figures(replace(told(), audit=lambda: failing))
+    found = await figures(replace(figures_told(), audit=lambda: failing))
     assert (found["audit_journal_failing{}"], found["audit_admits{}"]) == (1, 0)

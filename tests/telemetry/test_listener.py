@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
+from parts.told import figures_told
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.config import ConfigError
-from gateway.telemetry.listener import CONTENT_TYPE, PATIENCE_S, fetch_page, merged_page, serve_page
+from gateway.config import ConfigError, Metrics
+from gateway.telemetry.listener import CONTENT_TYPE, PATIENCE_S, SOCKET, fetch_page, merged_page, serve_page
+from gateway.telemetry.served import serve_figures
 
 TEXT = "# HELP recording_gateway_x X.\n# TYPE recording_gateway_x gauge\nrecording_gateway_x 1.0\n"
 
@@ -98,3 +100,15 @@ async def test_workers_that_give_no_page_are_told_as_down_and_keep_nobody_waitin
     up = {sample.labels["worker"]: sample.value for sample in families["recording_gateway_worker_up"]}
     assert up == {"0": 1, "1": 0, "2": 0, "3": 0, "4": 0}
     assert [(sample.labels, sample.value) for sample in families["recording_gateway_x"]] == [({"worker": "0"}, 1.0)]
+
+
+async def test_figures_are_served_where_the_supervisor_says_and_only_where_a_port_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "0.sock"
+    monkeypatch.setenv(SOCKET, str(path))
+    async with serve_figures(Metrics(), figures_told()):
+        assert not path.exists()
+    with socket.create_server(("127.0.0.1", 0)) as supervisors:
+        async with serve_figures(Metrics(port=supervisors.getsockname()[1]), figures_told()):
+            assert "recording_gateway_build_info" in await fetch_page(path)
