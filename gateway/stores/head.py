@@ -42,6 +42,8 @@ class Head:
         self.ended = False
         """The whole answer has come, body and all, as far as ``more`` was told."""
         self.body = b""
+        if not raw.startswith(START):
+            raise NotHttp
         self._parser = HttpResponseParser(self)
         try:
             self._parser.feed_data(raw)
@@ -66,7 +68,7 @@ class Head:
         kept = KEPT.get(name.lower())
         if kept is not None:
             before = self.fields.get(kept)
-            told = value.decode("latin-1")
+            told = value.decode("latin-1").strip(" \t")
             self.fields[kept] = told if before is None else f"{before}, {told}"
 
     def on_headers_complete(self) -> None:

@@ -32,6 +32,7 @@ class Pool:
         self._permits = settings.connections
         """Connections that may still be made."""
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+        self._closed = False
 
     def take(self) -> Connection | None:
         """One that is kept, at once; None: there is none."""
@@ -78,6 +79,8 @@ class Pool:
         return bool(self._open)
 
     def close(self) -> None:
+        """Every connection, in use or not; no more are made."""
+        self._closed = True
         for connection in list(self._open):
             connection.close()
 
@@ -107,6 +110,7 @@ class Pool:
         """Made on a permit, which is given back where that fails."""
         there = f"{self._dialer.host}:{self._dialer.port}"
         try:
+            self._refuse_closed()
             async with asyncio.timeout(self._settings.connect_s):
                 sock = await self._dialer.dial()
         except ssl.SSLCertVerificationError as error:
@@ -128,7 +132,16 @@ class Pool:
         connection = Connection(self._loop, sock, self._scratch, self._gone)
         self._open.add(connection)
         self._counts.connections += 1
+        try:
+            self._refuse_closed()
+        except Unavailable:
+            connection.close()
+            raise
         return connection
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise Unavailable(f"{self._where}: it was closed")
 
     def _gone(self, connection: Connection) -> None:
         if connection.idle:

@@ -10,14 +10,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def server_context(folder: Path, name: str) -> tuple[ssl.SSLContext, list[str | None]]:
-    """For a server called ``name``, and the names that clients ask it by. ``folder`` gets the files."""
+def server_context(
+    folder: Path, name: str, *, days: tuple[int, int] = (-1, 1)
+) -> tuple[ssl.SSLContext, list[str | None]]:
+    """For a server called ``name``, and the names that clients ask it by. ``folder`` gets the files.
+
+    ``days``: from now, from which and until which its certificate is good.
+    """
     authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     issuer = _name("the test's own authority")
     root = _builder(issuer, issuer, authority).add_extension(
         x509.BasicConstraints(ca=True, path_length=None), critical=True
     )
-    leaf = _builder(_name(name), issuer, key).add_extension(
+    leaf = _builder(_name(name), issuer, key, days).add_extension(
         x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False
     )
     (folder / "root.pem").write_bytes(_pem(root.sign(authority, hashes.SHA256())))
@@ -41,7 +46,9 @@ def _name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: tuple[int, int] = (-30, 30)
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -49,8 +56,8 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivate
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now + timedelta(days=days[0]))
+        .not_valid_after(now + timedelta(days=days[1]))
     )
 
 

@@ -1,0 +1,440 @@
+"""The connections that ranges are read over: heads however they arrive, keeping alive, bounds, TLS."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from parts.certificates import server_context
+from parts.labs import QUICK, drain, unused_port
+from parts.loops import on_both_loops
+from parts.ranged import ETAG, RangedServer
+
+from gateway.errors import Broken, Changed, OriginFailed, OriginTimeout, Unavailable
+from gateway.model import PIECE, Span
+from gateway.stores import pool as pool_module
+from gateway.stores.body import Body
+from gateway.stores.origin import Pin, Reader, Refused
+
+DATA = bytes(range(256)) * 2000
+SPAN = Span(5, 25)
+LONG = Span(0, 300_000)
+PIN = Pin("ETag", ETAG)
+WAYS = pytest.mark.parametrize("way", ["plain", "tls"])
+
+
+class Asking:
+    """A reader of one object of a server."""
+
+    def __init__(self, url: str, **changes: Any) -> None:
+        self.reader = Reader("lab", QUICK.model_copy(update=changes))
+        self.target = self.reader.target(url, {}, PIN)
+        self.counts = self.reader.counts
+
+    async def open(self, span: Span = SPAN) -> Body:
+        return await self.reader.get(self.target, span)
+
+    async def read(self, span: Span = SPAN) -> None:
+        assert await drain(await self.open(span)) == DATA[span.start : span.stop]
+
+
+@contextlib.asynccontextmanager
+async def asking(server: RangedServer, *, host: str = "127.0.0.1", **changes: Any) -> AsyncIterator[Asking]:
+    scheme = "http" if server._tls is None else "https"
+    made = Asking(f"{scheme}://{host}:{server.port}/o", **changes)
+    try:
+        yield made
+    finally:
+        await made.reader.close()
+
+
+@contextlib.asynccontextmanager
+async def over(way: str, tls: ssl.SSLContext) -> AsyncIterator[tuple[RangedServer, Asking]]:
+    async with (
+        RangedServer(DATA, tls=tls if way == "tls" else None) as server,
+        asking(server, host="localhost") as at,
+    ):
+        yield server, at
+
+
+@pytest.fixture
+def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    context, _ = server_context(tmp_path, "localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "root.pem"))
+    return context
+
+
+# --- heads ----------------------------------------------------------------------------------------------------------
+
+
+@WAYS
+@on_both_loops
+async def test_a_head_may_come_in_any_two_pieces(way: str, tls: ssl.SSLContext) -> None:
+    async with over(way, tls) as (server, at):
+        for cut in range(1, 130):
+            server.split = lambda head, cut=cut: [head[:cut], head[cut:]]
+            await at.read(SPAN if cut % 2 else LONG)
+        assert at.counts.connections == 1
+
+
+@on_both_loops
+async def test_a_head_may_come_byte_by_byte_and_interim_ones_before_it() -> None:
+    async with RangedServer(DATA) as server, asking(server) as at:
+        server.before = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+        await at.read()
+        server.split = lambda head: [head[n : n + 1] for n in range(len(head))]
+        await at.read()
+        await at.read(LONG)
+        assert at.counts.connections == 1
+
+
+@on_both_loops
+async def test_a_long_head_is_taken_and_one_without_end_is_not() -> None:
+    async with RangedServer(DATA) as server, asking(server) as at:
+        server.fields = "X-Long: " + "x" * 60_000 + "\r\n"
+        await at.read()
+        await at.read(LONG)
+        server.fields = "X-Long: " + "x" * 200_000 + "\r\n"
+        for span in (SPAN, LONG):
+            with pytest.raises(OriginFailed, match="not HTTP"):
+                await at.open(span)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        f"Content-Length: {len(SPAN)}\r\n",
+        "Content-Length: 7\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: identity\r\n",
+        f"ETag : {ETAG}\r\n",
+    ],
+)
+@on_both_loops
+async def test_an_answer_that_has_two_lengths_or_none_is_not_believed(fields: str) -> None:
+    async with RangedServer(DATA) as server, asking(server) as at:
+        server.fields = fields
+        with pytest.raises(OriginFailed):
+            await at.open()
+        assert (len(server.heads), at.counts.errors["origin_failed"]) == (1, 1)
+
+
+@WAYS
+@on_both_loops
+async def test_what_follows_a_body_is_no_answer_to_anybody(way: str, tls: ssl.SSLContext) -> None:
+    async with over(way, tls) as (server, at):
+        server.after = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 20\r\n\r\n" + b"x" * 20
+        for span in (SPAN, LONG, SPAN, LONG):
+            await at.read(span)
+            await asyncio.sleep(0.01)  # it may come a little later than the body
+        assert at.counts.connections == 4
+
+
+@pytest.mark.parametrize(
+    ("url", "headers"),
+    [
+        ("http://h/a b", {}),
+        ("http://h/a\r\nX: y", {}),
+        ("http://h/é", {}),
+        ("ftp://h/a", {}),
+        ("/a", {}),
+        ("http://h/a", {"If-Match": '"v"\r\nX: y'}),
+        ("http://h/a", {"If-Match": "\0"}),
+        ("http://h/a", {"If-Match": "日"}),
+    ],
+)
+async def test_nothing_that_cannot_stand_in_a_request_gets_into_one(url: str, headers: dict[str, str]) -> None:
+    reader = Reader("lab", QUICK)
+    with pytest.raises(ValueError, match=r"^(no absolute|what cannot)") as refused:
+        reader.target(url, headers, PIN)
+    assert "h/a" not in str(refused.value)
+    await reader.close()
+
+
+async def test_the_host_is_named_as_its_signature_has_it() -> None:
+    reader = Reader("lab", QUICK)
+    for url, host in {
+        "http://Store.Example:80/a": "store.example",
+        "http://store.example:8080/a": "store.example:8080",
+        "http://[::1]:9000/a": "[::1]:9000",
+    }.items():
+        assert f"\r\nHost: {host}\r\n".encode() in reader.target(url, {}, PIN).request
+    await reader.close()
+
+
+# --- kept alive -----------------------------------------------------------------------------------------------------
+
+
+@WAYS
+@on_both_loops
+async def test_a_kept_connection_that_the_store_has_closed_is_replaced_and_no_try_is_used_up(
+    way: str, tls: ssl.SSLContext
+) -> None:
+    async with over(way, tls) as (server, at):
+        await at.read()
+        server.cuts.append(-len(DATA))  # nothing: the connection ends behind the head
+        server.split = lambda _head: []
+        server.may_answer.clear()
+        opening = asyncio.create_task(at.open())
+        await server.until(lambda: len(server.heads) == 2)
+        server.cuts.clear()
+        for writer in list(server._writers):
+            writer.transport.abort()
+        server.split = lambda head: [head]
+        server.may_answer.set()
+        assert await drain(await opening) == DATA[5:25]
+        assert (at.counts.replaced, at.counts.retries, at.counts.connections) == (1, 0, 2)
+
+
+@WAYS
+@on_both_loops
+async def test_a_connection_that_ends_while_it_is_idle_is_taken_out(way: str, tls: ssl.SSLContext) -> None:
+    async with over(way, tls) as (server, at):
+        await at.read()
+        (pool,) = at.reader._pools.values()
+        assert len(pool._idle) == 1
+        await server.hang_up()
+        while pool._idle:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.001)
+        await at.read()
+        assert (at.counts.replaced, at.counts.connections) == (0, 2)
+
+
+@on_both_loops
+async def test_a_first_connection_that_is_closed_unanswered_uses_up_a_try() -> None:
+    async with RangedServer(DATA) as server, asking(server) as at:
+        server.cuts.append(0)
+        server.split = lambda _head: []
+        opening = asyncio.create_task(at.open())
+        await server.until(lambda: len(server.heads) == 1)
+        server.split = lambda head: [head]
+        assert await drain(await opening) == DATA[5:25]
+        assert (at.counts.replaced, at.counts.retries) == (0, 1)
+
+
+@on_both_loops
+async def test_what_nobody_uses_is_closed() -> None:
+    async with RangedServer(DATA) as server, asking(server, first_byte_s=0.2) as at:
+        with mock.patch.object(pool_module, "IDLE_S", 0.05):
+            await asyncio.gather(*(at.read() for _ in range(3)))
+            await asyncio.wait_for(server.until(lambda: server.open == 0), 2)
+
+
+@on_both_loops
+async def test_an_answer_that_says_so_is_the_connections_last() -> None:
+    async with RangedServer(DATA) as server, asking(server) as at:
+        server.fields = "Connection: close\r\n"
+        await at.read()
+        await at.read(LONG)
+        assert (at.counts.connections, at.counts.reused) == (2, 0)
+
+
+@on_both_loops
+async def test_the_one_used_last_is_used_first() -> None:
+    async with RangedServer(DATA) as server, asking(server) as at:
+        await asyncio.gather(*(at.read() for _ in range(4)))
+        assert server.total == 4
+        (pool,) = at.reader._pools.values()
+        last = pool._idle[-1]
+        for _ in range(3):
+            await at.read()
+            assert pool._idle[-1] is last
+
+
+# --- bounds ---------------------------------------------------------------------------------------------------------
+
+
+@on_both_loops
+async def test_no_more_connections_are_made_than_may_be_and_those_who_wait_get_their_turn() -> None:
+    async with RangedServer(DATA) as server, asking(server, connections=3) as at:
+        await asyncio.gather(*(at.read(LONG if n % 2 else SPAN) for n in range(40)))
+        assert server.total <= 3
+        assert at.counts.requests == 40
+
+
+@on_both_loops
+async def test_one_who_leaves_the_queue_takes_no_connection_with_him() -> None:
+    async with RangedServer(DATA) as server, asking(server, connections=1) as at:
+        for close_first in (True, False):
+            first = await at.open(LONG)
+            waiting = [asyncio.create_task(at.open()) for _ in range(3)]
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if close_first:  # his turn comes, and he leaves in the same moment
+                await first.close()
+                waiting[0].cancel()
+            else:
+                waiting[0].cancel()
+                await first.close()
+            with contextlib.suppress(asyncio.CancelledError):
+                await (await waiting[0]).close()
+            for task in waiting[1:]:
+                assert await drain(await task) == DATA[5:25]
+        await at.read(LONG)
+
+
+@on_both_loops
+async def test_a_connection_that_cannot_be_made_takes_no_ones_place() -> None:
+    at = Asking(f"http://127.0.0.1:{unused_port()}/o", connections=1)
+    with mock.patch("gateway.stores.origin.jittered", return_value=0):
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="cannot connect to 127"):
+                await at.open()
+    (pool,) = at.reader._pools.values()
+    assert pool._permits == 1
+    assert (at.counts.retries, at.counts.errors["unavailable"]) == (6, 3)
+    await at.reader.close()
+
+
+@on_both_loops
+async def test_an_open_that_is_cancelled_gives_its_connection_up() -> None:
+    async with RangedServer(DATA) as server, asking(server, connections=1) as at:
+        server.may_answer.clear()
+        opening = asyncio.create_task(at.open())
+        await server.until(lambda: len(server.heads) == 1)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        server.may_answer.set()
+        await server.until(lambda: server.open == 0)
+        await at.read()
+
+
+@on_both_loops
+async def test_deadlines_are_kept_and_told_apart() -> None:
+    async with RangedServer(DATA) as server, asking(server, first_byte_s=0.1) as at:
+        server.may_answer.clear()
+        with pytest.raises(OriginTimeout, match="first_byte_s"):
+            await at.open()
+        assert (len(server.heads), at.counts.errors["origin_timeout"]) == (2, 1)
+        server.may_answer.set()
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf, contextlib.ExitStack() as stack:
+        for _ in range(4):  # its queue is full: nobody else is let in
+            knocking = stack.enter_context(socket.socket())
+            knocking.setblocking(False)
+            knocking.connect_ex(deaf.getsockname())
+        at = Asking(f"http://127.0.0.1:{deaf.getsockname()[1]}/o", connect_s=0.1)
+        with pytest.raises(Unavailable, match=r"no connection to 127.0.0.1:\d+ within connect_s"):
+            await at.open()
+        await at.reader.close()
+
+
+@on_both_loops
+async def test_a_reader_that_is_closed_lets_nobody_wait() -> None:
+    async with RangedServer(DATA) as server, asking(server) as at:
+        body = await at.open(Span(0, PIECE))
+        await drain(body)
+        server.cuts.append(10)
+        short = await at.open(LONG)
+        server.may_answer.clear()
+        opening = asyncio.create_task(at.open())
+        await server.until(lambda: len(server.heads) == 3)
+        await at.reader.close()
+        with pytest.raises(Unavailable):
+            await opening
+        with pytest.raises(Unavailable, match="was closed"):
+            await at.open()
+        assert len(server.heads) == 3
+        with pytest.raises(Broken):
+            await drain(short)
+
+
+# --- names and TLS --------------------------------------------------------------------------------------------------
+
+
+@on_both_loops
+async def test_whichever_address_answers_is_taken() -> None:
+    async with RangedServer(DATA) as server, asking(server, host="localhost") as at:
+        port = server.port
+        both = [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
+        ]
+        (pool,) = at.reader._pools.values()
+        pool._dialer._addresses, pool._dialer._until = both, float("inf")
+        await asyncio.gather(*(at.read() for _ in range(4)))
+        assert at.counts.connections == 4
+
+
+@on_both_loops
+async def test_a_name_is_looked_up_once_in_a_while_and_again_where_nobody_answers() -> None:
+    async with RangedServer(DATA) as server, asking(server, host="localhost") as at:
+        (pool,) = at.reader._pools.values()
+        await asyncio.gather(*(at.read() for _ in range(3)))
+        until = pool._dialer._until
+        server.fields = "Connection: close\r\n"
+        for _ in range(4):
+            await at.read()
+        assert pool._dialer._until == until
+        pool._dialer._addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", unused_port()))]
+        await at.read()
+        assert at.counts.retries == 1
+
+
+@on_both_loops
+async def test_tls_is_spoken_with_the_name_and_the_protocol(tls: ssl.SSLContext) -> None:
+    tls.set_alpn_protocols(["h2", "http/1.1"])
+    async with RangedServer(DATA, tls=tls) as server, asking(server, host="localhost") as at:
+        await at.read()
+        (pool,) = at.reader._pools.values()
+        assert pool._idle[0].sock.selected_alpn_protocol() == "http/1.1"
+        assert pool._idle[0].sock.server_hostname == "localhost"
+
+
+@on_both_loops
+async def test_a_certificate_for_another_name_is_refused(tls: ssl.SSLContext) -> None:
+    async with RangedServer(DATA, tls=tls) as server, asking(server, host="127.0.0.1") as at:
+        with pytest.raises(OriginFailed, match=r"certificate of 127\.0\.0\.1:") as refused:
+            await at.open()
+        assert "mismatch" in str(refused.value)
+        assert server.heads == []
+
+
+@on_both_loops
+async def test_a_certificate_of_an_unknown_authority_is_refused(
+    tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    async with RangedServer(DATA, tls=tls) as server, asking(server, host="localhost") as at:
+        with pytest.raises(OriginFailed, match="certificate of localhost"):
+            await at.open()
+        assert server.heads == []
+
+
+@on_both_loops
+async def test_a_certificate_past_its_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, _ = server_context(tmp_path, "localhost", days=(-9, -2))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "root.pem"))
+    async with RangedServer(DATA, tls=context) as server, asking(server, host="localhost") as at:
+        with pytest.raises(OriginFailed, match="expired"):
+            await at.open()
+        assert server.heads == []
+
+
+@on_both_loops
+async def test_a_server_that_speaks_no_tls_is_out_of_reach(tls: ssl.SSLContext) -> None:
+    del tls
+    async with RangedServer(DATA) as server:
+        at = Asking(f"https://localhost:{server.port}/o", connect_s=0.1)
+        with pytest.raises(Unavailable, match=r"no connection to localhost:"):
+            await at.open()
+        await at.reader.close()
+
+
+@WAYS
+@on_both_loops
+async def test_refusals_and_changes_are_told_apart_over_both(way: str, tls: ssl.SSLContext) -> None:
+    async with over(way, tls) as (server, at):
+        server.split = lambda head: [head.replace(b"206 Partial Content", b"404 Not Found")]
+        with pytest.raises(Refused) as refused:
+            await at.open()
+        assert (refused.value.status, refused.value.body) == (404, DATA[5:25])
+        server.split = lambda head: [head.replace(b'"v"', b'"w"')]
+        with pytest.raises(Changed):
+            await at.open()
+        assert at.counts.errors["object_changed"] == 1
