@@ -51,6 +51,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="requests generated for each operation of each surface, beside those that cover its parameters; 500 for the"
         " long run",
     )
+    parser.addoption(
+        "--twins",
+        metavar="N",
+        type=int,
+        default=1500,
+        help="random requests to a gateway with zero copy and one without; 10000 for the long run",
+    )
     parser.addoption("--departures", metavar="N", type=int, default=200, help="clients that leave in mid-body")
     parser.addoption("--revocations", metavar="N", type=int, default=100, help="links revoked; 2000 for the long run")
     parser.addoption(

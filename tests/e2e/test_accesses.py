@@ -11,6 +11,8 @@ import pytest
 from parts.calls import DATA, MISSING, Calls
 from parts.house import Filed
 
+BOTH_WAYS = True
+
 FULL, LOW, LINK, NOBODY = "full rights", "too low a scope", "a link", "nobody"
 SCOPES = ["audit:read", "calls:read", "recordings:download", "recordings:write"]
 

@@ -23,6 +23,8 @@ from parts.ledger import outcomes
 from parts.sippers import Order, start
 from parts.stage import Stage
 
+BOTH_WAYS = True
+
 SIP = 32_768
 """Bytes a second that a slow reader takes."""
 SIP_S = 8

@@ -17,6 +17,8 @@ from parts.listeners import Listeners
 from parts.postgres import Databases, StoppablePostgres
 from parts.stage import Shelf, Stage
 
+BOTH_WAYS = True
+
 pytestmark = pytest.mark.timeout(1800)
 
 OBJECT = 300_000
@@ -26,7 +28,7 @@ DATABASE = {"connect_s": 1, "query_s": 1}
 
 @asynccontextmanager
 async def staged(
-    server: StoppablePostgres, shelved: dict[str, Shelf], folder, **sections
+    server: StoppablePostgres, shelved: dict[str, Shelf], folder, *, zero_copy=True, **sections
 ) -> AsyncIterator[tuple[Stage, Listeners]]:
     """A gateway on a Postgres of its own, and listeners that have begun."""
     databases = Databases(server.url())
@@ -34,7 +36,12 @@ async def staged(
     await databases.close()
     url = stage.database_url
     try:
-        house = await stage.open(database={"url": url, **DATABASE}, audit=AUDIT | sections.pop("audit", {}), **sections)
+        house = await stage.open(
+            server={"zero_copy": zero_copy},
+            database={"url": url, **DATABASE},
+            audit=AUDIT | sections.pop("audit", {}),
+            **sections,
+        )
         paths = []
         for seed in range(4):
             filed = await stage.file("disk", random.Random(seed).randbytes(OBJECT))
@@ -67,11 +74,15 @@ async def recorded(stage: Stage, seen: dict[str, int], within_s: float = 60) -> 
 
 
 async def test_every_access_outlives_kill_9_at_any_moment(
-    stoppable_postgres: StoppablePostgres, shelved: dict[str, Shelf], tmp_path, request: pytest.FixtureRequest
+    stoppable_postgres: StoppablePostgres,
+    shelved: dict[str, Shelf],
+    tmp_path,
+    zero_copy,
+    request: pytest.FixtureRequest,
 ):
     """Postgres is up, stopped and frozen in turn while the gateway is killed."""
-    chance, crashes = random.Random(9), request.config.getoption("--crashes")
-    async with staged(stoppable_postgres, shelved, tmp_path) as (stage, listeners):
+    chance, crashes = random.Random(9), max(request.config.getoption("--crashes") // 2, 3)  # half of them each way
+    async with staged(stoppable_postgres, shelved, tmp_path, zero_copy=zero_copy) as (stage, listeners):
         house = stage.house
         for crash in range(crashes):
             await listeners.until_served(3)
@@ -121,11 +132,11 @@ async def test_an_outage_of_postgres_is_outlived_and_drained(
 
 
 async def test_a_full_journal_refuses_every_byte_and_recovers(
-    stoppable_postgres: StoppablePostgres, shelved: dict[str, Shelf], tmp_path
+    stoppable_postgres: StoppablePostgres, shelved: dict[str, Shelf], tmp_path, zero_copy
 ):
     """The bound is reached because Postgres is away: 503 with Retry-After until it is back."""
     bound = {"journal_bytes": 100_000, "segment_bytes": 20_000}
-    async with staged(stoppable_postgres, shelved, tmp_path, audit=bound) as (stage, listeners):
+    async with staged(stoppable_postgres, shelved, tmp_path, zero_copy=zero_copy, audit=bound) as (stage, listeners):
         await listeners.until_served(20)
         await asyncio.to_thread(stoppable_postgres.stop)
         await until_refused(stage)
@@ -204,9 +215,9 @@ async def test_a_full_disk_refuses_every_byte_and_recovers(
 
 
 async def test_a_clean_stop_leaves_nothing_behind(
-    stoppable_postgres: StoppablePostgres, shelved: dict[str, Shelf], tmp_path
+    stoppable_postgres: StoppablePostgres, shelved: dict[str, Shelf], tmp_path, zero_copy
 ):
-    async with staged(stoppable_postgres, shelved, tmp_path) as (stage, listeners):
+    async with staged(stoppable_postgres, shelved, tmp_path, zero_copy=zero_copy) as (stage, listeners):
         await listeners.until_served(100)
         stage.house.signal(signal.SIGTERM)
         assert await asyncio.to_thread(stage.house.stop) == 0

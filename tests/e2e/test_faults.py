@@ -22,6 +22,8 @@ from parts.liar import LIES, Liar
 
 from gateway.model import Span
 
+BOTH_WAYS = True
+
 SIZE = 300_007
 WHOLE = Span(0, SIZE)
 RESUMES = IMPATIENT["resumes"]

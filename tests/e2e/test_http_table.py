@@ -20,6 +20,8 @@ from parts.http_table import ROWS, Fields, Row
 from parts.stage import Stage
 from parts.wire import Answer, Wire
 
+BOTH_WAYS = True
+
 STORES = ("s3", "gcs", "disk")
 SURFACES = ("native", "yotel")
 SIZE = 200_003

@@ -21,6 +21,8 @@ from parts.stage import Stage
 
 from gateway.demo.ports import free_ports
 
+BOTH_WAYS = True
+
 RATE = 2_000_000
 """Bytes a second that slow readers take."""
 PATIENCE_S = 20.0

@@ -10,6 +10,8 @@ from parts.wire import Answer, Lines, Wire
 
 from gateway.demo.ports import free_ports
 
+BOTH_WAYS = True
+
 
 async def test_away_database_is_a_503_and_what_is_known_is_served_on(brittle):
     stage = brittle.stage

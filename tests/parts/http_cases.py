@@ -48,7 +48,13 @@ def case(r: Random) -> Case:
     modified = datetime(2024, 2, 28, 23, 59, 58, tzinfo=UTC) + timedelta(
         days=r.randint(0, 700), seconds=r.randint(0, 3), microseconds=r.choice((0, 1, 999_999))
     )
-    known = Known(size, etag, modified)
+    named = fields(r, Known(size, etag, modified))
+    return Case(r.choice(("GET",) * 18 + ("HEAD", "POST")), named, size, etag, modified)
+
+
+def fields(r: Random, known: Known) -> tuple[tuple[str, str], ...]:
+    """Range and If-* for that object, as header lines in their order."""
+    size, etag = known.size, known.etag
     lines: list[tuple[str, str]] = []
     if r.random() < 0.8:
         lines += [("Range", _range(r, size)) for _ in range(2 if r.random() < 0.04 else 1)]
@@ -61,8 +67,7 @@ def case(r: Random) -> Case:
         if r.random() < 0.12:
             lines += _lines(r, name, _date(r, known), twice=0.1)
     r.shuffle(lines)
-    named = tuple((r.choice((name, name.lower(), name.upper())), text) for name, text in lines)
-    return Case(r.choice(("GET",) * 18 + ("HEAD", "POST")), named, size, etag, modified)
+    return tuple((r.choice((name, name.lower(), name.upper())), text) for name, text in lines)
 
 
 def _lines(r: Random, name: str, text: str, *, twice: float) -> list[tuple[str, str]]:
