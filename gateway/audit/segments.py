@@ -14,8 +14,6 @@ from .frames import MAX_PAYLOAD, Record, scan
 SUFFIX = ".seg"
 CHUNK = 2 * MAX_PAYLOAD
 """Bytes read at once; the longest frame must fit, or reading would not get on."""
-AHEAD = 128 * 1024
-"""Zeros written behind the records, now and then: a sync of what overwrites them need not wait for the file system's own log."""
 
 
 _DSYNC: int = getattr(os, "RWF_DSYNC", 0)
@@ -106,8 +104,6 @@ class SegmentWriter:
         self._files = files
         self._fd = files.create(path, size)
         self._size = size
-        self._laid = 0
-        """Bytes written, records or zeros."""
         self.path = path
         self.end = 0
 
@@ -122,17 +118,13 @@ class SegmentWriter:
 
     def commit(self, data: bytes) -> None:
         """Durable when it returns. Raises OSError: then abandon the file, for a failed sync may have lied."""
-        end = self.end + len(data)
-        if end > self._laid:
-            self._laid = min(end + AHEAD, self._size)
-            data += bytes(self._laid - end)
         done = 0
         while done < len(data):
             written = self._files.write(self._fd, data[done:] if done else data, self.end + done)
             if not written:
                 raise OSError(errno.EIO, "the journal's disk takes nothing")
             done += written
-        self.end = end
+        self.end += done
 
     def close(self) -> None:
         """Gives back the room that was not used, and what was written behind ``end``. Never raises OSError.

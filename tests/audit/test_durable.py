@@ -74,18 +74,3 @@ def test_a_disk_that_fails_to_sync_is_not_asked_another_way(tmp_path: Path, monk
     with pytest.raises(OSError, match="Input/output"):
         segment.commit(b"record")
     assert (len(tries), segment.end) == (1, 0)
-
-
-def test_most_commits_overwrite_zeros_that_were_written_before(tmp_path: Path):
-    path = tmp_path / "a"
-    segment = SegmentWriter(DISK_FILES, path, 1 << 20)
-    written = set()
-    for _ in range(200):
-        segment.commit(b"x" * 1000)
-        with path.open("rb") as file:
-            written.add(os.lseek(file.fileno(), 0, os.SEEK_HOLE))
-    assert len(written) <= 3
-    assert max(written) >= segment.end
-    assert path.stat().st_size == 1 << 20
-    segment.close()
-    assert path.read_bytes() == b"x" * 200_000
