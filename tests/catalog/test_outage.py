@@ -139,3 +139,20 @@ async def test_a_gateway_that_starts_while_postgres_is_away_recovers_by_itself(s
         await asyncio.to_thread(stoppable_postgres.start)
         one.clock.now += 1
         assert await one.cached.tenant("acme") is None
+
+
+async def test_answers_are_counted_by_where_they_came_from(away: Away, stoppable_postgres: StoppablePostgres):
+    one, acme, call = away
+    calls = one.cached.shelves["calls"]
+    hits, misses = calls.hits, calls.misses
+    for _ in range(3):
+        await one.cached.find(acme.id, by_id(call))
+    with pytest.raises(NotFound):
+        await one.cached.find(acme.id, by_id(uuid4()))
+    assert (calls.hits - hits, calls.stale, calls.misses - misses, len(calls)) == (3, 0, 1, 1)
+    await asyncio.to_thread(stoppable_postgres.stop)
+    await one.ear.hears("lost")
+    for _ in range(2):
+        await one.cached.find(acme.id, by_id(call))
+    assert await is_unavailable(one, acme.id)
+    assert (calls.hits - hits, calls.stale, calls.misses - misses) == (3, 2, 2)
