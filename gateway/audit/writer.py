@@ -135,7 +135,8 @@ class Writer:
         while True:
             stopping = self._stopping
             written = self._write(self._gathered())
-            self._ready.set()
+            if not self._ready.is_set():
+                self._ready.set()
             if not written:
                 if stopping and not self._pending:
                     break
