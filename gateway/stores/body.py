@@ -58,7 +58,8 @@ class Body:
         elif length <= PIECE:
             connection.collect = self._collect
             if connection.tls:
-                self._collect()  # it may have decrypted more than was taken, which the socket does not tell
+                # TLS gives one record at a time: there may be more to leave with the head.
+                self._collect()
 
     def at_hand(self) -> bytes:
         held, self._held = self._held, b""
@@ -191,7 +192,6 @@ class Body:
             )
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.wake()
             connection.close()
 
     # --- giving

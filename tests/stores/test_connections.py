@@ -93,9 +93,10 @@ async def test_a_head_may_come_byte_by_byte_and_interim_ones_before_it() -> None
         assert at.counts.connections == 1
 
 
+@WAYS
 @on_both_loops
-async def test_a_long_head_is_taken_and_one_without_end_is_not() -> None:
-    async with RangedServer(DATA) as server, asking(server) as at:
+async def test_a_long_head_is_taken_and_one_without_end_is_not(way: str, tls: ssl.SSLContext) -> None:
+    async with over(way, tls) as (server, at):
         server.fields = "X-Long: " + "x" * 60_000 + "\r\n"
         await at.read()
         await at.read(LONG)
