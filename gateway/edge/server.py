@@ -106,8 +106,8 @@ class Connection(RequestHandler):
         message: str | None = None,  # noqa: ARG002  it quotes what was sent
     ) -> web.StreamResponse:
         """Words what could not be parsed, without a word of it, and closes."""
-        if self.under_way or request.writer.output_size > 0:
-            raise ConnectionAbortedError("the answer is already under way")
+        if self.under_way or request.writer.output_size > 0 or isinstance(exc, ConnectionError):
+            raise ConnectionAbortedError("the answer is already under way, or nobody is there to take it")
         if status != HTTPStatus.BAD_REQUEST:
             self.log_exception("unhandled error", exc_info=exc)
         response = web.Response(status=status, body=_MALFORMED if status == HTTPStatus.BAD_REQUEST else b"")
