@@ -146,7 +146,7 @@ class Access:
             await self.limits.failed(draft.head.address)
         if draft.intended:
             self.trail.conclude(outcome)
-        elif isinstance(refusal, TooMany) and refusal.repeated:
+        elif refusal.repeated:
             return
         elif proven or (self.trail.admits_unproven and not isinstance(refusal, Unavailable)):
             await self.trail.record(draft.intent(), outcome)

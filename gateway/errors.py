@@ -17,6 +17,8 @@ class Refusal(Exception):
     """
 
     reason: ClassVar[str] = "refused"
+    repeated = False
+    """The same was refused so a moment ago, and the audit has it."""
 
     def __init__(self, detail: str = "", *, retry_after: int | None = None) -> None:
         super().__init__(detail)
@@ -184,7 +186,7 @@ class Unsatisfiable(Refusal):
 
 
 class TooMany(Refusal):
-    """A rate or a concurrency bound was reached. ``policy`` names it, as ``key``; ``quota`` requests in ``window_s`` seconds.
+    """A rate was reached. ``policy`` names it, as ``key``; ``quota`` requests in ``window_s`` seconds.
 
     ``repeated``: the same was refused so before, in the same window.
     """
@@ -196,6 +198,28 @@ class TooMany(Refusal):
         self.policy = policy
         self.quota = quota
         self.window_s = window_s
+        self.repeated = repeated
+
+
+class StreamsLimited(Refusal):
+    """A tenant or an address has as many bodies on their way as it may: ``quota`` of them, by ``policy``, at once."""
+
+    reason = "streams_limited"
+
+    def __init__(self, policy: str, *, quota: int, retry_after: int, repeated: bool = False) -> None:
+        super().__init__(policy, retry_after=retry_after)
+        self.policy = policy
+        self.quota = quota
+        self.repeated = repeated
+
+
+class TooManyStreams(Refusal):
+    """This process has as many bodies on their way as it may. An overload, no outage: all else is served."""
+
+    reason = "too_many_streams"
+
+    def __init__(self, detail: str = "", *, retry_after: int = 5, repeated: bool = False) -> None:
+        super().__init__(detail, retry_after=retry_after)
         self.repeated = repeated
 
 

@@ -35,8 +35,8 @@ class RateLimits:
         self._public = _item("public", settings.public)
         self._failing = _item("failing", settings.failing)
         self._counts = counts
-        self._proven = _Until(clock)
-        self._told = _Until(clock)
+        self._proven = Until(clock)
+        self._told = Until(clock)
 
     @classmethod
     def open(cls, settings: config.Limits) -> Self:
@@ -122,7 +122,7 @@ def _item(policy: str, rate: str | None) -> RateLimitItem | None:
     return item
 
 
-class _Until:
+class Until:
     """Things that hold for a while; the one put longest ago goes first where there are too many."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

@@ -1,16 +1,92 @@
-"""How many bodies may be on their way at once."""
+"""How many bodies may be on their way at once: in this process, to one tenant, to one address.
+
+A place is counted from before the store is asked until the body is over, however it ends.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import TypeVar
 from uuid import UUID
 
 from .. import config
+from ..errors import Refusal, StreamsLimited, TooManyStreams
+from .limits import Until, network
+
+PER_PROCESS, PER_TENANT, PER_ADDRESS = "streams", "streams_per_tenant", "streams_per_address"
+"""The policies, named as their settings."""
+
+_Key = TypeVar("_Key")
+_RETRY_S = 5
+_TOLD_S = 60.0
+"""Seconds in which the same refusal is told as new once."""
+
+_network = lru_cache(maxsize=4096)(network)
 
 
 class StreamBounds:
-    def __init__(self, settings: config.Limits) -> None:
+    """A place for each. Nothing is kept of whom no body is on its way to."""
+
+    def __init__(self, settings: config.Limits, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bound = settings.streams
+        self._per_tenant = settings.streams_per_tenant
+        self._per_address = settings.streams_per_address
+        self._of_tenants: dict[UUID, int] = {}
+        self._of_networks: dict[str, int] = {}
+        self._told = Until(clock)
+        self._refused = dict.fromkeys((PER_PROCESS, PER_TENANT, PER_ADDRESS), 0)
         self.in_flight = 0
 
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """Policy → how often it was the reason to refuse."""
+        return self._refused
+
     def admit(self, tenant: UUID, address: str) -> Callable[[], None]:
-        return lambda: None
+        """Takes a place; what it gives gives it back, once. Raises StreamsLimited, TooManyStreams: no place was taken.
+
+        Whose own bound is reached is told so, though the process' be reached as well.
+        """
+        tenants, networks = self._of_tenants, self._of_networks
+        who = _network(address)
+        of_tenant, of_network = tenants.get(tenant, 0), networks.get(who, 0)
+        if self._per_tenant is not None and of_tenant >= self._per_tenant:
+            raise self._refusal(PER_TENANT, self._per_tenant, tenant, who)
+        if self._per_address is not None and of_network >= self._per_address:
+            raise self._refusal(PER_ADDRESS, self._per_address, tenant, who)
+        if self.in_flight >= self._bound:
+            raise self._refusal(PER_PROCESS, self._bound, tenant, who)
+        tenants[tenant] = of_tenant + 1
+        networks[who] = of_network + 1
+        self.in_flight += 1
+        held = True
+
+        def release() -> None:
+            nonlocal held
+            if held:
+                held = False
+                self.in_flight -= 1
+                _less(tenants, tenant)
+                _less(networks, who)
+
+        return release
+
+    def _refusal(self, policy: str, quota: int, tenant: UUID, who: str) -> Refusal:
+        self._refused[policy] += 1
+        told = (policy, tenant, who)
+        repeated = told in self._told
+        if not repeated:
+            self._told.put(told, _TOLD_S)
+        if policy == PER_PROCESS:
+            return TooManyStreams(f"limits.streams = {quota}", retry_after=_RETRY_S, repeated=repeated)
+        return StreamsLimited(policy, quota=quota, retry_after=_RETRY_S, repeated=repeated)
+
+
+def _less(counts: dict[_Key, int], key: _Key) -> None:
+    left = counts[key] - 1
+    if left:
+        counts[key] = left
+    else:
+        del counts[key]

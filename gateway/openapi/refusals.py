@@ -32,6 +32,10 @@ _ALWAYS: tuple[Refusal, ...] = (
     errors.Unavailable(),
 )
 _OF_STORES: tuple[Refusal, ...] = (errors.OriginFailed(), errors.OriginTimeout())
+_OF_STREAMS: tuple[Refusal, ...] = (
+    errors.StreamsLimited("streams_per_tenant", quota=50, retry_after=5),
+    errors.TooManyStreams(),
+)
 _OF_LINKS: tuple[Refusal, ...] = (errors.LinkSpent(), errors.LinkExpired(), errors.LinkRevoked(), errors.LinkUsedUp())
 _CONTRADICTS = errors.Contradicts("conflict", "What was asked contradicts what is there.")
 _OF_ACTS_ON_CALLS: tuple[Refusal, ...] = (errors.Absent(), errors.Expired(), *_OF_STORES)
@@ -145,6 +149,7 @@ def _of_bytes(route: Route) -> Iterator[Refusal]:
     if route.verb is Verb.LINK:
         yield errors.NoLink()
         return
+    yield from _OF_STREAMS
     yield from (errors.ObjectMissing(), errors.PreconditionFailed())
     if route.ranges:
         yield errors.Unsatisfiable(_SIZE)

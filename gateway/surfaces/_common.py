@@ -16,8 +16,10 @@ COMMON: dict[type[Refusal], Wording] = {
     errors.PreconditionFailed: (412, "precondition_failed", "The recording is not the version asked for."),
     errors.Unsatisfiable: (416, "range_not_satisfiable", "The range lies outside of the recording."),
     errors.TooMany: (429, "rate_limited", "Too many requests. Retry after the time given."),
+    errors.StreamsLimited: (429, "streams_limited", "Too many downloads at once. Retry after the time given."),
     errors.Internal: (500, "internal_error", "Something went wrong. Quote the X-Request-Id to support."),
     errors.OriginFailed: (502, "storage_failed", "The recording's storage failed. Retry later."),
+    errors.TooManyStreams: (503, "overloaded", "The service is at its capacity. Retry after the time given."),
     errors.Unavailable: (503, "unavailable", "The service is unavailable. Retry after the time given."),
     errors.OriginTimeout: (504, "storage_timeout", "The recording's storage did not answer in time. Retry later."),
 }

@@ -19,6 +19,7 @@ from ..errors import (
     Malformed,
     MethodNotAllowed,
     Refusal,
+    StreamsLimited,
     TooMany,
     Unauthenticated,
     Unsatisfiable,
@@ -146,6 +147,10 @@ def refusal_fields(refusal: Refusal) -> dict[str, str]:
         case TooMany(policy=policy, quota=quota, window_s=window, retry_after=wait):
             fields["RateLimit-Policy"] = f'"{policy}";q={quota};w={window}'
             fields["RateLimit"] = f'"{policy}";r=0;t={wait}'
+        case StreamsLimited(policy=policy, quota=quota):
+            # Without w and t: there is no window, and nobody knows when a place comes free.
+            fields["RateLimit-Policy"] = f'"{policy}";q={quota};qu="concurrent-requests"'
+            fields["RateLimit"] = f'"{policy}";r=0'
         case _:
             pass
     return fields

@@ -22,6 +22,7 @@ MADE: dict[type[Refusal], Refusal] = {
         errors.MethodNotAllowed("GET, HEAD"),
         errors.Contradicts("hold", "The recording is held."),
         errors.TooMany("key", quota=10, window_s=60, retry_after=7),
+        errors.StreamsLimited("streams_per_tenant", quota=3, retry_after=5),
     )
 }
 """Those that take more than a detail."""
@@ -39,6 +40,15 @@ def test_every_surface_words_every_refusal(surface, kind):
     assert reply.headers["Cache-Control"] == "no-store"
     assert isinstance(orjson.loads(reply.body), dict)
     assert SECRET.encode() not in reply.body
+
+
+@pytest.mark.parametrize("surface", SURFACES.values(), ids=lambda s: s.name)
+def test_too_many_streams_is_told_apart_from_an_outage_and_from_a_bound_of_ones_own(surface):
+    full = surface.refuse(errors.TooManyStreams(), HEAD)
+    own = surface.refuse(errors.StreamsLimited("streams_per_tenant", quota=3, retry_after=5), HEAD)
+    assert (full.status, own.status) == (503, 429)
+    assert len({full.body, own.body, surface.refuse(errors.Unavailable(), HEAD).body}) == 3
+    assert "RateLimit" not in full.headers, "the bound is not the client's"
 
 
 OUTAGES = {errors.Unavailable: 503, errors.OriginFailed: 502, errors.OriginTimeout: 504, errors.Internal: 500}
@@ -61,6 +71,14 @@ def test_an_outage_is_never_a_404(surface, kind, status):
         (errors.MethodNotAllowed("GET"), "Allow", "GET"),
         (errors.Unavailable(), "Retry-After", "5"),
         (errors.TooMany("key", quota=10, window_s=60, retry_after=7), "Retry-After", "7"),
+        (errors.StreamsLimited("streams_per_tenant", quota=3, retry_after=5), "Retry-After", "5"),
+        (
+            errors.StreamsLimited("streams_per_tenant", quota=3, retry_after=5),
+            "RateLimit-Policy",
+            '"streams_per_tenant";q=3;qu="concurrent-requests"',
+        ),
+        (errors.StreamsLimited("streams_per_tenant", quota=3, retry_after=5), "RateLimit", '"streams_per_tenant";r=0'),
+        (errors.TooManyStreams(), "Retry-After", "5"),
     ],
 )
 def test_a_refusal_carries_its_field(surface, refusal, field, value):

@@ -47,8 +47,10 @@ WORDS: dict[type[Refusal], Wording] = {
     errors.PreconditionFailed: (412, "precondition_failed", "The recording is not the version asked for."),
     errors.Unsatisfiable: (416, "range_not_satisfiable", "The range lies outside of the recording; see Content-Range."),
     errors.TooMany: (429, "rate_limited", f"Too many requests. {_RETRY}"),
+    errors.StreamsLimited: (429, "streams_limited", f"Too many downloads at once. {_RETRY}"),
     errors.Internal: (500, "internal", "Something went wrong. Quote the X-Request-Id to the operator."),
     errors.OriginFailed: (502, "storage_failed", "The recording's storage failed. Retry later."),
+    errors.TooManyStreams: (503, "overloaded", f"The service is at its capacity. {_RETRY}"),
     errors.Unavailable: (503, "unavailable", f"The service is unavailable. {_RETRY}"),
     errors.OriginTimeout: (504, "storage_timeout", "The recording's storage did not answer in time. Retry later."),
 }
