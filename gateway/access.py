@@ -6,11 +6,11 @@ Nothing here knows a socket. What comes out is an Answer, whose access record is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID, uuid5
 
 import structlog
@@ -80,7 +80,7 @@ class Streams(Protocol):
         ...
 
 
-OpenSource = Callable[[Store, str, Span, str], Awaitable[Source]]
+OpenSource = Callable[[Store, str, Span, str], Coroutine[Any, Any, Source]]
 """(store, key, span, version) → a body that takes itself up again where its origin breaks. Raises as Store.open."""
 
 SessionOf = Callable[[Draft, UUID, str], UUID]
@@ -324,17 +324,16 @@ class Access:
 
     async def _play(self, route: Route, found: Found, known: Object, draft: Draft) -> Answer:
         try:
-            return await self._play_as_found(route, found, known, draft)
+            try:
+                return await self._play_version(route, found, known, draft)
+            except Changed:
+                return await self._play_anew(route, found, known, draft)
         except NotFound as error:
             log.exception("object_missing", store=known.store, request_id=found.head.request_id)
             raise ObjectMissing(error.detail) from error
 
-    async def _play_as_found(self, route: Route, found: Found, known: Object, draft: Draft) -> Answer:
-        try:
-            return await self._play_version(route, found, known, draft)
-        except Changed:
-            pass
-        # The store holds another version than the catalog knew: tell so, ask once what it is, plan anew.
+    async def _play_anew(self, route: Route, found: Found, known: Object, draft: Draft) -> Answer:
+        """The store holds another version than the catalog knew: tell so, ask once what it is, plan anew."""
         if draft.intended:
             self.trail.conclude(draft.outcome(0, Result.REFUSED, reason="object_changed"))
             draft.renew()
@@ -363,7 +362,7 @@ class Access:
         release = self.streams.admit(draft.caller.tenant, head.address)
         try:
             opener = partial(self._open, known)
-            first = await self._record_and_open(draft, opener, spans[0])
+            first = await self._record_and_open(draft, opener(spans[0]))
         except BaseException:
             release()
             raise
@@ -379,11 +378,15 @@ class Access:
         link = UUID(caller.credential)
         return await self.uses.use(link, session, uuid5(link, f"{head.address}\n{head.headers.get('User-Agent')}"))
 
-    async def _record_and_open(self, draft: Draft, opener: Callable[[Span], Awaitable[Source]], span: Span) -> Source:
+    async def _record_and_open(self, draft: Draft, opening: Coroutine[Any, Any, Source]) -> Source:
         """The intent made durable and the origin opened, side by side. Both must succeed."""
-        durable = self._intend(draft)
         try:
-            source = await opener(span)
+            durable = self._intend(draft)
+        except BaseException:
+            opening.close()
+            raise
+        try:
+            source = await opening
         except (Refusal, Changed):
             await _made_durable(durable, draft)
             raise
@@ -400,8 +403,8 @@ class Access:
         draft.intended = True
         return durable
 
-    async def _open(self, known: Object, span: Span) -> Source:
-        return await self.open_source(self._store(known), known.key, span, known.stat.version)
+    def _open(self, known: Object, span: Span) -> Coroutine[Any, Any, Source]:
+        return self.open_source(self._store(known), known.key, span, known.stat.version)
 
     def _store(self, known: Object) -> Store:
         store = self.stores.get(known.store)

@@ -18,6 +18,7 @@ import structlog
 
 from .access import Access
 from .audit import Audit, Sessions
+from .audit.sessions import Key
 from .catalog.cache import CachedCatalog
 from .catalog.links import LinkBook
 from .catalog.listener import Hearers, Listener
@@ -337,6 +338,9 @@ async def _close_pool(pool: Pool) -> None:
 
 def _session_of(sessions: Sessions, draft: Draft, recording: UUID, etag: str) -> UUID:
     caller, head = draft.caller, draft.head
-    who = (caller.tenant, caller.subject, caller.credential) if caller else (None, None, None)
-    key = (*who, head.address, head.headers.get("User-Agent"), recording, etag)
+    agent = head.headers.get("User-Agent")
+    if caller is None:
+        key: Key = (head.address, agent, recording.int, etag)
+    else:  # numbers, for UUIDs are slow to hash
+        key = (caller.tenant.int, caller.subject, caller.credential, head.address, agent, recording.int, etag)
     return sessions.of(key, draft.occurred_at.timestamp())

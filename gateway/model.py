@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
 from multidict import MultiMapping
@@ -112,8 +112,7 @@ class Lapsed(Exception):
         self.refusal = refusal
 
 
-@dataclass(frozen=True, slots=True)
-class CallRef:
+class CallRef(NamedTuple):
     """How a request names a call: an external id within ``surface``, or (surface None) the internal UUID."""
 
     surface: str | None

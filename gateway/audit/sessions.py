@@ -9,7 +9,7 @@ from uuid import UUID
 KEPT = 20_000
 """Listeners remembered; about 1 KB each."""
 
-Key = tuple[UUID | str | None, ...]
+Key = tuple[UUID | str | int | None, ...]
 """Who listens to what: tenant, actor, credential, address, user agent, recording, etag, …"""
 
 

@@ -100,9 +100,8 @@ class JournalTrail:
             raise Unavailable(str(error)) from error
 
     def conclude(self, outcome: Outcome) -> None:
-        if outcome.event_id in self._open:
+        if self._open.pop(outcome.event_id, None) is not None:
             self._journal.append(outcome_frame(outcome))
-            del self._open[outcome.event_id]
 
     def carry_size(self, segment: Segment) -> int:
         """About how many bytes ``carry`` would write."""
