@@ -165,6 +165,7 @@ class Gateway:
             if config.retention.sweep:
                 sweeper = Sweeper(stores, audit.trail, partial(leased, config.database), batch=config.retention.batch)
                 await stack.enter_async_context(Sweeps(sweeper, config.retention.interval_s))
+            streams = StreamBounds(config.limits)
             access = Access(
                 prover=identity,
                 catalog=catalog,
@@ -175,7 +176,7 @@ class Gateway:
                 mint=minter(config, identity.links, book),
                 uses=book,
                 limits=limits,
-                streams=StreamBounds(config.limits),
+                streams=streams,
                 roles=Roles(config.identity.roles),
                 operations=operations(
                     Rooms(
@@ -217,6 +218,7 @@ class Gateway:
                 caches=catalog.shelves,
                 heard=lambda: catalog.line.heard,
                 stores=stores,
+                streams=streams,
             )
             await stack.enter_async_context(serve_figures(config.metrics, told))
             listener = await asyncio.get_running_loop().create_server(server, sock=sock, backlog=config.server.backlog)

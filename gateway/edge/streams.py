@@ -30,7 +30,8 @@ class StreamBounds:
     """A place for each. Nothing is kept of whom no body is on its way to."""
 
     def __init__(self, settings: config.Limits, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._bound = settings.streams
+        self.bound = settings.streams
+        """Places in all."""
         self._per_tenant = settings.streams_per_tenant
         self._per_address = settings.streams_per_address
         self._of_tenants: dict[UUID, int] = {}
@@ -56,8 +57,8 @@ class StreamBounds:
             raise self._refusal(PER_TENANT, self._per_tenant, tenant, who)
         if self._per_address is not None and of_network >= self._per_address:
             raise self._refusal(PER_ADDRESS, self._per_address, tenant, who)
-        if self.in_flight >= self._bound:
-            raise self._refusal(PER_PROCESS, self._bound, tenant, who)
+        if self.in_flight >= self.bound:
+            raise self._refusal(PER_PROCESS, self.bound, tenant, who)
         tenants[tenant] = of_tenant + 1
         networks[who] = of_network + 1
         self.in_flight += 1

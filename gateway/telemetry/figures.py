@@ -76,6 +76,17 @@ class JournalStats(Protocol):
     def admits(self) -> bool: ...
 
 
+class StreamCounts(Protocol):
+    """Places for bodies on their way."""
+
+    @property
+    def bound(self) -> int: ...
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """Policy → bodies that it refused a place."""
+        ...
+
+
 class PoolCounts(Protocol):
     """Connections to Postgres."""
 
@@ -102,6 +113,7 @@ class Told:
     """Whether the catalog's changes are heard."""
     stores: Mapping[str, object]
     """Those that are Counted are told of."""
+    streams: StreamCounts
 
 
 _process = ProcessCollector(registry=None)
@@ -121,6 +133,13 @@ def families(told: Told) -> Iterator[Metric]:
     yield from _requests(told.meter)
     yield _gauge("requests_in_flight", "Requests being answered.", told.in_flight())
     yield _gauge("streams_in_flight", "Bodies on their way.", told.meter.streams)
+    yield _gauge("streams_max", "As many as there may be.", told.streams.bound)
+    refused = CounterMetricFamily(
+        f"{PREFIX}streams_refused", "Bodies refused a place, by the bound that was reached.", labels=["policy"]
+    )
+    for policy, count in told.streams.refused.items():
+        refused.add_metric([policy], count)
+    yield refused
     yield _gauge("connections", "Clients' connections, idle ones among them.", told.connections())
     yield from _origins({name: store.counts for name, store in told.stores.items() if isinstance(store, Counted)})
     yield from _caches(told.caches)

@@ -49,6 +49,12 @@ class Pool:
         return 10
 
 
+@dataclass
+class Streams:
+    bound: int = 2048
+    refused: Counter[str] = field(default_factory=lambda: Counter({"streams": 2, "streams_per_tenant": 1}))
+
+
 def figures_told() -> Told:
     """Something of everything."""
     meter = Meter()
@@ -59,6 +65,7 @@ def figures_told() -> Told:
     lag = LoopLag()
     lag.lags.observe(0.003)
     stores = {"calls": Store(), "folder": object()}
+    caches = {"calls": Cache()}
     return Told(
-        "1.2.3", meter, lag, lambda: 4, lambda: 6, lambda: STATS, Pool(), {"calls": Cache()}, lambda: True, stores
+        "1.2.3", meter, lag, lambda: 4, lambda: 6, lambda: STATS, Pool(), caches, lambda: True, stores, Streams()
     )

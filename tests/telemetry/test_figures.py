@@ -48,6 +48,7 @@ async def test_the_page_has_what_the_meter_counted():
     assert found["requests_unserved_total{reason=unknown_route,result=refused,surface=native}"] == 1
     assert found["bytes_sent_total{surface=native}"] == 131072
     assert (found["requests_in_flight{}"], found["streams_in_flight{}"], found["connections{}"]) == (4, 2, 6)
+    assert (found["streams_max{}"], found["streams_refused_total{policy=streams}"]) == (2048, 2)
 
 
 async def test_buckets_add_up():
