@@ -108,7 +108,8 @@ class Server(Section):
         " process, which is slower and does the same",
     )
     workers: Literal["auto"] | Count = Field(
-        1, description="processes that serve on the one port, each with its own journal; auto: one for each CPU it may use"
+        1,
+        description="processes that serve on the one port, each with its own journal; auto: one for each CPU it may use",
     )
 
 
@@ -236,10 +237,11 @@ class Origin(Section):
     )
     connections: Count = Field(2048, description="connections per store, one per stream")
     receive_buffer_bytes: int = Field(
-        131_072,
+        524_288,
         ge=0,
-        description="bytes on their way from a store that the kernel holds, per stream; 0 lets it choose, up to megabytes."
-        " A far store wants more: its round trip in seconds × the bytes a second one stream should reach",
+        description="bytes on their way from a store that the kernel may hold, per stream whose client takes megabytes a"
+        " second; of the others at most 131072. 0 lets it choose, up to megabytes for everybody. A far store wants more:"
+        " its round trip in seconds × the bytes a second one stream should reach",
     )
     sign_reuse_s: Seconds = Field(300, description="seconds a read URL signed for an object serves all of its ranges")
 
@@ -529,7 +531,8 @@ class Tracing(Section):
     """Traces, sent by OpenTelemetry. Needs the extra `tracing` installed."""
 
     endpoint: BaseUrl | None = Field(
-        None, description="base URL of a collector that takes OTLP over HTTP, as http://localhost:4318; unset: no traces"
+        None,
+        description="base URL of a collector that takes OTLP over HTTP, as http://localhost:4318; unset: no traces",
     )
     sample: float = Field(
         0.01, ge=0, le=1, description="part of the requests that begin a trace; one that a trusted proxy began goes on"

@@ -6,6 +6,7 @@ Bytes are taken off the origin's socket only while somebody takes them, but for 
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +18,11 @@ from .pipes import Pipe, Pipes
 from .pool import Pool
 
 FAIR: Final = 1024 * 1024
-"""Bytes that one call of ``pour`` moves at most, so that nobody else waits long."""
+"""Bytes that one call of ``pour`` moves, about, so that nobody else waits long."""
+STRETCH: Final = 4 * 1024 * 1024
+"""Bytes over which a client's pace is judged."""
+QUICK_S: Final = 1.0
+"""Seconds in which a quick client takes a STRETCH."""
 FLAGS: Final = getattr(os, "SPLICE_F_NONBLOCK", 0) | getattr(os, "SPLICE_F_MOVE", 0)
 
 
@@ -32,12 +37,27 @@ class Means:
     """Nothing stays in it over an await."""
     pipes: Pipes | None
     """None: this system does not splice."""
+    widest: int
+    """Bytes of a connection's receive buffer once its client has proved quick. 0: the kernel has its own way."""
 
 
 class Body:
     """A Pourable over one answer. Its connection goes back as soon as the last byte is off it."""
 
-    __slots__ = ("_connection", "_fault", "_held", "_keep", "_left", "_means", "_pipe", "_pool", "_splices")
+    __slots__ = (
+        "_connection",
+        "_fault",
+        "_gulp",
+        "_held",
+        "_keep",
+        "_left",
+        "_means",
+        "_pipe",
+        "_pool",
+        "_since",
+        "_splices",
+        "_stretch",
+    )
 
     def __init__(
         self, means: Means, pool: Pool, connection: Connection, came: bytes, length: int, *, keep: bool
@@ -52,6 +72,9 @@ class Body:
         self._keep = keep
         self._fault: Broken | None = None
         self._pipe: Pipe | None = None
+        self._stretch = STRETCH
+        self._since = 0.0
+        self._gulp = PIECE
         self._splices = means.pipes is not None and not connection.tls and self._left > PIECE
         if not self._left:
             self._done()
@@ -84,7 +107,7 @@ class Body:
                 return moved
         try:
             if self._splices:
-                moved += self._splice(to, min(most, FAIR) - moved)
+                moved += self._splice(to, most - moved)
             elif self._left:
                 moved += self._copy(to, min(most, FAIR) - moved)
         except (BlockingIOError, ConnectionError):
@@ -177,6 +200,7 @@ class Body:
         connection.collect = None
         connection.wake()
         if self._keep:
+            connection.narrow()
             self._pool.put(connection)
         else:
             connection.close()
@@ -200,9 +224,12 @@ class Body:
         moved = 0
         view = memoryview(self._means.scratch)
         while moved < most and self._connection is not None:
-            count = self._receive(self._connection, min(self._left, most - moved, PIECE))
+            count = self._receive(self._connection, min(self._left, most - moved, self._gulp))
             if not count:
                 break
+            self._stretch -= count
+            if self._stretch < 0:
+                self._judge_pace()
             try:
                 given = _give(to, view[:count])
             except (BlockingIOError, ConnectionError):
@@ -218,11 +245,12 @@ class Body:
 
     def _splice(self, to: int, most: int) -> int:
         moved = 0
-        while moved < most and (self._pipe is not None or self._connection is not None):
+        # Not once more for the little that is missing: it would break the origin's segments in two, and wake everybody.
+        while moved < min(most, FAIR // 2) and (self._pipe is not None or self._connection is not None):
             if self._pipe is None and not self._take_pipe():
-                return moved + self._copy(to, most - moved)
+                return moved + self._copy(to, min(most - moved, FAIR))
             pipe = self._pipe
-            if pipe is None or not self._fill(pipe, most - moved):
+            if pipe is None or not self._fill(pipe):
                 self._drop_pipe()
                 break
             want = min(pipe.filled, most - moved)
@@ -234,18 +262,21 @@ class Body:
                 raise _lost(error) from None
             pipe.filled -= given
             moved += given
+            self._stretch -= given
+            if self._stretch < 0:
+                self._judge_pace()
             if given < want:
                 break
         if self._pipe is not None and not self._pipe.filled:
             self._drop_pipe()
         return moved
 
-    def _fill(self, pipe: Pipe, most: int) -> bool:
+    def _fill(self, pipe: Pipe) -> bool:
         """Whether there is anything in it, from before or now."""
         if pipe.filled or self._connection is None:
             return pipe.filled > 0
         try:
-            count = os.splice(self._connection.descriptor, pipe.entry, min(self._left, most), flags=FLAGS)
+            count = os.splice(self._connection.descriptor, pipe.entry, min(self._left, FAIR), flags=FLAGS)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -258,6 +289,16 @@ class Body:
         elif not self._left:
             self._done()
         return count > 0
+
+    def _judge_pace(self) -> None:
+        """Whoever takes megabytes a second is worth a larger window: fewer wakes. Whoever does not is held to little."""
+        now = time.monotonic()
+        if self._since and now - self._since <= QUICK_S and self._connection is not None:
+            self._connection.widen(self._means.widest)
+            self._gulp = len(self._means.scratch)
+            self._stretch = 1 << 62
+        else:
+            self._since, self._stretch = now, STRETCH
 
     def _take_pipe(self) -> bool:
         self._pipe = None if self._means.pipes is None else self._means.pipes.take()

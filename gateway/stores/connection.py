@@ -14,6 +14,7 @@ from math import inf
 from typing import Final
 
 from . import head as heads
+from .dial import NARROW
 from .head import Head, NotHttp
 
 PATIENCE: Final = 2
@@ -31,7 +32,7 @@ class Connection:
 
     __slots__ = (
         "_gathered", "_gone", "_head", "_loop", "_patience", "_reading", "_scratch", "_unsent", "_view", "_waiter",
-        "_want", "collect", "deadline", "descriptor", "idle", "since", "sock", "tls", "uses",
+        "_want", "_wide", "collect", "deadline", "descriptor", "idle", "since", "sock", "tls", "uses",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +65,19 @@ class Connection:
         self.since = 0.0
         """By the loop's clock: when it was last put by."""
         self.uses = 0
+        self._wide = False
+
+    def widen(self, size: int) -> None:
+        """``size`` bytes of its answers may wait in the kernel; 0: it is not bounded at all, and nothing changes."""
+        if size > NARROW and not self._wide:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+            self._wide = True
+
+    def narrow(self) -> None:
+        """As it was made: the next one it serves may be slow."""
+        if self._wide:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW)
+            self._wide = False
 
     def ask(self, request: bytes, want: int, deadline: float) -> asyncio.Future[tuple[Head, bytes]]:
         """Sends ``request``; the answer's head, and what came of its body in one go with it, about ``want`` bytes at most.

@@ -23,6 +23,10 @@ def client_context() -> ssl.SSLContext:
     return context
 
 
+NARROW: Final = 128 * 1024
+"""Bytes of a receive buffer, until whoever the bytes are for has proved quick."""
+
+
 class Dialer:
     """Makes connected sockets to one host and port. ``context`` None: without TLS."""
 
@@ -67,7 +71,7 @@ class Dialer:
         made.setblocking(False)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._receive_buffer:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, min(self._receive_buffer, NARROW))
         return made
 
 

@@ -113,6 +113,7 @@ class Reader:
             counts=self.counts,
             scratch=bytearray(SCRATCH),
             pipes=Pipes() if can_splice() else None,
+            widest=settings.receive_buffer_bytes,
         )
 
     def target(self, url: str, headers: Mapping[str, str], pin: Pin) -> Target:
