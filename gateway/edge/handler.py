@@ -239,7 +239,7 @@ class Handler:
         except Refusal as worse:
             refusal, reply = worse, surface.refuse(worse, draft.head)
         told.result, told.reason = Result.REFUSED, refusal.reason
-        if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not refusal.repeated:
             log.warning("refused", reason=refusal.reason, detail=refusal.detail, request_id=told.request_id)
         return reply
 
