@@ -52,7 +52,7 @@ async def pour(
     sent = 0
     while sent < length:
         try:
-            moved = source.pour(to.fileno(), most)
+            moved = source.pour(to.fileno(), min(most, length - sent))
         except BlockingIOError:
             await writable(to)
             continue

@@ -2,22 +2,22 @@
 
 import asyncio
 import errno
-import itertools
 import os
 import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from parts.labs import QUICK, drain, read
+from parts.labs import QUICK, read
+from parts.pouring import descriptors
 
 from gateway.config import DiskStore
-from gateway.errors import Broken, Changed, NotFound, OriginFailed, OriginTimeout, Unavailable
-from gateway.model import PIECE, Span
+from gateway.errors import Changed, NotFound, OriginFailed, OriginTimeout, Unavailable
+from gateway.model import Span
 from gateway.stores import beneath, disk
 from gateway.stores.beneath import Escape, open_beneath
 
@@ -302,131 +302,6 @@ async def test_refused_opens_lose_no_descriptor(store: disk.Disk, alarms: Alarms
             await store.open("ok.wav", span, version)
     assert descriptors() == before
     assert alarms.said
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def rewrite(path: Path) -> None:
-    """Other bytes, as many, in place."""
-    before = path.stat().st_mtime_ns
-    while path.stat().st_mtime_ns == before:  # the clock of a file system ticks but every few milliseconds
-        with path.open("r+b") as file:
-            file.write(b"y" * path.stat().st_size)
-
-
-def truncate(path: Path) -> None:
-    os.truncate(path, 2 * PIECE)
-
-
-def append(path: Path) -> None:
-    with path.open("ab") as file:
-        file.write(b"more")
-
-
-def empty(path: Path) -> None:
-    os.truncate(path, 0)
-
-
-@pytest.fixture(params=["at once", "by thread"])
-def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytes come from the page cache at once, or by a thread; both must do the same."""
-    if request.param == "by thread":
-        monkeypatch.setattr(disk, "NOWAIT", None)
-
-
-@pytest.mark.usefixtures("either_way")
-@pytest.mark.parametrize("change", [rewrite, truncate, append, empty])
-async def test_a_file_written_to_while_it_is_read_is_changed(
-    store: disk.Disk, root: Path, change: Callable[[Path], None]
-) -> None:
-    path = root / "mid.wav"
-    path.write_bytes(b"x" * 5 * PIECE)
-    source = await store.open("mid.wav", Span(0, 5 * PIECE), (await store.stat("mid.wav")).version)
-    got = await source.read()
-    change(path)
-    with pytest.raises(Changed):
-        await source.read()
-    await source.close()
-    assert got == b"x" * len(got)
-
-
-@pytest.mark.usefixtures("either_way")
-async def test_a_file_replaced_or_removed_while_it_is_read_is_read_to_its_end(store: disk.Disk, root: Path) -> None:
-    path = root / "kept.wav"
-    for leave in (lambda: (root / "new").rename(path), path.unlink):
-        path.write_bytes(b"x" * 5 * PIECE)
-        (root / "new").write_bytes(b"y" * 5 * PIECE)
-        source = await store.open("kept.wav", Span(0, 5 * PIECE), (await store.stat("kept.wav")).version)
-        first = await source.read()
-        leave()
-        assert first + await drain(source) == b"x" * 5 * PIECE
-
-
-@pytest.mark.usefixtures("either_way")
-async def test_both_ways_of_reading_give_the_same(store: disk.Disk, root: Path) -> None:
-    data = os.urandom(3 * PIECE + 11)
-    (root / "twin.wav").write_bytes(data)
-    assert await read(store, "twin.wav") == data
-    assert await read(store, "twin.wav", PIECE - 1, 2 * PIECE + 1) == data[PIECE - 1 : 2 * PIECE + 1]
-
-
-async def test_bytes_that_are_only_partly_at_hand_are_passed_on_as_far_as_they_go(
-    store: disk.Disk, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data, real, turns = os.urandom(3 * PIECE), os.preadv, itertools.cycle([1, PIECE, 0, 1000])
-    (root / "partly.wav").write_bytes(data)
-
-    def partly(file: int, buffers: list[memoryview], at: int, flags: int) -> int:
-        if not (some := next(turns)):
-            raise BlockingIOError(errno.EAGAIN, "not at hand")
-        return real(file, [buffers[0][:some]], at, flags)
-
-    monkeypatch.setattr(disk, "NOWAIT", 0)
-    monkeypatch.setattr(disk.os, "preadv", partly)
-    assert await read(store, "partly.wav") == data
-
-
-async def test_a_disk_that_fails_in_mid_file_is_broken(
-    store: disk.Disk, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (root / "eio.wav").write_bytes(b"x" * 2 * PIECE)
-    source = await store.open("eio.wav", Span(0, 2 * PIECE), (await store.stat("eio.wav")).version)
-    await source.read()
-
-    def failing(*_: Any) -> bytes:
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(disk.os, "preadv", failing)
-    monkeypatch.setattr(disk.os, "pread", failing)
-    with pytest.raises(Broken):
-        await source.read()
-    await source.close()
-
-
-async def test_a_read_that_hangs_is_broken_and_its_file_is_closed_when_the_thread_lets_go(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(disk, "NOWAIT", None)
-    store = disk.Disk("lab", DiskStore(kind="disk", root=root), QUICK.model_copy(update={"progress_s": 0.05}))
-    version = (await store.stat("ok.wav")).version
-    release, real, before = threading.Event(), os.pread, descriptors()
-
-    def hanging(file: int, want: int, at: int) -> bytes:
-        release.wait(10)
-        return real(file, want, at)
-
-    source = await store.open("ok.wav", Span(0, 4), version)
-    monkeypatch.setattr(disk.os, "pread", hanging)
-    with pytest.raises(Broken):
-        await source.read()
-    await source.close()
-    assert descriptors() == before + 1
-    release.set()
-    await store.close()
-    store._pool.shutdown(wait=True)
-    assert descriptors() == before
 
 
 async def test_the_version_is_of_the_file_and_not_of_the_machine(root: Path) -> None:
