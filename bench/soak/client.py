@@ -29,6 +29,9 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 
 
+_NARROW = 65_536
+
+
 class _Talk:
     """A connection, and the answer that is under way on it."""
 
@@ -137,7 +140,8 @@ class Client:
     # --- asking -----------------------------------------------------------------------------------------------------
 
     def _ask(self, ask: Ask, due: float) -> None:
-        talk = self._idle.pop() if self._idle and not ask.fresh else self._connect()
+        slow = ask.kind in self._populations
+        talk = self._connect(narrow=slow) if slow or ask.fresh or not self._idle else self._idle.pop()
         talk.begin(ask, due)
         if ask.kind in self._populations:
             self._populations[ask.kind] += 1
@@ -145,8 +149,11 @@ class Client:
             self._busy += 1
         self._send(talk)
 
-    def _connect(self) -> _Talk:
+    def _connect(self, *, narrow: bool) -> _Talk:
+        """``narrow``: for a reader that is slow, whose own kernel would else take megabytes for it at once."""
         sock = socket.socket()
+        if narrow:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _NARROW)
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.connect_ex((HOST, self._plan.port))
