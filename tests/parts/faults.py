@@ -176,8 +176,8 @@ class _Connection:
         finally:
             for pump in pumps:
                 pump.cancel()
+            self._far_writer.transport.abort()  # before any wait, which could be cancelled
             await asyncio.gather(*pumps, return_exceptions=True)
-            self._far_writer.transport.abort()
 
     async def _requests(self) -> None:
         async for head, body in _messages(self._reader, lambda head: _length(head) or 0):
