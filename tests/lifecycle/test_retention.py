@@ -293,7 +293,7 @@ async def test_a_question_that_postgres_leaves_open_ends_the_sweep(ending: Endin
     # Postgres frees the lease once it has noticed that its holder left in the middle of a question.
     async with asyncio.timeout(10):
         while await owner.fetchval(LEASES):
-            await asyncio.sleep(0.02)
+            await owner.execute("SELECT pg_sleep(0.02)")
     await owner.close()
     assert (await ending.sweep())[call].fate is Fate.DELETED
 
