@@ -39,7 +39,8 @@ async def run(
         state = stack.enter_context(State(folder))
         checked: set[tuple[str, str]] = set()
         tell(f"origin, objects of {size.object_bytes // 1_000_000} MB, Postgres and its catalog")
-        stage = await set_up(state, size, stack)
+        s3 = any(WORKLOADS[name].origin == "s3" for name in workloads)
+        stage = await set_up(state, size, stack, s3=s3)
         for name in workloads:
             workload = WORKLOADS[name]
             chosen = [variant for variant in workload.variants if variant not in leaving_out]

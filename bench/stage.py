@@ -10,9 +10,11 @@ import shutil
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from string import Template
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import asyncpg
@@ -20,9 +22,10 @@ import asyncpg
 from gateway.catalog.registry import NewCall, Registry
 from gateway.catalog.schema import migrate
 from gateway.config import Config, Origin, load
-from gateway.demo import postgres
+from gateway.demo import postgres, seaweed
 from gateway.demo.ports import free_ports, is_free
 from gateway.demo.server import Server
+from gateway.demo.shelves import Bucket
 from gateway.demo.state import State
 from gateway.issuing import issue_key
 from gateway.model import Object, Stat
@@ -34,7 +37,7 @@ from .sizes import SPAN, Size
 
 HERE = Path(__file__).parent
 BUCKET = "recordings"
-STORES = ("plain", "tls", "disk")
+SIGNED_FOR = timedelta(hours=6)
 
 
 class Sheet(Template):
@@ -70,11 +73,20 @@ class Stage:
     """The API key, which peers that look at it know as well."""
     calls: Mapping[tuple[str, str], UUID]
     """(store, key) → the call's id in the catalog."""
+    s3: seaweed.S3 | None = None
+    """A real S3, where a workload wants one: slower than nginx, and it checks signatures."""
+    signed: Mapping[str, str] = field(default_factory=dict)
+    """Key → path and query of a presigned URL there."""
 
     @property
     def ca(self) -> Path:
         """What variants verify the TLS origin with."""
         return self.folder / "tls" / "ca.pem"
+
+    @property
+    def s3_origin(self) -> int:
+        """Its port; where there is none, another origin's, which then nobody asks."""
+        return (urlsplit(self.s3.endpoint).port if self.s3 else None) or self.plain_origin
 
     def holes(self) -> dict[str, object]:
         """What configuration files are told."""
@@ -85,14 +97,16 @@ class Stage:
             "bucket": BUCKET,
             "plain_origin": self.plain_origin,
             "tls_origin": self.tls_origin,
+            "s3_origin": self.s3_origin,
+            "s3_store": _s3_store(self.s3) if self.s3 else "",
             "secret": self.secret,
             "database_url": self.database_url,
             "user": "user root;" if os.geteuid() == 0 else "",
         }
 
 
-async def set_up(state: State, size: Size, stack: AsyncExitStack) -> Stage:
-    """What it starts ends with ``stack``."""
+async def set_up(state: State, size: Size, stack: AsyncExitStack, *, s3: bool = False) -> Stage:
+    """What it starts ends with ``stack``. ``s3``: a real S3 beside the origin that all others have."""
     keys, cold, digest = _objects(state.folder / "objects", size)
     write_certificates(state.folder / "tls")
     database, url = await postgres.start(state)
@@ -121,12 +135,13 @@ async def set_up(state: State, size: Size, stack: AsyncExitStack) -> Stage:
         "origin", nginx(state.folder, "origin", config), folder=state.folder, ready=listening(plain, tls)
     )
     stack.push_async_callback(origin.stop)
-    stage = replace(stage, origin_pid=pid_of(state.folder, "origin"))
+    stage = replace(
+        stage, origin_pid=pid_of(state.folder, "origin"), s3=await _start_s3(state, stage, stack) if s3 else None
+    )
     written = fill(
         "gateway.toml", state.folder / "catalog.toml", stage.holes() | {"port": 0, "journal": state.folder / "journal"}
     )
-    secret, calls = await _catalog(load(written), stage)
-    return replace(stage, secret=secret, calls=calls)
+    return await _catalog(load(written), stage)
 
 
 def nginx(folder: Path, name: str, config: Path) -> list[str | Path]:
@@ -184,14 +199,44 @@ async def _empty(url: str) -> None:
         await connection.close()
 
 
-async def _catalog(config: Config, stage: Stage) -> tuple[str, dict[tuple[str, str], UUID]]:
-    """Every object registered in every store; returns the API key and the calls."""
+async def _start_s3(state: State, stage: Stage, stack: AsyncExitStack) -> seaweed.S3:
+    """With the objects that it is to have."""
+    server, s3 = await seaweed.start(state)
+    stack.push_async_callback(server.stop)
+    async with Bucket.open(s3) as bucket:
+        for key in _keys(stage, "s3"):
+            await bucket.put(key, stage.objects / BUCKET / key, "audio/wav")
+    return s3
+
+
+def _s3_store(s3: seaweed.S3) -> str:
+    """Its part of the gateway's configuration."""
+    return f"""[stores.s3]
+kind = "s3"
+bucket = "{s3.bucket}"
+endpoint = "{s3.endpoint}"
+access_key_id = "{s3.access_key_id}"
+secret_access_key = "{s3.secret_access_key}"
+"""
+
+
+async def _catalog(config: Config, stage: Stage) -> Stage:
+    """Every object registered in every store; the stage with the API key, the calls, and what was signed."""
     await migrate(config.database)
     stats: dict[str, dict[str, Stat]] = {}
-    for name in ("plain", "disk"):
+    signed: dict[str, str] = {}
+    for name in config.stores:
+        if name == "tls":  # the same objects as plain
+            continue
         store = await open_store(name, config.stores[name], Origin())
         try:
             stats[name] = {key: await store.stat(key) for key in _keys(stage, name)}
+            if name == "s3":
+                for key in stats[name]:
+                    link = await store.sign(key, SIGNED_FOR, media_type="audio/wav", disposition=None)
+                    assert link is not None, "an S3 signs"
+                    url = urlsplit(link.url)
+                    signed[key] = f"{url.path}?{url.query}"
         finally:
             await store.close()
     stats["tls"] = stats["plain"]
@@ -201,17 +246,23 @@ async def _catalog(config: Config, stage: Stage) -> tuple[str, dict[tuple[str, s
         tenant = await registry.create_tenant("bench", "Benchmarks")
         _, minted = await issue_key(registry, tenant, "bench", ["recordings:download"], prefix="rg_live")
         calls = {}
-        for name in STORES:
+        for name in config.stores:
             for key in _keys(stage, name):
                 calls[name, key] = await registry.create_call(tenant.id, NewCall())
                 await registry.mark_ready(tenant.id, calls[name, key], Object(name, key, stats[name][key], "audio/wav"))
     finally:
         await pool.close()
-    return minted.secret, calls
+    return replace(stage, secret=minted.secret, calls=calls, signed=signed)
 
 
 def _keys(stage: Stage, store: str) -> list[str]:
-    return [*stage.keys, *(stage.cold if store == "plain" else ())]
+    match store:
+        case "plain":
+            return [*stage.keys, *stage.cold]
+        case "s3":
+            return [stage.keys[0], stage.keys[-1]]
+        case _:
+            return list(stage.keys)
 
 
 def trusting(ca: Path) -> dict[str, str]:

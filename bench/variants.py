@@ -31,7 +31,7 @@ class Target:
     pid: int
     """It and its descendants are what CPU and memory are counted of."""
     ports: Mapping[str, int]
-    """Kind of origin (plain, tls, disk) → where objects of it are asked for."""
+    """Kind of origin (plain, tls, disk, s3) → where objects of it are asked for."""
     path: Callable[[str, str], str]
     """(kind of origin, key) → request target."""
     headers: Mapping[str, str]
@@ -42,8 +42,8 @@ class Target:
 Start = Callable[[Stage, AsyncExitStack], Awaitable[Target]]
 
 
-def _key_path(_: str, key: str) -> str:
-    return f"/{BUCKET}/{key}"
+def _key_path(stage: Stage, origin: str, key: str) -> str:
+    return stage.signed[key] if origin == "s3" else f"/{BUCKET}/{key}"
 
 
 async def _start(
@@ -67,22 +67,28 @@ async def _start(
     stack.push_async_callback(server.stop)
     authorised = {"Authorization": f"Bearer {stage.secret}"}
     origins = (stage.plain_origin, stage.tls_origin)
-    return Target(name, pid_of(stage.folder, name), ports, _key_path, authorised, origins)
+    return Target(name, pid_of(stage.folder, name), ports, partial(_key_path, stage), authorised, origins)
 
 
 async def _direct(stage: Stage, _: AsyncExitStack, *, name: str) -> Target:
     """The origin itself. Its CPU is its own work on files."""
-    ports = {"plain": stage.plain_origin, "tls": stage.tls_origin, "disk": stage.plain_origin}
-    return Target(name, stage.origin_pid, ports, _key_path, {})
+    ports = {
+        "plain": stage.plain_origin,
+        "tls": stage.tls_origin,
+        "disk": stage.plain_origin,
+        "s3": stage.s3_origin,
+    }
+    return Target(name, stage.origin_pid, ports, partial(_key_path, stage), {})
 
 
 async def _nginx(
     stage: Stage, stack: AsyncExitStack, *, name: str, source: str = "nginx.conf", workers: int = 1
 ) -> Target:
-    plain, tls, check = free_ports(3)
-    holes = {"name": name, "plain_port": plain, "tls_port": tls, "check_port": check, "workers": workers}
+    plain, tls, s3, check = free_ports(4)
+    places = {"plain_port": plain, "tls_port": tls, "s3_port": s3, "check_port": check}
+    holes = {"name": name, "workers": workers, **places}
     config = fill(f"peers/{source}", stage.folder / f"{name}.conf", stage.holes() | holes)
-    ports = {"plain": plain, "tls": tls} if source == "nginx.conf" else {"plain": plain}
+    ports = {"plain": plain, "tls": tls, "s3": s3} if source == "nginx.conf" else {"plain": plain}
     return await _start(name, nginx(stage.folder, name, config), stage, stack, ports)
 
 
@@ -134,7 +140,7 @@ async def start_gateway(
             return False
 
     command: list[str | Path] = [sys.executable, "-m", module, "--config", config, "serve"]
-    ports = dict.fromkeys(("plain", "tls", "disk"), port)
+    ports = dict.fromkeys(("plain", "tls", "disk", "s3"), port)
     environment = trusting(stage.ca) | {ENV_PREFIX + key.upper(): value for key, value in settings.items()}
     target = await _start(name, command, stage, stack, ports, environment, ready)
     return Target(

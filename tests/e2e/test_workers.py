@@ -87,6 +87,7 @@ async def test_all_workers_serve_on_the_one_port(stage: Stage, crews: Open, file
     crew = crews()
     for _ in range(60):
         assert (await fetch(crew.base_url, filed[0].native, stage.full | {"Range": "bytes=0-9"}))[0].status == 206
+    await crew.tells("request", 60)
     served = Counter(by_worker(crew).values())
     pids = crew.pids()
     supervisor = crew.process.pid
