@@ -6,6 +6,7 @@ Bytes are taken off the origin's socket only while somebody takes them, but for 
 from __future__ import annotations
 
 import os
+import socket
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -243,12 +244,59 @@ class Body:
                 break
         return moved
 
+    def _lend(self, to: int, most: int, *, moved: bool) -> int:
+        """Copies, and takes off the origin's socket only what the client took: nothing waits here."""
+        total = 0
+        view = memoryview(self._means.scratch)
+        while total < most and (count := self._look(min(self._left, most - total, self._gulp))):
+            try:
+                given = _give(to, view[:count])
+            except (BlockingIOError, ConnectionError):
+                if total or moved:
+                    break
+                raise
+            self._drop(given)
+            total += given
+            self._stretch -= given
+            if self._stretch < 0:
+                self._judge_pace()
+            if given < count:
+                break
+        return total
+
+    def _look(self, most: int) -> int:
+        """So many bytes are in the scratch, and at the origin's socket still; 0: none yet, or ``_fault``."""
+        if self._connection is None:
+            return 0
+        try:
+            count = self._connection.sock.recv_into(self._means.scratch, most, socket.MSG_PEEK)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self._break(error)
+            return 0
+        if not count:
+            self._break(None)
+        return count
+
+    def _drop(self, count: int) -> None:
+        """What was looked at, off the origin's socket without another copy (MSG_TRUNC, tcp(7))."""
+        assert self._connection is not None
+        self._left -= count
+        try:
+            self._connection.sock.recv_into(self._means.scratch, count, socket.MSG_TRUNC)
+        except OSError as error:  # it was reset since
+            self._break(error)
+        else:
+            if not self._left:
+                self._done()
+
     def _splice(self, to: int, most: int) -> int:
         moved = 0
         # Not once more for the little that is missing: it would break the origin's segments in two, and wake everybody.
         while moved < min(most, FAIR // 2) and (self._pipe is not None or self._connection is not None):
             if self._pipe is None and not self._take_pipe():
-                return moved + self._copy(to, min(most - moved, FAIR))
+                return moved + self._lend(to, min(most - moved, FAIR), moved=moved > 0)
             pipe = self._pipe
             if pipe is None or not self._fill(pipe):
                 self._drop_pipe()

@@ -16,8 +16,11 @@ LEAST: Final = 256 * 1024
 """Bytes below which a pipe costs more than copying does; the system gives such ones to a user who has many."""
 FREE: Final = 8
 """Empty ones that are kept."""
-AT_ONCE: Final = 256
-"""Streams that may have bytes waiting in a pipe. What more there are is copied."""
+AT_ONCE: Final = 56
+"""Streams that may have bytes waiting in a pipe: with those that are free, as many pipes as Linux gives anybody of this size.
+
+What more streams there are is copied, and waits at the origin's socket.
+"""
 
 log = structlog.get_logger(__name__)
 

@@ -22,11 +22,12 @@ from gateway.errors import Broken
 from gateway.model import PIECE, Pourable, Source, Span
 from gateway.stores import open_resuming
 from gateway.stores import pipes as pipes_module
+from gateway.stores.body import Body
 from gateway.stores.origin import Pin, Reader, Target
 
 DATA = random.Random(11).randbytes(6_000_011)
-WAYS = pytest.mark.parametrize("way", ["plain", "copied", "tls"])
-"""``copied``: where the system does not splice."""
+WAYS = pytest.mark.parametrize("way", ["plain", "pipeless", "copied", "tls"])
+"""``pipeless``: where no pipe is to be had; ``copied``: where the system does not splice."""
 
 
 class Lab:
@@ -53,14 +54,15 @@ def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
 @contextlib.asynccontextmanager
 async def lab(way: str, tls: ssl.SSLContext, origin: Origin = QUICK) -> AsyncIterator[Lab]:
     async with RangedServer(DATA, tls=tls if way == "tls" else None) as server:
-        with mock.patch("gateway.stores.origin.can_splice", return_value=way == "plain"):
+        with mock.patch("gateway.stores.origin.can_splice", return_value=way in {"plain", "pipeless"}):
             reader = Reader("lab", origin)
         scheme = "https" if way == "tls" else "http"
         target = reader.target(f"{scheme}://localhost:{server.port}/o", {}, Pin("ETag", ETAG))
-        try:
-            yield Lab(server, reader, target)
-        finally:
-            await reader.close()
+        with mock.patch.object(pipes_module, "AT_ONCE", 0) if way == "pipeless" else contextlib.nullcontext():
+            try:
+                yield Lab(server, reader, target)
+            finally:
+                await reader.close()
 
 
 def test_this_system_splices() -> None:
@@ -117,6 +119,23 @@ async def test_a_full_socket_is_told_at_once_and_nothing_is_lost_by_it(way: str,
             assert source.pour(tap.sock.fileno(), 10) == 10
             got = await taking + await tap.take(given + 10 - dropped - PIECE)
             assert got == DATA[dropped : given + 10]
+            await source.close()
+
+
+@on_both_loops
+async def test_a_stalled_client_without_a_pipe_costs_no_memory_here(tls: ssl.SSLContext) -> None:
+    async with lab("pipeless", tls) as at:
+        with Tap(buffer=4096) as tap:
+            source = await at.open("k", Span(0, len(DATA)), ETAG)
+            assert isinstance(source, Pourable) and isinstance(source, Body)
+            given = dropped = len(source.at_hand())
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    if not (moved := source.pour(tap.sock.fileno(), len(DATA))):
+                        await source.ready()
+                    given += moved
+            assert (source._held, source._pipe) == (b"", None)
+            assert await tap.take(given - dropped) == DATA[dropped:given]
             await source.close()
 
 
