@@ -20,8 +20,10 @@ AT_ONCE = 1024
 IDLE_S = 20.0
 """After which a kept connection is closed, well before the gateway would."""
 SIPS_A_SECOND = 4
+LOOKS = 4
+"""The gateway looks so many times in the time it has patience for, and cuts off by the look after that."""
 LINGER_S = 5.0
-"""Beyond the gateway's patience with a stalled reader, before that one looks whether it was cut off."""
+"""Beyond that look, before a stalled reader sees whether it was cut off."""
 PATIENCE_S = 60.0
 """For answers still under way when nothing more is asked."""
 _HEAD = 16_384
@@ -251,7 +253,7 @@ class Client:
             talk.body += body
         if ask.rate or ask.kind is Kind.STALLED:
             self._epoll.modify(talk.sock, 0)
-            pause = 1 / SIPS_A_SECOND if ask.rate else self._plan.stall_s + LINGER_S
+            pause = 1 / SIPS_A_SECOND if ask.rate else self._plan.stall_s * (1 + 1 / LOOKS) + LINGER_S
             heapq.heappush(self._sips, (time.perf_counter() + pause, next(self._turn), talk))
 
     def _look(self, talk: _Talk) -> None:
