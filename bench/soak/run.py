@@ -68,7 +68,8 @@ class Settings:
 
     @property
     def saturate_s(self) -> float:
-        return 2.0 if self.short else 15.0
+        """The second half counts: by then as many readers are slow or stalled as will be."""
+        return 2.0 if self.short else 60.0
 
 
 async def soak(settings: Settings, folder: Path, machine: Mapping[str, str], tell: Tell) -> Soaked:

@@ -286,10 +286,11 @@ class Body:
         try:
             self._connection.sock.recv_into(self._means.scratch, count, socket.MSG_TRUNC)
         except OSError as error:  # it was reset since
-            self._break(error)
-        else:
-            if not self._left:
-                self._done()
+            self._keep = False
+            if self._left:
+                self._break(error)
+        if not self._left:
+            self._done()
 
     def _splice(self, to: int, most: int) -> int:
         moved = 0

@@ -5,9 +5,11 @@ import contextlib
 import gc
 import hashlib
 import random
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 from unittest import mock
 
 import pytest
@@ -136,6 +138,38 @@ async def test_a_stalled_client_without_a_pipe_costs_no_memory_here(tls: ssl.SSL
                     given += moved
             assert (source._held, source._pipe) == (b"", None)
             assert await tap.take(given - dropped) == DATA[dropped:given]
+            await source.close()
+
+
+class _Reset:
+    """A socket whose peer resets it between the look at ``body``'s last byte and its removal."""
+
+    def __init__(self, sock: socket.socket, body: Body) -> None:
+        self._sock, self._body = sock, body
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._sock, name)
+
+    def recv_into(self, into: bytearray, count: int, flags: int = 0) -> int:
+        if flags & socket.MSG_TRUNC and not self._body._left:
+            raise ConnectionResetError
+        return self._sock.recv_into(into, count, flags)
+
+
+@on_both_loops
+async def test_an_origin_that_resets_behind_the_last_byte_broke_nothing(tls: ssl.SSLContext) -> None:
+    async with lab("pipeless", tls) as at:
+        with Tap() as tap:
+            source = await at.open("k", Span(0, 300_000), ETAG)
+            assert isinstance(source, Pourable) and isinstance(source, Body) and source._connection is not None
+            connection = source._connection
+            connection.sock = cast("socket.socket", _Reset(connection.sock, source))
+            tap.sock.send(first := source.at_hand())
+            sending = asyncio.create_task(pour(source, tap.sock, 300_000 - len(first)))
+            assert await tap.take(300_000) == DATA[:300_000]
+            await sending
+            assert at.counts.errors["origin_broken"] == 0
+            assert connection.sock.fileno() == -1, "it may not serve again"
             await source.close()
 
 
