@@ -15,11 +15,12 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-vers
 TEST_TOOLS := curl:curl wget:wget aria2c:aria2 ffmpeg:ffmpeg mpv:mpv chromium:chromium redis-server:redis-server \
 	nginx:nginx ss:iproute2
 BENCH_TOOLS := nginx:nginx haproxy:haproxy caddy:caddy wrk:wrk ss:iproute2
+KEYS_TOOLS := nginx:nginx wrk:wrk ss:iproute2 redis-server:redis-server
 SOAK_TOOLS := nginx:nginx ss:iproute2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-quick soak lock format clean tools
+.PHONY: help demo test check bench bench-quick bench-keys soak lock format clean tools
 
 help: ## list these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +46,10 @@ bench: $(VENV)/test.stamp ## compare with nginx, haproxy, caddy and others, ten 
 bench-quick: $(VENV)/test.stamp ## the same in two minutes, for a first look
 	@$(LOCKS)/debian.sh "make $@" $(BENCH_TOOLS)
 	@$(BIN)/python -m bench --size quick $(ARGS)
+
+bench-keys: $(VENV)/test.stamp ## what turning each tuning key costs or gains, ten minutes; ARGS=2 for fewer rounds
+	@$(LOCKS)/debian.sh "make $@" $(KEYS_TOOLS)
+	@$(BIN)/python -m bench.keys $(ARGS)
 
 soak: $(VENV)/test.stamp ## half an hour at 70 % of what the gateway can, everything counted three times; ARGS="--minutes 5 --rate 500"
 	@$(LOCKS)/debian.sh "make soak" $(SOAK_TOOLS)

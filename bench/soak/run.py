@@ -128,7 +128,7 @@ def _observed(
     minutes, last, lag = [], before, zero
     for tally in client.drive(rate):
         seen, told = watch.look(), _told(watch)
-        minutes.append(Minute(tally, seen, _lag_s(lag, told)))
+        minutes.append(Minute(tally, seen, _lag_s(lag, told), seen.cpu_s - last.cpu_s))
         total.add(replace(tally, took_s=[]))
         tell(" | ".join(line(sum(each.tally.seconds for each in minutes), total.ended, minutes[-1], last)))
         last, lag = seen, told

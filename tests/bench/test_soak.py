@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,33 @@ def flat(what: str) -> Flat:
 def test_memory_that_grows_by_more_than_is_allowed_is_not_flat(growth: int, passed: bool):  # noqa: FBT001
     minutes = [minute(50_000_000 + place * growth) for place in range(6)]
     assert flat("memory is flat").judge(minutes).passed is passed
+
+
+@pytest.mark.parametrize(
+    ("last_us", "took_ms", "passed"),
+    [(80, 2.6, True), (80, 4.5, False), (82, 4.5, False), (85, 4.5, None), (85, 2.6, True)],
+)
+def test_latency_is_not_judged_where_the_machine_became_slower(last_us: int, took_ms: float, passed: bool | None):  # noqa: FBT001
+    minutes = [minute(1, 0.0026)] * 6 + [minute(1, took_ms / 1000)] * 3
+    minutes = [
+        replace(each, tally=replace(each.tally, cpu_s=(80 if place < 6 else last_us) / 1e6))
+        for place, each in enumerate(minutes)
+    ]
+    verdict = flat("latency is flat, p50").judge(minutes)
+    assert verdict.passed is passed
+    assert ("slower" in verdict.told) is (passed is None)
+
+
+@pytest.mark.parametrize(("gateway_s", "client_s", "passed"), [(54, 10.8, True), (50, 10, True), (54, 10, False)])
+def test_a_gateway_that_works_more_for_each_request_is_told_from_a_slower_machine(
+    gateway_s: float,
+    client_s: float,
+    passed: bool,  # noqa: FBT001
+):
+    first = replace(minute(), cpu_s=50.0, tally=replace(minute().tally, cpu_s=10.0))
+    last = replace(minute(), cpu_s=gateway_s, tally=replace(minute().tally, cpu_s=client_s))
+    verdict = flat("CPU per request is flat, against the client's").judge([first, first, last])
+    assert verdict.passed is passed
 
 
 def test_memory_that_grows_in_the_first_third_alone_is_flat():
