@@ -155,7 +155,6 @@ async def _idle(stage: Stage) -> str:
     async with AsyncExitStack() as stack:
         target = await start_gateway(stage, stack, name="idle")
         await asyncio.to_thread(ranges, target, stage, 0)
-        await asyncio.sleep(1)  # for what the ramp's end gives back
         before, kernel = resident_bytes(target.pid), socket_bytes(target.ports["plain"], target.origins)
         asked = request(target, "plain", stage.cold[0], (0, 99))
         for _ in range(IDLE):

@@ -50,7 +50,7 @@ def test_memory_that_grows_by_more_than_is_allowed_is_not_flat(growth: int, pass
     ("last_us", "took_ms", "passed"),
     [(80, 2.6, True), (80, 4.5, False), (82, 4.5, False), (85, 4.5, None), (85, 2.6, True)],
 )
-def test_latency_is_not_judged_where_the_machine_became_slower(last_us: int, took_ms: float, passed: bool | None):  # noqa: FBT001
+def test_latency_is_not_judged_where_the_machine_became_slower(last_us: int, took_ms: float, *, passed: bool | None):
     minutes = [minute(1, 0.0026)] * 6 + [minute(1, took_ms / 1000)] * 3
     minutes = [
         replace(each, tally=replace(each.tally, cpu_s=(80 if place < 6 else last_us) / 1e6))
@@ -65,7 +65,8 @@ def test_latency_is_not_judged_where_the_machine_became_slower(last_us: int, too
 def test_a_gateway_that_works_more_for_each_request_is_told_from_a_slower_machine(
     gateway_s: float,
     client_s: float,
-    passed: bool,  # noqa: FBT001
+    *,
+    passed: bool,
 ):
     first = replace(minute(), cpu_s=50.0, tally=replace(minute().tally, cpu_s=10.0))
     last = replace(minute(), cpu_s=gateway_s, tally=replace(minute().tally, cpu_s=client_s))
