@@ -63,7 +63,6 @@ RANGES = (
     Turned("`catalog.cache_ttl_s` 60 → 0.1", {"catalog__cache_ttl_s": "0.1"}),
     Turned("`audit.gather_ms` 0 → 2", {"audit__gather_ms": "2"}),
     Turned("`audit.segment_bytes` 16 MiB → 1 MiB", {"audit__segment_bytes": "1048576"}),
-    Turned("`audit.batch` 1000 → 100", {"audit__batch": "100"}),
     Turned("`audit.ship_interval_ms` 100 → 1000", {"audit__ship_interval_ms": "1000"}),
 )
 """Asked for 64 KiB ranges of an object that everything knows."""

@@ -262,7 +262,9 @@ class Audit(Section):
         0, ge=0, description="milliseconds a commit waits for others to join; 0 batches only what is there"
     )
     commit_s: Seconds = Field(5, description="seconds a record may wait for the disk before the answer is 503")
-    batch: Count = Field(1000, description="records sent to Postgres at once")
+    batch: Count = Field(
+        1000, description="records of a backlog sent to Postgres at once; without one, 200 at the most"
+    )
     ship_interval_ms: float = Field(
         100, gt=0, description="milliseconds between shipments when there is little to ship"
     )

@@ -21,6 +21,8 @@ LINGER_S = 0.02
 """Seconds an entry nobody waits for may wait for company."""
 AGE_STEP_S = 1.0
 """How finely the age of what is not shipped is known."""
+ALONE = 32
+"""Commits in a row that one waiter had to himself, after which the next waiter is not made to wait for company."""
 
 
 class NotDurable(Exception):
@@ -64,6 +66,7 @@ class Journal:
         self._watch: asyncio.TimerHandle | None = None
         self._lingering: asyncio.TimerHandle | None = None
         self._ringing = False
+        self._alone = 0
         self._ages: deque[tuple[int, float]] = deque()
         """(bytes ever durable before then, then)"""
         self.durable = 0
@@ -117,7 +120,9 @@ class Journal:
         self._waiting.append((self._loop.time() + self._patience_s, waiter))
         if self._watch is None:
             self._watch = self._loop.call_later(self._patience_s, self._look_for_late)
-        if not self._ringing:
+        if self._alone >= ALONE:
+            self._writer.ring()
+        elif not self._ringing:
             # Behind all that the loop is about to do: it comes along, and what sends to a store is not kept from it by
             # a thread that wants its turn.
             self._ringing = True
@@ -185,9 +190,12 @@ class Journal:
             self.problem = None
 
     def _committed(self, commit: Commit) -> None:
-        for entry in commit.entries:
-            if entry.waiter is not None and not entry.waiter.done():
-                entry.waiter.set_result(None)
+        waiters = [entry.waiter for entry in commit.entries if entry.waiter is not None]
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        if waiters:
+            self._alone = self._alone + 1 if len(waiters) == 1 else 0
         while self._waiting and self._waiting[0][1].done():
             self._waiting.popleft()
         self.commits += 1

@@ -23,6 +23,10 @@ CARRY_SHARE = 4
 """Files go once they hold so many times the bytes it takes to carry on the events that are open in them."""
 PAUSE_S = 1.0
 """Seconds until a file that cannot be read is tried again."""
+PROMPT = 200
+"""Records sent at once by who keeps up: more of them keep Postgres' CPU, or this one's, for milliseconds, and a request waits behind."""
+BEHIND_S = 2.0
+"""Age of the oldest record from which on it is a backlog: then as many at once as the configuration allows."""
 
 
 class Shipper:
@@ -56,7 +60,7 @@ class Shipper:
             while True:
                 self._advance()
                 if self._behind():
-                    if await self._ship() < self._batch:
+                    if not await self._ship():
                         await self._pause(self._interval_s)
                 elif self._finishing.is_set():
                     break
@@ -81,17 +85,18 @@ class Shipper:
             self._done.append(segments.popleft())
             self._offset = 0
 
-    async def _ship(self) -> int:
-        """One batch. Returns how many records it had."""
+    async def _ship(self) -> bool:
+        """One batch. Whether it was a full one, so that there may be more."""
         segment = self._journal.segments[0]
+        size = self._batch if self._journal.oldest_s >= BEHIND_S else min(self._batch, PROMPT)
         try:
-            chunk = await self._thread.run(self._read, segment)
+            chunk = await self._thread.run(self._read, segment, size)
         except OSError as error:
             if self.problem is None:
                 _log.exception("audit_journal_unreadable", segment=str(segment.path))
             self.problem = str(error)
             await self._pause(PAUSE_S)
-            return self._batch
+            return True
         self.problem = None
         records = [record for record in chunk.records if record[0] != Kind.OPEN]
         await self._courier.deliver(records)
@@ -99,7 +104,7 @@ class Shipper:
         self._offset = chunk.offset
         self._advance()
         await self._tidy()
-        return len(records)
+        return len(records) >= size
 
     async def _tidy(self) -> None:
         """Deletes files that are done with, first carrying on what is open in them where that is worth it."""
@@ -118,10 +123,10 @@ class Shipper:
             async with asyncio.timeout(seconds):
                 await self._finishing.wait()
 
-    def _read(self, segment: Segment) -> Chunk:
+    def _read(self, segment: Segment, size: int) -> Chunk:
         """Blocks; raises OSError."""
         try:
-            chunk = read_batch(segment.path, self._offset, segment.end, self._batch)
+            chunk = read_batch(segment.path, self._offset, segment.end, size)
         except FileNotFoundError:  # removed by somebody: told, and passed over
             chunk = Chunk([], segment.end, [Damage(self._offset, b"", torn=False)])
         self._quarantine.keep_damage(segment.path, chunk.damaged)

@@ -13,7 +13,9 @@ import orjson
 import pytest
 from parts.audit import House, Make, intent, outcome, until
 
+from gateway.audit import writer
 from gateway.audit.frames import Kind, Record
+from gateway.audit.journal import ALONE
 from gateway.audit.segments import segments_of
 from gateway.errors import Unavailable
 from gateway.event import Intent, Result
@@ -85,6 +87,28 @@ async def test_who_waits_at_once_shares_a_sync(house: Make):
     at.files.gate.set()
     await asyncio.gather(first, *rest)
     assert (at.files.writes, at.files.syncs - syncs) == (2, 2)
+
+
+async def test_who_waited_alone_for_long_is_written_before_the_loop_turns_until_there_is_company(
+    house: Make, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(writer, "LOOK_S", 60)
+    at = await house()
+    for _ in range(ALONE):
+        await at.trail.intend(intent())
+    at.files.begun.clear()
+    at.files.gate.clear()
+    first = at.trail.intend(intent())
+    assert at.files.begun.wait(10)
+    company = [at.trail.intend(intent()) for _ in range(2)]
+    at.files.gate.set()
+    for each in (first, *company):
+        await each
+    assert at.files.writes == ALONE + 2
+    at.files.begun.clear()
+    last = at.trail.intend(intent())
+    assert not at.files.begun.wait(0.05)
+    await last
 
 
 async def test_gathering_waits_for_company(house: Make):

@@ -13,12 +13,13 @@ import orjson
 import pytest
 from parts.audit import FaultyFiles, House, MemorySink, intent, outcome, settings, until
 
+from gateway.audit import shipper
 from gateway.audit.courier import Courier
 from gateway.audit.events import OpenEvents
 from gateway.audit.frames import Kind, frame
 from gateway.audit.quarantine import Quarantine
 from gateway.audit.segments import segments_of
-from gateway.audit.shipper import Shipper
+from gateway.audit.shipper import PROMPT, Shipper
 from gateway.errors import Unavailable
 from gateway.event import Intent
 
@@ -91,6 +92,19 @@ async def test_little_is_sent_together_and_much_in_batches(shipping: Ship):
     async with at.running():
         await until(lambda: len(at.sink.outcomes) == 500)
     assert at.sink.batches == [100] * 10
+
+
+@pytest.mark.parametrize(("behind_s", "sizes"), [(60.0, [PROMPT, PROMPT, 600 - 2 * PROMPT]), (0.0, [500, 100])])
+async def test_a_backlog_is_sent_in_larger_batches_than_what_is_new(
+    shipping: Ship, monkeypatch: pytest.MonkeyPatch, behind_s: float, sizes: list[int]
+):
+    monkeypatch.setattr(shipper, "BEHIND_S", behind_s)
+    at = await shipping(batch=500)
+    await asyncio.gather(*(at.access() for _ in range(300)))
+    assert await at.journal.drain()
+    async with at.running():
+        await until(lambda: len(at.sink.outcomes) == 300)
+    assert at.sink.batches == [size for size in sizes if size]
 
 
 async def test_files_go_when_all_of_them_arrived(shipping: Ship):
@@ -182,8 +196,9 @@ async def test_a_sink_that_is_away_gets_everything_when_it_is_back(shipping: Shi
     assert sum(at.sink.batches) == 500
 
 
-async def test_a_batch_that_fails_is_tried_in_halves(shipping: Ship):
+async def test_a_batch_that_fails_is_tried_in_halves(shipping: Ship, monkeypatch: pytest.MonkeyPatch):
     """A sink may be too slow for so many at once: halves get through where the whole never would."""
+    monkeypatch.setattr(shipper, "BEHIND_S", 0.0)
     at = await shipping(batch=400)
     write, sizes = at.sink.write, []
 

@@ -85,6 +85,8 @@ class FaultyFiles(DiskFiles):
         self.syncs = 0
         self.half = False
         """A write that fails leaves half of its bytes behind."""
+        self.begun = threading.Event()
+        """Set by every write as it begins."""
         self.gate = threading.Event()
         """Closed, it holds up every write before it is durable."""
         self.gate.set()
@@ -98,6 +100,7 @@ class FaultyFiles(DiskFiles):
             super().write(fd, data[: len(data) // 2], offset)
         self._fail("write")
         self.writes += 1
+        self.begun.set()
         self.gate.wait(30)
         written = super().write(fd, data, offset)
         self._fail("sync")
