@@ -253,7 +253,9 @@ class Gateway:
         if self._lifecycle.in_flight:
             log.warning("cut off at shutdown", requests=self._lifecycle.in_flight, after_s=drain_s)
         await self._server.shutdown(_CANCEL_S)
-        await self._listener.wait_closed()
+        with contextlib.suppress(TimeoutError):  # from Python 3.12 on it waits for connections that aiohttp only closed
+            async with asyncio.timeout(_CANCEL_S):
+                await self._listener.wait_closed()
         await self._stack.aclose()
 
     async def _close_listener(self) -> None:

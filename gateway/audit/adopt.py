@@ -20,6 +20,9 @@ from .threads import OwnThread
 
 _log = structlog.get_logger(__name__)
 
+RELEASE_S = 1.0
+"""Seconds that giving folders back may take; a process that ends gives them back anyway."""
+
 
 class Adopter:
     """Looks for folders whose owner is gone, under a folder that any number of living processes may share.
@@ -52,7 +55,7 @@ class Adopter:
                 await self._settle()
                 await asyncio.sleep(self._interval_s)
         finally:
-            self._thread.close(self._release)
+            await self._thread.end(self._release, RELEASE_S)
 
     def _release(self) -> None:
         for folder in self._mine:
@@ -86,7 +89,7 @@ class Adopter:
         for folder in list(self._mine):
             try:
                 await self._deliver(folder)
-            except (OSError, ValueError, KeyError):
+            except (OSError, ValueError, KeyError, TypeError):
                 _log.exception("audit_journal_not_adopted", folder=folder.path.name)
                 folder.release()
             del self._mine[folder]

@@ -93,7 +93,7 @@ class Journal:
     async def start(self) -> None:
         """Returns once the journal's folder was made, or could not be: then ``problem`` says why, and it goes on trying."""
         self._writer.start()
-        if not await asyncio.to_thread(self._writer.wait_ready, self._patience_s):
+        if not await asyncio.to_thread(self._writer.wait_ready, self._patience_s) and self.folder is None:
             self._trouble(f"{self._root}: the disk does not answer")
 
     @property

@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 CARRY_SHARE = 4
 """Files go once they hold so many times the bytes it takes to carry on the events that are open in them."""
 PAUSE_S = 1.0
-"""Seconds until a file that cannot be read is tried again."""
+"""Seconds until a file that cannot be read, or could not go yet, is tried again."""
 PROMPT = 200
 """Records sent at once by who keeps up: more of them keep Postgres' CPU, or this one's, for milliseconds, and a request waits behind."""
 BEHIND_S = 2.0
@@ -66,7 +66,10 @@ class Shipper:
                     break
                 else:
                     self._journal.grown.clear()
-                    await self._journal.grown.wait()
+                    await self._tidy()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(PAUSE_S if self._done else None):
+                            await self._journal.grown.wait()
         finally:
             self._thread.close()
 
@@ -95,7 +98,7 @@ class Shipper:
             if self.problem is None:
                 _log.exception("audit_journal_unreadable", segment=str(segment.path))
             self.problem = str(error)
-            await self._pause(PAUSE_S)
+            await asyncio.sleep(PAUSE_S)
             return True
         self.problem = None
         records = [record for record in chunk.records if record[0] != Kind.OPEN]
@@ -110,6 +113,9 @@ class Shipper:
         """Deletes files that are done with, first carrying on what is open in them where that is worth it."""
         if not self._done:
             return
+        if self._journal.problem is not None:
+            await self._make_room()
+            return
         newest = self._done[-1]
         if self._trail.carry_size(newest) * CARRY_SHARE > sum(segment.end for segment in self._done):
             return
@@ -117,6 +123,17 @@ class Shipper:
             await self._trail.carry(newest)
             done, self._done = self._done, []
             await self._thread.run(_delete, done)
+
+    async def _make_room(self) -> None:
+        """Nothing can be carried on, perhaps for want of room: the files go that no open event needs."""
+        kept: list[Segment] = []
+        done: list[Segment] = []
+        before = 0
+        for segment in self._done:
+            (kept if self._trail.needs(segment, before) else done).append(segment)
+            before = segment.last_entry
+        self._done = kept
+        await self._thread.run(_delete, done)
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -22,8 +22,12 @@ class OwnThread:
         """Cancelled, it leaves the work to end by itself."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *args, **kwargs))
 
-    def close(self, last: Callable[[], None] | None = None) -> None:
-        """Does ``last`` behind what was begun. Without it, waits for nothing."""
-        if last is not None:
-            self._pool.submit(last)
-        self._pool.shutdown(wait=last is not None)
+    def close(self) -> None:
+        """Waits for nothing."""
+        self._pool.shutdown(wait=False)
+
+    async def end(self, last: Callable[[], None], within_s: float) -> None:
+        """Does ``last`` behind what was begun, and waits for it; no longer than ``within_s`` seconds."""
+        ended = asyncio.wrap_future(self._pool.submit(last))
+        self._pool.shutdown(wait=False)
+        await asyncio.wait([ended], timeout=within_s)

@@ -107,6 +107,10 @@ class JournalTrail:
         """About how many bytes ``carry`` would write."""
         return len(self._last_mentioned(segment)) * OPEN_SIZE
 
+    def needs(self, segment: Segment, before: int) -> bool:
+        """Whether an open event was mentioned last in ``segment``, whose entries are those behind ``before``."""
+        return any(before < known.entry <= segment.last_entry for known in self._open.values())
+
     async def carry(self, segment: Segment) -> None:
         """Mentions anew, and durably, what is still open of the events that ``segment`` was the last to mention.
 

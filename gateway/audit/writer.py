@@ -102,7 +102,10 @@ class Writer:
         self._segment: SegmentWriter | None = None
         self._number = 0
         self._delay = RETRY_S
-        self._failing = False
+        self._failing = True
+        """From the start: that the folder could be made is told as a recovery, to whoever gave up waiting for it."""
+        self._under_way = 0
+        """Entries in the write that is going on."""
         self._thread = threading.Thread(target=self._run, name="audit-journal", daemon=True)
         self.folder: Folder | None = None
         """The process's own, once there is one."""
@@ -129,7 +132,7 @@ class Writer:
         self._stopping = True
         self._bell.put(None)
         self._thread.join(timeout)
-        return len(self._kept) + len(self._pending)
+        return len(self._kept) + len(self._pending) + self._under_way
 
     def _run(self) -> None:
         while True:
@@ -167,7 +170,7 @@ class Writer:
             if batch:
                 self._commit(batch, data)
         except OSError as error:
-            self._kept = self._missing() + batch
+            self._kept, self._under_way = self._missing() + batch, 0
             if self._segment is not None:
                 self._segment.close()
                 self._segment = None
@@ -184,8 +187,10 @@ class Writer:
 
     def _commit(self, batch: list[Entry], data: bytes) -> None:
         begun = time.monotonic()
+        self._under_way = len(batch)
         segment = self._segment_for(len(data))
         segment.commit(data)
+        self._under_way = 0
         self._report(Commit(batch, segment.path, segment.end, time.monotonic() - begun, self._again))
         self._again = 0
         self._unseen += batch
@@ -217,8 +222,8 @@ class Writer:
         if self._segment is None:
             assert self.folder is not None
             path = numbered(self.folder.path, self._number)
+            self._number += 1  # first: what could not be made may be there all the same
             self._segment = SegmentWriter(self._files, path, max(size, self._segment_bytes))
-            self._number += 1
         return self._segment
 
     def _await_bell(self) -> None:

@@ -59,7 +59,7 @@ async def deliver(
     came.result, came.reason = Result.INTERRUPTED, None
     watch = _Watch(outlet.transport, came, stall_s)
     try:
-        await _begin(outlet, head, source, came)
+        await _begin(outlet, head, source, came, watch)
         if zero_copy and outlet.direct and _pourable(source):
             await _pour(outlet, source, length, came, watch)
         else:
@@ -91,11 +91,29 @@ async def deliver(
         outlet.close()
 
 
-async def _begin(outlet: Outlet, head: bytes, source: Source, came: Delivery) -> None:
+async def deliver_whole(request: web.BaseRequest, head: bytes, body: bytes, *, stall_s: float) -> None:
+    """Hands over an answer that is all here. Raises ConnectionError once the connection is gone, or aborted."""
+    outlet = Outlet(request)
+    watch = _Watch(outlet.transport, Delivery(sent=len(body)), stall_s)
+    try:
+        if not outlet.offer(head, body):
+            watch.begin()
+            await outlet.taken()
+    except asyncio.CancelledError:  # closing, the transport would wait for a client that may read nothing
+        outlet.transport.abort()
+        raise
+    finally:
+        watch.stop()
+        outlet.close()
+
+
+async def _begin(outlet: Outlet, head: bytes, source: Source, came: Delivery, watch: _Watch) -> None:
     """The head, and with it what came with the store's answer."""
     first = source.at_hand() if _pourable(source) else b""
     came.sent = len(first)  # first: of a write that is cut short, any part may have left
-    await outlet.send(head, first)
+    if not outlet.offer(head, first):
+        watch.begin()
+        await outlet.taken()
     came.began = asyncio.get_running_loop().time()
 
 

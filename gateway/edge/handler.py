@@ -28,10 +28,9 @@ from ..logs import Lines
 from ..model import Head
 from ..telemetry.meter import Meter
 from ..telemetry.spans import RequestSpan, Tracer
-from .delivery import Delivery, deliver
+from .delivery import Delivery, deliver, deliver_whole
 from .evenly import until_multiple
 from .lifecycle import PROBES, Lifecycle
-from .outlet import Outlet
 from .pages import page_reply
 from .router import Endpoint, Router
 from .server import SERVER, Answered, Connection
@@ -251,14 +250,14 @@ class Handler:
         if reply.body is not None or (request.method != "HEAD" and reply.status not in _BODILESS):
             fields["Content-Length"] = str(len(body))
         head, answered = self._head(request, reply.status, fields)
-        outlet = Outlet(request)
-        try:
-            await outlet.send(head, b"" if request.method == "HEAD" else body)
-        finally:
-            outlet.close()
+        await deliver_whole(
+            request, head, b"" if request.method == "HEAD" else body, stall_s=self._settings.write_stall_s
+        )
         return answered
 
     async def _with_body(self, request: web.BaseRequest, head: Head) -> Head:
+        if _awaits_word(request) and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
             async with asyncio.timeout(self._settings.header_timeout_s):
                 body = await request.read()
@@ -307,6 +306,11 @@ class Handler:
                 address=told.address,
                 request_id=told.request_id,
             )
+
+
+def _awaits_word(request: web.BaseRequest) -> bool:
+    """Whether the client keeps its body back until it is told to go on (RFC 9110 section 10.1.1)."""
+    return request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue"
 
 
 def _target(request: web.BaseRequest) -> tuple[str | None, str, str]:

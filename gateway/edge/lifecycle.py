@@ -90,6 +90,9 @@ class Lifecycle:
         except TimeoutError:
             log.warning("not ready", part=name, reason="timeout", detail=f"no answer within {_CHECK_S:g} s")
             return "timeout"
+        except Exception:
+            log.exception("not ready", part=name, reason="defect")
+            return "defect"
         return "ok"
 
 

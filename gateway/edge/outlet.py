@@ -45,6 +45,11 @@ class Outlet:
 
     async def send(self, *parts: bytes) -> None:
         """The kernel has all of it when it returns. Raises ConnectionError."""
+        if not self.offer(*parts):
+            await self.taken()
+
+    def offer(self, *parts: bytes) -> bool:
+        """Whether the kernel is known to have all of it; the transport has the rest. Raises ConnectionError."""
         transport = self.transport
         if transport.is_closing():
             raise ConnectionResetError
@@ -58,8 +63,12 @@ class Outlet:
                 pass
             else:
                 if taken == sum(map(len, parts)):
-                    return
+                    return True
         transport.write(b"".join(parts)[taken:])
+        return False
+
+    async def taken(self) -> None:
+        """Waits until the kernel has what was offered. Raises ConnectionError."""
         await self._request.writer.drain()
 
     async def writable(self) -> None:

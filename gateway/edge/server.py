@@ -31,7 +31,7 @@ _LOOK_S = 0.02
 class Connection(RequestHandler):
     """One client's connection: a request head that is not whole in time closes it."""
 
-    __slots__ = ("_head_timeout", "_head_timer", "_serving", "foreign", "fresh", "lost", "socket", "under_way")
+    __slots__ = ("_head_timeout", "_head_timer", "_serving", "body", "foreign", "fresh", "lost", "socket", "under_way")
 
     fresh: bool
     """It has asked nothing yet."""
@@ -39,6 +39,8 @@ class Connection(RequestHandler):
     """The client has left, or was cut off."""
     foreign: bool
     """The last request names a version which is not spoken here; its answer says HTTP/1.1."""
+    body: StreamReader | None
+    """The last request's. Where it was answered early, what comes next is the rest of it and no head."""
     socket: TransportSocket | None
     """What may be written to past the transport: a plain socket. None: it is none."""
     under_way: bool
@@ -53,6 +55,7 @@ class Connection(RequestHandler):
         self.lost = False
         self.under_way = False
         self.foreign = False
+        self.body = None
         self.socket = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -64,8 +67,9 @@ class Connection(RequestHandler):
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
+        late = not data or (self.body is not None and not self.body.is_eof())  # aiohttp itself may come with nothing
         super().data_received(data)
-        if self._head_timer is None and not self._serving and not self._messages:
+        if self._head_timer is None and not self._serving and not self._messages and not late:
             self._await_head()
 
     def eof_received(self) -> None:
@@ -185,6 +189,7 @@ class Server(web.Server):
         if isinstance(protocol, Connection):
             protocol.head_read()
             protocol.foreign = foreign
+            protocol.body = payload
         if foreign or message is ERROR:  # what could not be parsed is given out as HTTP/1.0
             message = message._replace(version=HttpVersion11)
         return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=self._max_body)

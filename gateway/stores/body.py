@@ -200,8 +200,7 @@ class Body:
             return
         connection.collect = None
         connection.wake()
-        if self._keep:
-            connection.narrow()
+        if self._keep and connection.put_by():
             self._pool.put(connection)
         else:
             connection.close()

@@ -24,7 +24,7 @@ FULL = (BlockingIOError, ssl.SSLWantWriteError)
 
 
 class Stale(Exception):
-    """A connection that has served before was closed by the store before it answered at all."""
+    """A connection that has served before: the store closed it before it answered at all, or it holds what is no answer."""
 
 
 class Connection:
@@ -107,6 +107,15 @@ class Connection:
         finally:
             if self._waiter is waiter:
                 self._waiter, self.deadline = None, inf
+
+    def put_by(self) -> bool:
+        """Its answer was read to the end. Whether it may be used again; then it is watched until it is."""
+        if self.tls and self.sock.pending():  # type: ignore[attr-defined]
+            return False
+        self.narrow()
+        if not self._reading:
+            self._read_on()
+        return True
 
     def wake(self) -> None:
         """Whoever waits in ``readable`` returns."""
@@ -215,8 +224,8 @@ class Connection:
             raw, rest = self._gathered + bytes(self._view[:count]), b""
         try:
             self._answered(raw, rest, known=end >= 0)
-        except NotHttp as error:
-            self._fail(error)
+        except NotHttp as error:  # on a kept connection, perhaps what came behind the answer before
+            self._fail(error if self.uses == 1 else Stale())
 
     def _answered(self, raw: bytes, rest: bytes, *, known: bool) -> None:
         """``known``: that ``raw`` is one head."""

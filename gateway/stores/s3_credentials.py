@@ -12,7 +12,7 @@ import structlog
 from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
 from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials
-from botocore.exceptions import BotoCoreError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, CredentialRetrievalError, NoCredentialsError
 
 MANDATORY_S: Final = 60
 """Credentials that end sooner than this are renewed before anything is signed with them."""
@@ -85,11 +85,17 @@ class InstanceCredentials:
         return self._renewal
 
     async def _renew(self) -> ReadOnlyCredentials:
-        if self._found is None:
-            self._found = await self._chain.load_credentials()
-        if self._found is None:
-            raise NoCredentialsError
-        self._frozen = await self._found.get_frozen_credentials()
+        try:
+            if self._found is None:
+                self._found = await self._chain.load_credentials()
+            if self._found is None:
+                raise NoCredentialsError
+            self._frozen = await self._found.get_frozen_credentials()
+        except (
+            OSError
+        ) as error:  # a token's file that is not there, a program that cannot be run: not botocore's to word
+            reason = error.strerror or type(error).__name__
+            raise CredentialRetrievalError(provider="chain", error_msg=reason) from None
         return self._frozen
 
 

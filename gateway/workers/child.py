@@ -25,7 +25,13 @@ class Child:
     def start(cls, command: Sequence[str], environment: Mapping[str, str], descriptors: Mapping[int, int]) -> Self:
         """``descriptors``: what it finds at each number; every one of ours lies above all of its. Raises OSError."""
         moves = [(os.POSIX_SPAWN_DUP2, ours, its) for its, ours in descriptors.items()]
-        return cls(os.posix_spawn(command[0], [*command], environment, file_actions=moves, setpgroup=0))
+        pid = os.posix_spawn(command[0], [*command], environment, file_actions=moves, setpgroup=0)
+        try:
+            return cls(pid)
+        except OSError:  # no descriptor to watch it by: nobody would know of it
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
 
     @property
     def alive(self) -> bool:

@@ -48,8 +48,9 @@ class Slot:
 
     async def fill(self) -> bool:
         """Starts a worker, and has the one before it retire; False: it did not become ready, and all is as it was."""
-        sock = self._socket or self._port.socket(self.number, listening=False)
+        sock = self._socket
         try:
+            sock = sock or self._port.socket(self.number, listening=False)
             worker = self._crew.start(self.number, sock)
             if not await worker.begun():
                 self.status = None if worker.child.alive else worker.child.ended.result()
@@ -60,7 +61,7 @@ class Slot:
             log.exception("worker not started", worker=self.number)
             return False
         finally:
-            if sock is not self._socket:
+            if sock is not None and sock is not self._socket:
                 sock.close()
         if before is not None:
             self._crew.retire(before)

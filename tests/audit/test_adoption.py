@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,10 +17,12 @@ from uuid import uuid4
 import pytest
 from parts.audit import House, Make, MemorySink, intent, outcome, settings, until
 
+from gateway.audit import adopt
 from gateway.audit.adopt import Adopter
 from gateway.audit.courier import Courier
 from gateway.audit.events import intent_frame, open_frame, outcome_frame
 from gateway.audit.folders import Folder, folders_of
+from gateway.audit.frames import Kind, frame
 from gateway.audit.quarantine import Quarantine
 from gateway.audit.segments import numbered
 from gateway.event import Intent
@@ -250,6 +254,32 @@ async def test_an_adopter_that_ends_amidst_it_leaves_the_folder_to_the_next(root
     async with second.running():
         await until(lambda: not folders_of(root))
     assert len(sink.intents) == len(sink.outcomes) == 100
+
+
+async def test_an_adopter_ends_though_the_disk_hangs(root: Path, monkeypatch: pytest.MonkeyPatch):
+    inside, gate = threading.Event(), threading.Event()
+
+    def hang(_: Path) -> list[Path]:
+        inside.set()
+        gate.wait(30)
+        return []
+
+    monkeypatch.setattr(adopt, "folders_of", hang)
+    monkeypatch.setattr(adopt, "RELEASE_S", 0.05)
+    async with Adopting(root, MemorySink()).running():
+        await until(inside.is_set)
+        before = time.monotonic()
+    assert time.monotonic() - before < 5
+    gate.set()
+
+
+async def test_a_payload_that_is_no_record_ends_no_adopter(root: Path):
+    left_behind(root, frame(Kind.INTENT, b"[1]"))
+    sink = MemorySink()
+    async with Adopting(root, sink).running():
+        given = intent()
+        left_behind(root, intent_frame(given))
+        await until(lambda: str(given.event_id) in sink.intents)
 
 
 async def test_a_process_that_starts_amidst_sweeping_gets_a_folder(root: Path):

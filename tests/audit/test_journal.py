@@ -4,6 +4,7 @@ import asyncio
 import errno
 import gc
 import os
+import threading
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 import orjson
 import pytest
 from parts.audit import House, Make, intent, outcome, until
+from structlog.testing import capture_logs
 
 from gateway.audit import writer
+from gateway.audit.folders import Folder
 from gateway.audit.frames import Kind, Record
 from gateway.audit.journal import ALONE
 from gateway.audit.segments import segments_of
@@ -393,6 +396,52 @@ async def test_whoever_waits_when_it_closes_on_a_disk_that_hangs_is_told(house: 
     await at.journal.close()
     with pytest.raises(Unavailable):
         await waiting
+
+
+async def test_it_recovers_where_the_folder_took_longer_to_make_than_anybody_waited(
+    house: Make, monkeypatch: pytest.MonkeyPatch
+):
+    gate, create = threading.Event(), Folder.create
+    monkeypatch.setattr(Folder, "create", lambda root: gate.wait(30) and create(root))
+    at = await house(commit_s=0.1)
+    assert at.journal.problem is not None
+    assert not at.trail.admits
+    gate.set()
+    await until(lambda: at.trail.admits)
+    await at.trail.intend(intent())
+
+
+async def test_a_file_that_could_not_be_made_nor_removed_stands_in_nobodys_way(
+    house: Make, monkeypatch: pytest.MonkeyPatch
+):
+    at = await house()
+    unlink, fallocate = Path.unlink, os.posix_fallocate
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "unlink", fail)
+    monkeypatch.setattr(os, "posix_fallocate", fail)
+    with pytest.raises(Unavailable):
+        await at.trail.intend(intent())
+    monkeypatch.setattr(Path, "unlink", unlink)
+    monkeypatch.setattr(os, "posix_fallocate", fallocate)
+    await until(lambda: at.trail.admits)
+    await at.trail.intend(intent())
+
+
+async def test_what_a_hanging_disk_has_under_way_when_it_closes_is_told_as_lost(house: Make):
+    at = await house(commit_s=0.2)
+    given = intent()
+    await at.trail.intend(given)
+    at.files.gate.clear()
+    at.files.begun.clear()
+    at.trail.conclude(outcome(given))
+    await until(at.files.begun.is_set)
+    with capture_logs() as logs:
+        await at.journal.close()
+    at.files.gate.set()
+    assert [(line["event"], line["entries"]) for line in logs] == [("audit_entries_lost", 1)]
 
 
 async def test_it_starts_where_there_is_no_folder_and_none_can_be_made(house: Make, tmp_path: Path):

@@ -1,10 +1,11 @@
 """From the journal to the sink: in order, all of it, and no file longer than it is needed."""
 
 import asyncio
+import errno
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -27,8 +28,8 @@ from gateway.event import Intent
 class Shipping(House):
     """A House with a shipper towards a sink in memory."""
 
-    def __init__(self, folder: Path, **values: Any) -> None:
-        super().__init__(settings(folder, **values), FaultyFiles())
+    def __init__(self, folder: Path, files: FaultyFiles | None = None, **values: Any) -> None:
+        super().__init__(settings(folder, **values), files or FaultyFiles())
         self.sink = MemorySink()
         self.quarantine = Quarantine(folder)
         self.courier = Courier(self.sink, self.quarantine, retry_max_s=0.02)
@@ -118,6 +119,53 @@ async def test_files_go_when_all_of_them_arrived(shipping: Ship):
         await until(lambda: at.files_left() == before[-1:])
         await until(lambda: not at.journal.used)
     assert len(at.sink.outcomes) == 40
+
+
+class SmallDisk(FaultyFiles):
+    """Has room for six files."""
+
+    def create(self, path: Path, size: int) -> int:
+        if len(segments_of(path.parent)) >= 6:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().create(path, size)
+
+
+async def test_a_disk_that_the_journal_filled_is_freed_though_an_event_stays_open(shipping: Ship):
+    at = await shipping(files=SmallDisk(), segment_bytes=4096)
+    at.sink.away = True
+    async with at.running():
+        lasting = intent()
+        await at.trail.intend(lasting)
+        with suppress(Unavailable):
+            while True:
+                await at.access()
+        assert len(at.files_left()) == 6
+        at.sink.away = False
+        await until(lambda: at.trail.admits)
+        await at.access()
+        await until(lambda: len(at.files_left()) == 1)
+        assert at.trail.open_events == 1
+        seen = OpenEvents()
+        for kind, payload in at.on_disk():
+            seen.see(kind, payload)
+        assert str(lasting.event_id) in seen._open
+
+
+async def test_a_full_disk_does_not_slow_down_what_is_shipped(shipping: Ship):
+    at = await shipping(segment_bytes=4096)
+    lasting = [intent() for _ in range(40)]
+    for each in lasting:
+        await at.trail.intend(each)
+    for _ in range(100):
+        await at.access()
+    assert await at.journal.drain()
+    at.files.faults["write"] = errno.ENOSPC
+    with pytest.raises(Unavailable):
+        await at.trail.intend(intent())
+    async with at.running():
+        await until(lambda: len(at.sink.outcomes) == 100, within_s=5)
+        assert len(at.journal._writer._kept) + len(at.journal._writer._pending) <= 3
+    at.files.faults.clear()
 
 
 async def test_an_event_that_stays_open_keeps_no_file_and_is_not_forgotten(shipping: Ship):
@@ -230,6 +278,22 @@ async def test_a_record_that_is_refused_is_set_aside_and_holds_up_nothing(shippi
     assert len(aside) == at.quarantine.records == 2 * len(poisoned)
     assert {record["reason"] for record in aside} == {"poison"}
     assert len(at.sink.intents) == 100 - len(poisoned)
+
+
+async def test_a_file_that_cannot_be_read_keeps_nobody_busy_at_the_end(shipping: Ship, monkeypatch: pytest.MonkeyPatch):
+    at, reads = await shipping(), []
+
+    def fail(path: Path, *_: object) -> None:
+        reads.append(path)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(shipper, "read_batch", fail)
+    await at.access()
+    async with at.running():
+        await until(lambda: reads)
+        at.shipper.finish()
+        await asyncio.sleep(0.1)
+        assert len(reads) == 1
 
 
 async def test_a_record_of_a_kind_nobody_knows_is_set_aside(shipping: Ship):

@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from contextlib import suppress
 
 import pytest
 from parts.house import some_bytes
@@ -290,6 +291,37 @@ async def test_reader_that_stalls_is_closed_and_audited(wary: Wary):
             wire.read()
     assert (row["status"], row["result"], row["reason"]) == (200, "client_gone", "stalled")
     assert 0 < row["bytes_sent"] < LARGE
+
+
+@pytest.mark.parametrize("target", ["/openapi.json", "{audio}"])
+def test_reader_that_asks_on_and_takes_no_answer_is_cut_off(wary: Wary, target: str):
+    """Each answer fits the socket's buffers or nearly so: it is the beginning of a later one that is not taken."""
+    head = f"GET {target.format(audio=wary.large.native)} HTTP/1.1\r\nHost: h\r\nRange: bytes=0-65535\r\n"
+    asked = (head + f"Authorization: {wary.full['Authorization']}\r\n\r\n").encode()
+    with wary.wire(receive_buffer=4096) as wire:
+        wire.send(asked * 40)
+        time.sleep(
+            STALL_S * 3
+        )  # a connection that is cut off with bytes on the way tells a reader who takes none nothing
+        got = 0
+        with suppress(ConnectionError):
+            while taken := wire.socket.recv(65536):
+                got += len(taken)
+    assert 0 < got < 40 * 65536
+
+
+def test_body_that_waits_to_be_asked_for_is_asked_for(wary: Wary):
+    fields = [("Authorization", wary.full["Authorization"]), ("Expect", "100-continue"), ("Content-Length", "23")]
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    with wary.wire() as wire:
+        wire.send(f"POST /v1/recordings/{wary.own.id}/links HTTP/1.1\r\nHost: h\r\n{head}\r\n".encode())
+        wire.socket.settimeout(HEAD_S / 2)
+        assert wire.socket.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        wire.socket.settimeout(10)
+        wire.send(b'{"delivery": "gateway"}')
+        answer = silent(wire.read())
+    assert answer.status == 201
+    wary.stage.secrets.add(answer.json()["url"].split("/")[-2])
 
 
 # --- and in the end -------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.edge.delivery import Delivery, deliver
+from gateway.edge.delivery import Delivery, deliver, deliver_whole
 from gateway.edge.server import Answered, Server
 from gateway.errors import Broken, Changed, Unavailable
 from gateway.event import Result
@@ -185,6 +185,77 @@ async def test_a_reader_that_takes_nothing_is_cut_off_and_only_what_it_took_is_c
     assert (came.result, came.reason) == (Result.CLIENT_GONE, "stalled")
     assert 0 < came.sent < LENGTH
     del reader
+
+
+async def test_a_reader_that_does_not_even_take_the_beginning_is_cut_off(delivering):
+    class AtHand(Bytes):
+        def at_hand(self):
+            self.left = 0
+            return bytes(LENGTH)
+
+    async with delivering(AtHand(), stall_s=0.4) as (port, came, over):
+        _reader, writer = await ask(port, receive_buffer=65536)
+        writer.transport.pause_reading()
+        async with asyncio.timeout(5):
+            await over.wait()
+        writer.close()
+    assert (came.result, came.reason) == (Result.CLIENT_GONE, "stalled")
+
+
+@contextlib.asynccontextmanager
+async def handing_over(body, stall_s=30.0):
+    """A server whose every answer is all there; gives its port, and an event of its end."""
+    over = asyncio.Event()
+
+    async def handle(request):
+        head = response_head(200, {"Content-Length": str(len(body))}, keep_alive=True)
+        try:
+            await deliver_whole(request, head, body, stall_s=stall_s)
+        finally:
+            request.protocol.answered()
+            over.set()
+        return Answered(keep_alive=True)
+
+    server = Server(handle, head_timeout=5, max_body=1000, access_log=None)
+    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    try:
+        yield listener.sockets[0].getsockname()[1], over
+    finally:
+        listener.close()
+        await server.shutdown(0.05)
+        await listener.wait_closed()
+
+
+async def test_an_answer_that_is_all_there_waits_for_a_slow_reader_and_not_for_one_that_takes_nothing():
+    async with handing_over(bytes(LENGTH), stall_s=0.4) as (port, over):
+        reader, writer = await ask(port, receive_buffer=65536)
+        got = 0
+        while got < LENGTH:
+            got += len(await reader.read(PIECE))
+            await asyncio.wait({asyncio.ensure_future(asyncio.sleep(0.02))})
+        await over.wait()
+        over.clear()
+        writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.pause_reading()
+        async with asyncio.timeout(5):
+            await over.wait()
+        writer.transport.resume_reading()
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await reader.readexactly(LENGTH)
+        writer.close()
+
+
+async def test_at_shutdown_an_answer_that_nobody_takes_is_aborted():
+    """Closed and not aborted, its transport would wait for the reader, and whoever stops the server for that."""
+    async with handing_over(bytes(LENGTH)) as (port, over):
+        reader, writer = await ask(port, receive_buffer=65536)
+        writer.transport.pause_reading()
+    assert over.is_set()
+    writer.transport.resume_reading()
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await reader.readexactly(LENGTH)
+    writer.close()
 
 
 async def test_a_slow_reader_that_takes_something_is_not_cut_off(delivering):

@@ -118,6 +118,19 @@ async def test_a_kept_connection_may_be_idle_longer_than_a_head_may_take():
         writer.close()
 
 
+async def test_what_comes_late_of_a_body_is_no_slow_head():
+    async with serving(plain) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhello")
+        assert b"200 OK" in await reader.readuntil(b"ok")
+        writer.write(b"hello")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), HEAD_TIMEOUT * 2)
+        writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert b"200 OK" in await reader.readuntil(b"ok")
+        writer.close()
+
+
 async def test_a_slow_answer_is_no_slow_head():
     async def slow(_request):
         await asyncio.wait({asyncio.ensure_future(asyncio.sleep(HEAD_TIMEOUT * 2))})

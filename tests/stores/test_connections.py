@@ -136,6 +136,34 @@ async def test_what_follows_a_body_is_no_answer_to_anybody(way: str, tls: ssl.SS
         assert at.counts.connections == 4
 
 
+@WAYS
+@on_both_loops
+async def test_what_follows_a_body_and_is_no_http_fails_nobody(way: str, tls: ssl.SSLContext) -> None:
+    async with over(way, tls) as (server, at):
+        server.after = b"\r\n"
+        for span in (SPAN, LONG, SPAN, LONG, LONG, SPAN):
+            await at.read(span)
+
+
+@WAYS
+@on_both_loops
+async def test_a_connection_whose_bytes_nobody_wanted_for_a_while_is_watched_once_it_is_idle(
+    way: str, tls: ssl.SSLContext
+) -> None:
+    async with over(way, tls) as (server, at):
+        body = await at.open(LONG)
+        (connection,) = at.reader._pools[next(iter(at.reader._pools))]._open
+        while connection._reading:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.001)
+        while not connection.idle:
+            if not body._next():
+                await asyncio.sleep(0.001)
+        await server.hang_up()
+        async with asyncio.timeout(5):
+            while connection.descriptor >= 0:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.001)
+
+
 @pytest.mark.parametrize(
     ("url", "headers"),
     [

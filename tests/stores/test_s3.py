@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from unittest import mock
 from urllib.parse import urlsplit
@@ -338,6 +339,19 @@ async def ending_in(store: S3, left: timedelta) -> None:
 
 
 OWN = {"access_key_id": None, "secret_access_key": None}
+
+
+async def test_a_web_identity_whose_token_is_not_there_is_an_outage_and_no_defect(
+    connect: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    no_other_credentials(monkeypatch)
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/recordings")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    store = await connect(url=f"http://127.0.0.1:{unused_port()}", **OWN)
+    for asked in (store.check(), store.stat("k"), store.open("k", Span(0, 5), '"v"')):
+        with pytest.raises(Unavailable, match="CredentialRetrievalError") as refused:
+            await asked
+        assert str(tmp_path) not in refused.value.detail
 
 
 async def test_a_link_tells_that_it_ends_with_the_credentials_behind_it(connect: Open, role: Role) -> None:

@@ -1,6 +1,7 @@
 """The supervisor over workers that do next to nothing: how often it tries, when it gives up, what it kills."""
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -16,8 +17,9 @@ from structlog.testing import capture_logs
 from gateway import logs
 from gateway.config import Config, ConfigError
 from gateway.workers import supervisor
+from gateway.workers.child import Child
 from gateway.workers.given import Given
-from gateway.workers.slot import wait_after
+from gateway.workers.slot import Slot, wait_after
 
 READY = """
 told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -88,6 +90,44 @@ async def test_one_that_ends_at_once_again_and_again_is_started_ever_later(tmp_p
     assert {line["worker"] for line in lines(told, "worker failing")} == {1}
     assert len(lines(told, "worker exited", worker=1, status=3)) == 4
     assert len(lines(told, "worker started", worker=0)) == 1
+
+
+async def test_a_place_whose_socket_cannot_be_made_is_tried_again(told: list[dict]):
+    class Port:
+        left = 2
+
+        def socket(self, _: int, *, listening: bool) -> socket.socket:
+            self.left -= not listening
+            if not listening and self.left == 1:
+                raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+            return socket.socket()
+
+    class Crew:
+        def start(self, *_: object) -> None:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    port = Port()
+    slot = Slot(0, port, Crew())  # type: ignore[arg-type]
+    slot.close()
+    keeping = asyncio.create_task(slot.keep())
+    await until(lambda: port.left <= 0)
+    assert not keeping.done()
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    assert len(lines(told, "worker not started")) == 2
+
+
+async def test_a_child_that_cannot_be_watched_is_not_left_running(monkeypatch: pytest.MonkeyPatch):
+    def fail(pid: int, _flags: int = 0) -> int:
+        pids.append(pid)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    pids: list[int] = []
+    monkeypatch.setattr(os, "pidfd_open", fail)
+    with pytest.raises(OSError, match="Too many open files"):
+        Child.start([sys.executable, "-c", "import time; time.sleep(60)"], dict(os.environ), {})
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
 
 
 def test_waits_grow_to_half_a_minute():
