@@ -25,7 +25,8 @@ def _cue(segment: Segment) -> str:
     end_ms = max(segment.end_ms, segment.start_ms + _SHORTEST_MS)
     lines = [line for line in _BREAKS.split(segment.text) if line.strip()]
     voice = _one_line(segment.speaker)
-    text = (f"<v {_escaped(voice)}>" if voice else "") + "\n".join(map(_escaped, lines))
+    name = _escaped(voice).replace("--", "-&#45;")  # before its ">" two of them would make the arrow of a timing
+    text = (f"<v {name}>" if voice else "") + "\n".join(map(_escaped, lines))
     return f"\n{_timestamp(segment.start_ms)} --> {_timestamp(end_ms)}\n{text}\n"
 
 

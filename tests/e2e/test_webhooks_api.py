@@ -6,7 +6,7 @@ from itertools import count
 from uuid import uuid4
 
 from parts.hooks import Hooks
-from parts.receiver import Answer, Receiver, receiver
+from parts.receiver import Answer, on_one_port, receiver
 from parts.targets import LOOPBACK_SPELLED, MALFORMED, SPECIAL
 from parts.wire import Wire
 
@@ -96,9 +96,7 @@ def bodies(port: int) -> list[object]:
 
 async def test_a_webhook_to_what_is_not_public_is_refused_and_nobody_is_asked(hooks: Hooks):
     house = hooks.stage.another(webhooks={"allow_networks": [], "allow_http": False})
-    async with receiver() as four:
-        six = Receiver(host="::1", port=four.port)
-        await six.start()
+    async with on_one_port("127.0.0.1", "::1") as (four, six):
         hook = await hooks.make(ELSEWHERE)
         with Wire(house.base_url) as wire:
             for body in bodies(four.port):
@@ -113,7 +111,6 @@ async def test_a_webhook_to_what_is_not_public_is_refused_and_nobody_is_asked(ho
                     assert str(four.port) not in said["msg"]
                     assert "127" not in said["msg"]
         assert (four.connections, six.connections) == (0, 0)
-        await six.stop()
     assert (await hooks.show(hook))["url"] == ELSEWHERE
     house.stop()
     assert [h["id"] for h in (await hooks.ask("GET", "/v1/webhooks")).json()["data"]] == [hook["id"]]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from parts.certificates import server_context, trusting
-from parts.receiver import Answer, Receiver, receiver
+from parts.receiver import Answer, on_one_port, receiver
 from parts.targets import LOOPBACK_SPELLED, MALFORMED, SPECIAL
 
 from gateway.config import Webhooks
@@ -45,19 +45,9 @@ def quick(**settings: Any) -> Webhooks:
     return Webhooks.model_validate({"allow_http": True, "connect_s": 0.5, "answer_s": 0.5, **settings})
 
 
-@asynccontextmanager
-async def both_loopbacks() -> AsyncIterator[tuple[Receiver, Receiver]]:
-    """On the same port of 127.0.0.1 and of ::1."""
-    async with receiver() as four:
-        six = Receiver(host="::1", port=four.port)
-        await six.start()
-        yield four, six
-        await six.stop()
-
-
 async def test_no_spelling_of_what_is_not_public_is_connected_to():
     lookup = Lookup()
-    async with both_loopbacks() as (four, six), posting(lookup) as poster:
+    async with on_one_port("127.0.0.1", "::1") as (four, six), posting(lookup) as poster:
         vet = Vetting(quick(), lookup)
         hosts = [*LOOPBACK_SPELLED, *SPECIAL, "localhost", "LOCALHOST", "localhost.", f"x@127.0.0.1:{four.port}"]
         urls = [f"{scheme}://{host}:{four.port}/hook" for host in hosts for scheme in ("http", "https")]
@@ -73,7 +63,7 @@ async def test_no_spelling_of_what_is_not_public_is_connected_to():
 
 async def test_a_name_that_is_public_when_vetted_and_loopback_when_used_is_not_connected_to():
     zone = Zone([PUBLIC], ["127.0.0.1"])
-    async with both_loopbacks() as (four, six), posting(zone) as poster:
+    async with on_one_port("127.0.0.1", "::1") as (four, six), posting(zone) as poster:
         url = f"http://rebinding.example:{four.port}/hook"
         await Vetting(quick(), zone)(url)
         assert (await poster.post(url, b"{}", SIGNED)).error == "address_forbidden"
@@ -82,7 +72,7 @@ async def test_a_name_that_is_public_when_vetted_and_loopback_when_used_is_not_c
 
 
 async def test_one_address_among_public_ones_spoils_a_name():
-    async with both_loopbacks() as (four, six):
+    async with on_one_port("127.0.0.1", "::1") as (four, six):
         for addresses in (
             [PUBLIC, "127.0.0.1"],
             ["::1", "2606:4700::6810:84e5"],
@@ -97,14 +87,13 @@ async def test_one_address_among_public_ones_spoils_a_name():
 
 async def test_a_connection_is_made_to_the_address_that_was_looked_at_and_none_is_asked_for_again():
     zone = Zone(["127.0.0.2"], ["127.0.0.1"])
-    async with receiver(host="127.0.0.2") as looked_at:
-        other = Receiver(port=looked_at.port)
-        await other.start()
-        async with posting(zone, allow_networks=["127.0.0.2/32"]) as poster:
-            url = f"http://pinned.example:{looked_at.port}/hook"
-            first = await poster.post(url, b"{}", SIGNED)
-            second = await poster.post(url, b"{}", SIGNED)
-        await other.stop()
+    async with (
+        on_one_port("127.0.0.2", "127.0.0.1") as (looked_at, other),
+        posting(zone, allow_networks=["127.0.0.2/32"]) as poster,
+    ):
+        url = f"http://pinned.example:{looked_at.port}/hook"
+        first = await poster.post(url, b"{}", SIGNED)
+        second = await poster.post(url, b"{}", SIGNED)
     assert (first.status, first.error) == (200, None)
     assert looked_at.came[0].headers["host"] == f"pinned.example:{looked_at.port}"
     # Another try looks anew: nothing of the first is remembered, neither its address nor its connection.
@@ -113,7 +102,7 @@ async def test_a_connection_is_made_to_the_address_that_was_looked_at_and_none_i
 
 
 async def test_a_redirect_to_a_place_within_is_not_followed():
-    async with both_loopbacks() as (four, six):
+    async with on_one_port("127.0.0.1", "::1") as (four, six):
         away = Answer(302, {"Location": f"http://[::1]:{six.port}/hook"})
         four.behave = lambda _came: away
         async with posting(Zone(["127.0.0.1"]), allow_networks=["127.0.0.1/32"]) as poster:

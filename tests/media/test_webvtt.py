@@ -54,6 +54,8 @@ TABLE: list[tuple[Segment, Cue]] = [
     (Segment(0, 9, "one\n\ntwo\r\n \r\nthree"), (0, 9, None, "one\ntwo\nthree")),
     (Segment(0, 9, "x\n\n00:00.000 --> 00:01.000\nforged"), (0, 9, None, "x\n00:00.000 --> 00:01.000\nforged")),
     (Segment(0, 9, "hi", "A>B & <C>"), (0, 9, "A>B & <C>", "hi")),
+    (Segment(0, 9, "hi", "--"), (0, 9, "--", "hi")),
+    (Segment(0, 9, "hi", "Ann ---"), (0, 9, "Ann ---", "hi")),
     (Segment(0, 9, "hi", "two\nlines"), (0, 9, "two lines", "hi")),
     (Segment(0, 9, "Привет 👋 你好", "Йо"), (0, 9, "Йо", "Привет 👋 你好")),
 ]

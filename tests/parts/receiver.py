@@ -158,15 +158,33 @@ class Receiver:
 
 @asynccontextmanager
 async def receiver(
-    behave: Behaviour = lambda _came: Answer(), host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    behave: Behaviour = lambda _came: Answer(),
+    host: str = "127.0.0.1",
+    tls: ssl.SSLContext | None = None,
+    port: int = 0,
 ) -> AsyncIterator[Receiver]:
-    made = Receiver(behave, host, tls=tls)
+    made = Receiver(behave, host, port=port, tls=tls)
     await made.start()
     try:
         yield made
     finally:
         if made._server is not None:
             await made.stop()
+
+
+@asynccontextmanager
+async def on_one_port(*hosts: str) -> AsyncIterator[list[Receiver]]:
+    """One at each of ``hosts``. A port that is free at the first may be taken at another: then with the next."""
+    while True:
+        async with contextlib.AsyncExitStack() as stack:
+            made = [await stack.enter_async_context(receiver(host=hosts[0]))]
+            try:
+                for host in hosts[1:]:
+                    made.append(await stack.enter_async_context(receiver(host=host, port=made[0].port)))
+            except OSError:
+                continue
+            yield made
+            return
 
 
 async def _read(reader: asyncio.StreamReader) -> Came:
