@@ -69,6 +69,18 @@ def delivering(way):
 
 
 @contextlib.asynccontextmanager
+async def _serving(handle):
+    server = Server(handle, head_timeout=5, max_body=1000, access_log=None)
+    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    try:
+        yield listener.sockets[0].getsockname()[1]
+    finally:
+        listener.close()
+        await server.shutdown(0.05)
+        await listener.wait_closed()
+
+
+@contextlib.asynccontextmanager
 async def _delivering(source, length=LENGTH, stall_s=30.0, send_buffer=None, ended=None, *, zero_copy):
     """A server that delivers ``source``; gives its port, how far the delivery came, and an event of its end."""
     came, over = Delivery(), asyncio.Event()
@@ -86,14 +98,8 @@ async def _delivering(source, length=LENGTH, stall_s=30.0, send_buffer=None, end
             over.set()
         return Answered(keep_alive=True)
 
-    server = Server(handle, head_timeout=5, max_body=1000, access_log=None)
-    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-    try:
-        yield listener.sockets[0].getsockname()[1], came, over
-    finally:
-        listener.close()
-        await server.shutdown(0.05)
-        await listener.wait_closed()
+    async with _serving(handle) as port:
+        yield port, came, over
 
 
 async def ask(port, *, receive_buffer=None):
@@ -216,14 +222,8 @@ async def handing_over(body, stall_s=30.0):
             over.set()
         return Answered(keep_alive=True)
 
-    server = Server(handle, head_timeout=5, max_body=1000, access_log=None)
-    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-    try:
-        yield listener.sockets[0].getsockname()[1], over
-    finally:
-        listener.close()
-        await server.shutdown(0.05)
-        await listener.wait_closed()
+    async with _serving(handle) as port:
+        yield port, over
 
 
 async def test_an_answer_that_is_all_there_waits_for_a_slow_reader_and_not_for_one_that_takes_nothing():
