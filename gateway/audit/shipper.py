@@ -98,7 +98,7 @@ class Shipper:
             if self.problem is None:
                 _log.exception("audit_journal_unreadable", segment=str(segment.path))
             self.problem = str(error)
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(PAUSE_S)  # also while finishing: hurrying would only read it again at once
             return True
         self.problem = None
         records = [record for record in chunk.records if record[0] != Kind.OPEN]

@@ -10,6 +10,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from parts.audit import until
 from parts.certificates import server_context
 from parts.labs import QUICK, drain, unused_port
 from parts.loops import on_both_loops
@@ -152,16 +153,11 @@ async def test_a_connection_whose_bytes_nobody_wanted_for_a_while_is_watched_onc
 ) -> None:
     async with over(way, tls) as (server, at):
         body = await at.open(LONG)
-        (connection,) = at.reader._pools[next(iter(at.reader._pools))]._open
-        while connection._reading:  # noqa: ASYNC110 - nothing tells
-            await asyncio.sleep(0.001)
-        while not connection.idle:
-            if not body._next():
-                await asyncio.sleep(0.001)
+        ((connection,),) = (pool._open for pool in at.reader._pools.values())
+        await until(lambda: not connection._reading)
+        await until(lambda: not body._next() and connection.idle)
         await server.hang_up()
-        async with asyncio.timeout(5):
-            while connection.descriptor >= 0:  # noqa: ASYNC110 - nothing tells
-                await asyncio.sleep(0.001)
+        await until(lambda: connection.descriptor < 0)
 
 
 @pytest.mark.parametrize(
