@@ -1,6 +1,7 @@
 # The service alone: no compiler, no pip, no shell script. Runs as 10001 on a read-only root; only the journal is written.
 #   docker run --read-only -p 8080:8080 -v journal:/var/lib/recording-gateway/journal \
 #     -v ./gateway.toml:/etc/recording-gateway.toml:ro -e RECORDING_GATEWAY_CONFIG=/etc/recording-gateway.toml recording-gateway
+# Another port is said by RECORDING_GATEWAY__SERVER__PORT, which the health check heeds; the file's it does not know.
 
 FROM python:3.13.9-slim-bookworm AS base
 ENV PYTHONDONTWRITEBYTECODE=1 \

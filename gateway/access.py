@@ -6,10 +6,11 @@ Nothing here knows a socket. What comes out is an Answer, whose access record is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Protocol
 from uuid import UUID, uuid5
 
@@ -20,6 +21,7 @@ from .draft import Draft, method_of
 from .errors import (
     Changed,
     Internal,
+    LinkSpent,
     MethodNotAllowed,
     NoLink,
     NotFound,
@@ -28,11 +30,14 @@ from .errors import (
     OriginFailed,
     Refusal,
     TooMany,
+    Unauthenticated,
     Unavailable,
 )
 from .event import Result, Trail
+from .held import Held, whole
 from .http.preconditions import plan as plan_request
 from .model import (
+    PIECE,
     Caller,
     CallRef,
     Catalog,
@@ -62,7 +67,7 @@ class Prover(Protocol):
     """A credential → who asks."""
 
     async def prove(self, presented: Presented, address: str) -> Caller:
-        """Raises Unauthenticated, LinkSpent, Lapsed, NotFound, Unavailable."""
+        """Raises Unauthenticated, LinkSpent, Lapsed, Unavailable."""
         ...
 
 
@@ -80,11 +85,17 @@ class Streams(Protocol):
         ...
 
 
+ReadBody = Callable[[Head], Awaitable[Head]]
+"""The request with its body. Raises BadRequest, TooLarge."""
+
 OpenSource = Callable[[Store, str, Span, str], Coroutine[Any, Any, Source]]
 """(store, key, span, version) → a body that takes itself up again where its origin breaks. Raises as Store.open."""
 
 SessionOf = Callable[[Draft, UUID, str], UUID]
 """Which playback a stream belongs to: (draft, recording, etag) → session."""
+
+Playing = Callable[[Draft, UUID, str], Callable[[], None]]
+"""A body of that playback is on its way, until what it gives is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +106,7 @@ class Answer:
     source: Source | None = None
     plan: Plan | None = None
     release: Callable[[], None] | None = None
-    """Gives back the place among the streams that the source has."""
+    """Tells that the source is done with: it had a place among the streams, and its playback was not silent."""
 
     async def close(self) -> None:
         """Once the body is over, however it ended."""
@@ -119,6 +130,7 @@ class Access:
     open_source: OpenSource
     trail: Trail
     session_of: SessionOf
+    playing: Playing
     mint: LinkMinter
     uses: LinkUses
     limits: Limits
@@ -127,9 +139,16 @@ class Access:
     operations: Mapping[type, Operation]
     """What an ACT does, by the type of its ask."""
 
-    async def serve(self, surface: Surface, route: Route, base: str, draft: Draft) -> Answer:
-        """Raises Refusal: then nothing has left, and the draft knows as much as was found out."""
+    async def serve(
+        self, surface: Surface, route: Route, base: str, draft: Draft, body: ReadBody | None = None
+    ) -> Answer:
+        """Raises Refusal: then nothing has left, and the draft knows as much as was found out.
+
+        ``body`` is asked for once it is known who sends it: strangers could fill the memory with theirs.
+        """
         caller = await self._identify(surface, route, draft)
+        if body is not None:
+            draft.head = await body(draft.head)
         if route.verb is Verb.BATCH:
             return await self._batch(surface, route, base, caller, draft)
         return await self._serve(route, base, caller, draft)
@@ -151,10 +170,11 @@ class Access:
         elif proven or (self.trail.admits_unproven and not isinstance(refusal, Unavailable)):
             await self.trail.record(draft.intent(), outcome)
 
-    def abandoned(self, draft: Draft) -> None:
-        """Closes the event of a client that left before its answer."""
+    def abandoned(self, draft: Draft, *, ending: bool = False) -> None:
+        """Closes the event of a client that left before its answer, or (``ending``) whom the end of this process cut off."""
         if draft.intended:
-            self.trail.conclude(draft.outcome(0, Result.CLIENT_GONE, reason="before_first_byte"))
+            result, reason = (Result.INTERRUPTED, "shutdown") if ending else (Result.CLIENT_GONE, "before_first_byte")
+            self.trail.conclude(draft.outcome(0, result, reason=reason))
 
     def delivered(self, draft: Draft, status: int, result: Result, bytes_sent: int, reason: str | None) -> None:
         """Closes the event of a body that was delivered, or not to its end."""
@@ -173,8 +193,12 @@ class Access:
                 draft.caller = caller = await self.prover.prove(presented, head.address)
             except Lapsed as lapsed:
                 draft.caller = lapsed.caller
+                self.limits.doubt(presented)
                 await self.limits.failed(head.address)
                 raise lapsed.refusal from None
+            except (Unauthenticated, LinkSpent):
+                self.limits.doubt(presented)
+                raise
             await self.limits.caller(caller, presented)
             return caller
         draft.public = True
@@ -197,13 +221,14 @@ class Access:
             draft.entry = await self._find(route, caller, ref)
         if (entry := draft.entry) is None:
             permit_at_large(caller, route.scopes, route.role, self.roles)
-            return await self._at_large(route, Found(head, base, now), caller, draft)
+            return await self._at_large(route, Found(head, base, now, scopes=caller.scopes), caller, draft)
         permit(caller, entry, route.scopes, route.role, self.roles)
         if route.verb is Verb.DELETE:
             raise MethodNotAllowed(route.allow)
         if route.verb is Verb.ACT:
-            return await self._act(route, Found(head, base, now, entry, entry.state(now)), caller, draft)
-        found = Found(head, base, now, entry, servable(entry, now, route.states))
+            found = Found(head, base, now, entry, entry.state(now), scopes=caller.scopes)
+            return await self._act(route, found, caller, draft)
+        found = Found(head, base, now, entry, servable(entry, now, route.states), scopes=caller.scopes)
         match route.verb:
             case Verb.PLAY:
                 return await self._play(route, found, known_object(entry, found.state), draft)
@@ -238,13 +263,19 @@ class Access:
         permit_at_large(caller, route.scopes, route.role, self.roles)
         assert route.several is not None
         several = route.several(draft.head)
-        walks = (self._one_of_several(surface, several.route, base, caller, head) for head in several.heads)
-        replies = []
-        # None goes on behind an answer that another one's outage has ended.
-        for reply in await asyncio.gather(*walks, return_exceptions=True):
-            if isinstance(reply, BaseException):
-                raise reply
-            replies.append(reply)
+        held = Held(self.trail)
+        each = replace(self, trail=held)
+        walks = (
+            each._one_of_several(surface, several.route, base, caller, head)  # noqa: SLF001  of this class
+            for head in several.heads
+        )
+        # None goes on behind an answer that another one's outage has ended, nor is said to have left.
+        try:
+            replies = whole(await asyncio.gather(*walks, return_exceptions=True))
+        except Refusal as refusal:
+            await held.let_go(surface.refuse(refusal, draft.head).status, refusal.reason)
+            raise
+        await held.let_go()
         return await self._worded(route, Found(draft.head, base, datetime.now(UTC), batch=replies), draft)
 
     async def _one_of_several(self, surface: Surface, route: Route, base: str, caller: Caller, head: Head) -> Reply:
@@ -349,13 +380,17 @@ class Access:
         draft.etag = stat.etag
         assert draft.entry is not None and draft.entry.recording is not None
         anew = draft.session is not None
-        draft.session = self.session_of(draft, draft.entry.recording.id, stat.etag)
-        if not anew:
-            draft.session = await self._use(draft, draft.session)
+        recording = draft.entry.recording.id
+        draft.session = self.session_of(draft, recording, stat.etag)
+        if not anew and (use := _use(draft, draft.session)) is not None:
+            draft.use, draft.session = use, await self.uses.known(*use)
         plan = plan_request(head.method, head.headers, stat, media_type=known.media_type, ranges=route.ranges)
         found = Found(head, found.base, found.now, found.entry, found.state, plan)
         spans = [part.span for part in plan.parts] or ([plan.span] if plan.span else [])
+        draft.spans = spans if plan.status == HTTPStatus.PARTIAL_CONTENT else ()
         if head.method == "HEAD" or not spans:
+            if draft.use is not None:
+                await self.uses.use(*draft.use)
             return await self._worded(route, found, draft)
         reply = route.render(found)
         assert draft.caller is not None
@@ -367,19 +402,15 @@ class Access:
             release()
             raise
         source = Sequenced(plan.parts, plan.tail, first, opener) if plan.parts else first
-        return Answer(reply, source, plan, release)
-
-    async def _use(self, draft: Draft, session: UUID) -> UUID:
-        """One use of a link that is good for so many, unless this playback was counted before; the playback."""
-        caller, head = draft.caller, draft.head
-        if caller is None or caller.max_uses is None:
-            return session
-        assert caller.credential is not None
-        link = UUID(caller.credential)
-        return await self.uses.use(link, session, uuid5(link, f"{head.address}\n{head.headers.get('User-Agent')}"))
+        if plan.length <= PIECE:  # it is over in no time: there is no silence to fill
+            return Answer(reply, source, plan, release)
+        ends = [release, self.playing(draft, recording, stat.etag)]
+        if draft.use is not None:
+            ends.append(self.uses.playing(*draft.use))
+        return Answer(reply, source, plan, partial(_all, ends))
 
     async def _record_and_open(self, draft: Draft, opening: Coroutine[Any, Any, Source]) -> Source:
-        """The intent made durable and the origin opened, side by side. Both must succeed."""
+        """The intent made durable and the origin opened, side by side. Both must succeed: only then is a link's use spent."""
         try:
             durable = self._intend(draft)
         except BaseException:
@@ -392,6 +423,8 @@ class Access:
             raise
         try:
             await _made_durable(durable, draft)
+            if draft.use is not None:  # last of all: what gives its listener nothing is no use of his link
+                await self.uses.use(*draft.use)
         except BaseException:
             await source.close()
             raise
@@ -411,6 +444,21 @@ class Access:
         if store is None:
             raise Unavailable(f"stores.{known.store}: not configured, and a recording lies there")
         return store
+
+
+def _all(ends: Sequence[Callable[[], None]]) -> None:
+    for end in ends:
+        end()
+
+
+def _use(draft: Draft, playback: UUID) -> tuple[UUID, UUID, UUID] | None:
+    """A link that is good for so many, the playback that one would be, and who listens."""
+    caller, head = draft.caller, draft.head
+    if caller is None or caller.max_uses is None:
+        return None
+    assert caller.credential is not None
+    link = UUID(caller.credential)
+    return link, playback, uuid5(link, f"{head.address}\n{head.headers.get('User-Agent')}")
 
 
 async def _made_durable(durable: Awaitable[None], draft: Draft) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 ENVOY_PREFIX = "call_"
+PUBLIC = "agentphone"
+"""The surface on which whoever knows a call's id may download its recording: there the id is a credential."""
 
 
 def kept(surface: str, external: str) -> str:

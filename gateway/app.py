@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Coroutine, Mapping, Sequence
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -21,7 +22,7 @@ from .audit import Audit, Sessions
 from .audit.sessions import Key
 from .catalog.cache import CachedCatalog
 from .catalog.links import LinkBook
-from .catalog.listener import Hearers, Listener
+from .catalog.listener import Hearers, Listener, Renewal
 from .catalog.registry import Registry
 from .catalog.retention import leased
 from .catalog.store import PostgresCatalog
@@ -37,7 +38,7 @@ from .edge.server import Server
 from .edge.streams import StreamBounds
 from .identity import Identity
 from .lifecycle.pipeline import Pipeline
-from .lifecycle.retention import Sweeper
+from .lifecycle.retention import Sweeper, alike
 from .lifecycle.sweeps import Sweeps
 from .lifecycle.webhooks import Webhooks
 from .linking import minter
@@ -148,7 +149,7 @@ class Gateway:
             stack.push_async_callback(catalog.close)
             webhooks = Webhooks(config.webhooks, config.database, pool, WebhookBook(pool, config.database))
             await stack.enter_async_context(webhooks)
-            hearers = Hearers(catalog, webhooks.sender)
+            hearers = Hearers(catalog, webhooks.sender, Renewal(pool))
             await stack.enter_async_context(Listener(partial(connect, config.database), hearers))
             stores = {}
             for name, settings in config.stores.items():
@@ -163,7 +164,13 @@ class Gateway:
             book = LinkBook(pool, config.database, idle_s=config.audit.session_idle_s)
             stack.push_async_callback(book.close)
             if config.retention.sweep:
-                sweeper = Sweeper(stores, audit.trail, partial(leased, config.database), batch=config.retention.batch)
+                sweeper = Sweeper(
+                    stores,
+                    audit.trail,
+                    partial(leased, config.database),
+                    batch=config.retention.batch,
+                    alike=alike(config.stores),
+                )
                 await stack.enter_async_context(Sweeps(sweeper, config.retention.interval_s))
             streams = StreamBounds(config.limits)
             access = Access(
@@ -173,6 +180,7 @@ class Gateway:
                 open_source=partial(open_resuming, resumes=config.origin.resumes),
                 trail=audit.trail,
                 session_of=partial(_session_of, audit.sessions),
+                playing=partial(_playing, audit.sessions),
                 mint=minter(config, identity.links, book),
                 uses=book,
                 limits=limits,
@@ -194,16 +202,16 @@ class Gateway:
                 {"postgres": asked.check, "journal": audit.check}
                 | {f"store.{name}": store.check for name, store in stores.items()}
             )
+            stack.push_async_callback(lifecycle.close)
             meter = Meter()
             handler = Handler(config, routes, access if tracer is None else _traced(access), lifecycle, meter, tracer)
             stack.callback(handler.flush)
             server = Server(
                 handler,
                 head_timeout=config.server.header_timeout_s,
+                max_line=config.server.max_header_bytes,
                 max_body=config.server.max_body_bytes,
                 keepalive_timeout=config.server.keepalive_s,
-                max_line_size=config.server.max_header_bytes,
-                max_field_size=config.server.max_header_bytes,
                 auto_decompress=False,
                 access_log=None,
             )
@@ -341,10 +349,18 @@ async def _close_pool(pool: Pool) -> None:
 
 
 def _session_of(sessions: Sessions, draft: Draft, recording: UUID, etag: str) -> UUID:
+    return sessions.of(_listener(draft, recording, etag), draft.occurred_at.timestamp())
+
+
+def _playing(sessions: Sessions, draft: Draft, recording: UUID, etag: str) -> Callable[[], None]:
+    over = sessions.playing(_listener(draft, recording, etag))
+    return lambda: over(time.time())
+
+
+def _listener(draft: Draft, recording: UUID, etag: str) -> Key:
     caller, head = draft.caller, draft.head
     agent = head.headers.get("User-Agent")
     if caller is None:
-        key: Key = (head.address, agent, recording.int, etag)
-    else:  # numbers, for UUIDs are slow to hash
-        key = (caller.tenant.int, caller.subject, caller.credential, head.address, agent, recording.int, etag)
-    return sessions.of(key, draft.occurred_at.timestamp())
+        return (head.address, agent, recording.int, etag)
+    # numbers, for UUIDs are slow to hash
+    return (caller.tenant.int, caller.subject, caller.credential, head.address, agent, recording.int, etag)

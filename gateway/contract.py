@@ -30,6 +30,8 @@ class Found:
     """Verb BATCH: an answer for each of the route's ``several``, in their order."""
     done: object = None
     """Verb ACT: what the operation gave back; its type belongs to the ask's."""
+    scopes: frozenset[str] = frozenset()
+    """The caller's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -11,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from .contract import Route
 from .event import Intent, Method, Outcome, Result
-from .model import Caller, Entry, Head, Verb
+from .model import Caller, Entry, Head, Span, Verb
 
 _METHODS = {
     Verb.PLAY: Method.STREAM,
@@ -39,6 +40,10 @@ class Draft:
     entry: Entry | None = None
     etag: str | None = None
     session: UUID | None = None
+    use: tuple[UUID, UUID, UUID] | None = None
+    """What an answer takes of a link that is good for so many: as LinkUses has it."""
+    spans: Sequence[Span] = ()
+    """What the Range field came to; none: it is not heeded."""
     public: bool = False
     """No credential is asked for."""
     intended: bool = False
@@ -51,6 +56,7 @@ class Draft:
     def renew(self) -> None:
         """Another event for the same request, after this one was concluded."""
         self.event_id, self.occurred_at, self.intended = uuid7(), datetime.now(UTC), False
+        self.spans = ()
 
     def intent(self) -> Intent:
         caller, entry, headers = self.caller, self.entry, self.head.headers
@@ -75,12 +81,19 @@ class Draft:
             call=entry.call.id if entry else (caller.call if caller else None),
             recording=entry.recording.id if entry and entry.recording else None,
             etag=self.etag,
-            range=asked[:_RANGE_KEPT] if asked else None,
+            range=_told(asked, self.spans) if asked else None,
             session=self.session,
         )
 
     def outcome(self, status: int, result: Result, *, bytes_sent: int = 0, reason: str | None = None) -> Outcome:
         return Outcome(self.event_id, self.occurred_at, datetime.now(UTC), status, bytes_sent, result, reason)
+
+
+def _told(asked: str, spans: Sequence[Span]) -> str:
+    """The Range field; one that is too long as what it came to: cut, it would leave untold which bytes left."""
+    if len(asked) <= _RANGE_KEPT or not spans:
+        return asked[:_RANGE_KEPT]
+    return "bytes=" + ",".join(f"{span.start}-{span.stop - 1}" for span in spans)
 
 
 @lru_cache(maxsize=256)

@@ -69,7 +69,7 @@ class Intent:
     recording: UUID | None = None
     etag: str | None = None
     range: str | None = None
-    """The Range field as asked, cut to 200 characters."""
+    """The Range field as asked; one of more than 200 characters as what it came to, or cut where that is nothing."""
     session: UUID | None = None
     """Requests of one playback share it."""
 
@@ -110,6 +110,10 @@ class Trail(Protocol):
 
     def conclude(self, outcome: Outcome) -> None:
         """Takes the outcome of an intended event. Never blocks, never raises, never loses it while the process lives."""
+        ...
+
+    async def settled(self) -> None:
+        """Returns once whatever was concluded is durable on this machine. Raises Unavailable: it is not, as yet."""
         ...
 
 

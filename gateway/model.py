@@ -5,7 +5,7 @@ Sizes are in bytes, durations in milliseconds, times are aware and in UTC. A sur
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -19,6 +19,8 @@ from .errors import Refusal
 
 PIECE = 64 * 1024
 """Bytes move in pieces of at most this many."""
+KEY_BYTES = 1024
+"""Of an object's key, at most: what S3 and Cloud Storage take, and less than an entry of Postgres' index of keys holds."""
 
 
 class Verb(StrEnum):
@@ -104,7 +106,7 @@ class Caller:
 
 
 class Lapsed(Exception):
-    """A credential that is genuine and good no more, or not from here: whose it is, for the audit, and how it is refused."""
+    """A credential that is genuine and good no more, or not from here, or not for what it is shown for: whose it is, for the audit, and how it is refused."""
 
     def __init__(self, caller: Caller, refusal: Refusal) -> None:
         super().__init__(refusal.reason)
@@ -535,16 +537,28 @@ class Limits(Protocol):
         """Counts a request that proved nothing. Never raises."""
         ...
 
+    def doubt(self, presented: Presented) -> None:
+        """What was ``presented`` was refused: it counts as proven lately no longer. Never raises."""
+        ...
+
 
 class LinkUses(Protocol):
     """How often a link was used. Requests of one playback are one use."""
 
-    async def use(self, link: UUID, session: UUID, listener: UUID) -> UUID:
-        """The playback that a request of ``session`` belongs to, counted if it is a new one.
+    async def known(self, link: UUID, session: UUID, listener: UUID) -> UUID:
+        """The playback that a request of ``session`` belongs to, or would begin; counts nothing.
 
         It may be one that another replica knows of: by ``listener``, who is somebody at an address with a player.
         Raises LinkUsedUp, Unavailable.
         """
+        ...
+
+    async def use(self, link: UUID, session: UUID, listener: UUID) -> UUID:
+        """As ``known``, counted if it is a new one: nothing may leave before. Others may have been quicker: raises LinkUsedUp, Unavailable."""
+        ...
+
+    def playing(self, link: UUID, session: UUID, listener: UUID) -> Callable[[], None]:
+        """A body of that playback is on its way until what this gives is called: no silence, whatever replica is asked."""
         ...
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
@@ -28,8 +28,10 @@ _AWAY = (
     pg.InsufficientResourcesError,  # class 53: too many connections, disk full
     pg.OperatorInterventionError,  # class 57: shutting down, starting up, cancelled for its length
     pg.InvalidAuthorizationSpecificationError,  # class 28: the login is refused, perhaps while its password is changed
+    pg.ClientConfigurationError,  # a certificate's file isn't there, perhaps while it is replaced
     pg.InvalidCatalogNameError,  # the database isn't there, perhaps while it is restored
     pg.ReadOnlySQLTransactionError,  # a standby that is about to be promoted
+    pg.TargetServerAttributeNotMatched,  # the same, where the URL asks for a primary
     pg.SerializationError,
     pg.DeadlockDetectedError,
 )
@@ -58,7 +60,7 @@ async def open_pool(database: Database) -> Pool:
     """A pool for the service, ``pool_min`` connections warm if Postgres is there: a gateway also starts while it is away.
 
     A connection once made is kept: one that a firewall forgot ends with the first question it doesn't carry.
-    Raises ConfigError where nothing says who connects.
+    Raises ConfigError where nothing says who connects, or how is not to be had (a certificate's file, say).
     """
     _refuse_nameless(database.url.get_secret_value())
     pool = await asyncpg.create_pool(
@@ -72,9 +74,12 @@ async def open_pool(database: Database) -> Pool:
         server_settings=_settings(database, statement_s=database.query_s),
     )
     async with AsyncExitStack() as borrowed:
-        with suppress(Unavailable):
+        try:
             for _ in range(database.pool_min):
                 await borrowed.enter_async_context(borrow(pool, "warming up", wait_s=database.connect_s))
+        except Unavailable as error:
+            if isinstance(error.__cause__, pg.ClientConfigurationError):
+                raise ConfigError([f"database.url: {error.__cause__}"]) from None
     return pool
 
 
@@ -88,34 +93,48 @@ async def borrow(pool: Pool, what: str, *, wait_s: float) -> AsyncIterator[Poole
         try:
             connection = await pool.acquire(timeout=wait_s)
         except pg.PostgresError as error:
-            # Whatever bars the way in: asking again may help, once somebody has seen to it.
-            raise Unavailable(f"{what}: {type(error).__name__}: {error}") from error
+            raise _barred(what, error) from error
         try:
             yield connection
         except TimeoutError:
             # The server hangs, or the line is dead: giving the connection back in order would wait for it once more.
             connection.terminate()
             raise
+        except pg.ReadOnlySQLTransactionError:
+            # It would stay so for as long as it is kept, whatever becomes of the server.
+            connection.terminate()
+            raise
         finally:
             await pool.release(connection)
 
 
+def _barred(what: str, error: pg.PostgresError) -> Unavailable:
+    """Whatever bars the way in (no such role before the migrations, say): asking again may help, once somebody has seen to it."""
+    return Unavailable(f"{what}: {type(error).__name__}: {error}")
+
+
 @asynccontextmanager
 async def planned_anew(connection: Pooled) -> AsyncIterator[None]:
-    """A reading transaction whose statements are planned for the values they are asked with.
+    """A reading transaction whose statements see one moment, and are planned for the values they are asked with.
 
     For searches: what is the best way to a rare number is the worst to one that stands in every row.
     """
-    async with connection.transaction(readonly=True):
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL jit = off")
         yield
 
 
 async def connect(database: Database) -> Connection:
-    """A connection of the service's own, outside the pool, without a limit on its statements."""
-    return await asyncpg.connect(
-        database.url.get_secret_value(), timeout=database.connect_s, server_settings=_settings(database)
-    )
+    """A connection of the service's own, outside the pool, without a limit on its statements.
+
+    Raises Unavailable where the server bars the way in; OSError, TimeoutError where it is not to be reached.
+    """
+    try:
+        return await asyncpg.connect(
+            database.url.get_secret_value(), timeout=database.connect_s, server_settings=_settings(database)
+        )
+    except pg.PostgresError as error:
+        raise _barred("connecting", error) from error
 
 
 def _refuse_nameless(url: str) -> None:

@@ -5,10 +5,27 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 from parts.gcs import GcsEmulator
 from parts.postgres import Databases, StoppablePostgres
 from parts.redis import StoppableRedis
 from parts.s3 import SeaweedS3
+
+from gateway.demo import ports
+
+# --- examples made up ------------------------------------------------------------------------------------------------
+
+# Neither a busy machine nor chance fails a run; --hypothesis-profile=default looks at other examples each time.
+settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
+
+# --- ports -----------------------------------------------------------------------------------------------------------
+
+# Ports stand empty for as long as a test has its server away: workers beside this one look for theirs elsewhere, and so
+# do the demos that tests start.
+_worker, _workers = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+ports.UNGIVEN = range(10_000, 20_000)[int(_worker.removeprefix("gw")) :: int(_workers)]
+
 
 # --- Postgres -------------------------------------------------------------------------------------------------------
 

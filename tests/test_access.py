@@ -46,7 +46,7 @@ class Slow:
 
 async def test_none_of_a_batch_goes_on_behind_the_answer_that_an_outage_ended():
     slow: Any = Slow()
-    access = Access(slow, slow, {}, slow, slow, slow, slow, slow, slow, slow, NO_ROLES, {})
+    access = Access(slow, slow, {}, slow, slow, slow, slow, slow, slow, slow, slow, NO_ROLES, {})
     body = orjson.dumps({"ids": ["yotel:slow", "yotel:away", "yotel:slow"]})
     fields = CIMultiDict({"Authorization": "Bearer key"})
     head = Head("POST", {}, MultiDict(), fields, body=body)

@@ -1,9 +1,16 @@
 """Who connects to Postgres."""
 
-import pytest
+import asyncio
+from urllib.parse import urlsplit
 
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.catalog.listener import Hearers, Listener
 from gateway.config import ConfigError, Database
-from gateway.postgres import open_pool
+from gateway.errors import Unavailable
+from gateway.postgres import Connection, borrow, connect, open_pool
 
 
 def nameless() -> str:
@@ -22,3 +29,70 @@ async def test_a_url_that_names_a_user_needs_no_other(monkeypatch: pytest.Monkey
     monkeypatch.setattr("getpass.getuser", nameless)
     pool = await open_pool(Database.model_validate({"url": url, "connect_s": 0.2}))
     await pool.close()
+
+
+async def test_a_server_that_bars_the_way_in_is_away_to_every_kind_of_connection(database: str):
+    """As one is before its migrations have made the service's role."""
+    place = Database.model_validate({"url": database, "role": "nobody_has_this_role"})
+    pool = await open_pool(place)
+    with pytest.raises(Unavailable, match="nobody_has_this_role"):
+        async with borrow(pool, "asking", wait_s=5):
+            pass
+    await pool.close()
+
+    tried, again = 0, asyncio.Event()
+
+    async def connecting() -> Connection:
+        nonlocal tried
+        tried += 1
+        if tried == 2:
+            again.set()
+        return await connect(place)
+
+    with capture_logs() as told:
+        async with Listener(connecting, Hearers()):
+            await asyncio.wait_for(again.wait(), 5)
+    assert [(line["event"], "nobody_has_this_role" in line["error"]) for line in told] == [
+        ("catalog.listener_lost", True)
+    ]
+
+
+async def test_a_connection_that_may_only_read_is_not_kept(database: str):
+    """As those are that were made to a standby, or while writing was forbidden; asking over them again would not help."""
+    name = urlsplit(database).path[1:]
+    operator = await asyncpg.connect(database)
+    await operator.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    pool = await open_pool(Database.model_validate({"url": database, "pool_min": 1, "pool_max": 1}))
+    await operator.execute("SET default_transaction_read_only = off")
+    await operator.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    write = "INSERT INTO tenants (slug, name) VALUES ('acme', 'Acme')"
+    with pytest.raises(Unavailable, match="read-only"):
+        async with borrow(pool, "writing", wait_s=5) as connection, connection.transaction():
+            await connection.execute(write)
+    async with borrow(pool, "writing", wait_s=5) as connection:
+        assert await connection.execute(write) == "INSERT 0 1"
+    await pool.close()
+    await operator.close()
+
+
+async def test_while_none_of_the_servers_is_the_one_that_is_wanted_postgres_is_away(database: str):
+    """As between a primary's end and the promotion of its standby, for a URL that names both."""
+    name = urlsplit(database).path[1:]
+    operator = await asyncpg.connect(database)
+    await operator.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    pool = await open_pool(
+        Database.model_validate({"url": with_parameter(database, "target_session_attrs=read-write")})
+    )
+    with pytest.raises(Unavailable, match="None of the hosts match"):
+        async with borrow(pool, "asking", wait_s=5):
+            pass
+    await operator.execute("SET default_transaction_read_only = off")
+    await operator.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    async with borrow(pool, "asking", wait_s=5) as connection:
+        assert await connection.fetchval("SELECT 1") == 1
+    await pool.close()
+    await operator.close()
+
+
+def with_parameter(url: str, parameter: str) -> str:
+    return f"{url}{'&' if '?' in url else '?'}{parameter}"

@@ -38,3 +38,40 @@ async def test_a_part_whose_check_is_broken_is_named_as_any_that_is_away():
     reply = await Lifecycle({"store": broken, "journal": away}).answer("GET", "/readyz")
     assert reply.status == 503
     assert reply.body == b'{"status":"unready","checks":{"store":"defect","journal":"unavailable"}}'
+
+
+async def test_probers_that_do_not_wait_have_the_parts_asked_once_for_all_of_them():
+    asked: list[str] = []
+    answered = asyncio.Event()
+
+    async def slow() -> None:
+        asked.append("store")
+        await answered.wait()
+
+    lifecycle = Lifecycle({"store": slow})
+    for _ in range(5):
+        prober = asyncio.create_task(lifecycle.answer("GET", "/readyz"))
+        await asyncio.wait([prober], timeout=0.01)
+        prober.cancel()
+        await asyncio.wait([prober])
+    answered.set()
+    reply = await lifecycle.answer("GET", "/readyz")
+    assert (reply.status, asked) == (200, ["store"])
+
+
+async def test_a_look_that_nobody_waits_for_any_more_ends_with_the_gateway():
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def hangs() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    lifecycle = Lifecycle({"store": hangs})
+    prober = asyncio.create_task(lifecycle.answer("GET", "/readyz"))
+    await begun.wait()
+    prober.cancel()
+    await lifecycle.close()
+    assert ended.is_set()

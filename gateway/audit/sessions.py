@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import blake2b
 from uuid import UUID
 
@@ -13,8 +15,17 @@ Key = tuple[UUID | str | int | None, ...]
 """Who listens to what: tenant, actor, credential, address, user agent, recording, etag, …"""
 
 
+@dataclass(slots=True)
+class _Playback:
+    session: UUID
+    last: float
+    """When it was last heard of."""
+    bodies: int = 0
+    """On their way."""
+
+
 class Sessions:
-    """Requests of one listener share a session until ``idle_s`` seconds go by without one.
+    """Requests of one listener share a session until ``idle_s`` seconds go by without one, nor a body on its way.
 
     A new session's id follows from the key and the time alone, taken in steps of ``idle_s``: replicas that see the same
     listener begin within one step agree without talking. A later session of the same listener lies in a later step.
@@ -23,19 +34,31 @@ class Sessions:
     def __init__(self, idle_s: float, kept: int = KEPT) -> None:
         self._idle_s = idle_s
         self._kept = kept
-        self._known: OrderedDict[Key, tuple[UUID, float]] = OrderedDict()
+        self._known: OrderedDict[Key, _Playback] = OrderedDict()
 
     def of(self, key: Key, now: float) -> UUID:
         """The session of a request at ``now``, in seconds since the epoch. About 1 µs where the listener is known."""
         known = self._known.pop(key, None)
-        if known is not None and now - known[1] < self._idle_s:
-            session = known[0]
-        else:
-            session = session_id(key, int(now // self._idle_s))
-        self._known[key] = session, now
+        if known is None or not (known.bodies or now - known.last < self._idle_s):
+            known = _Playback(session_id(key, int(now // self._idle_s)), now)
+        known.last = now
+        self._known[key] = known
         if len(self._known) > self._kept:
             self._known.popitem(last=False)
-        return session
+        return known.session
+
+    def playing(self, key: Key) -> Callable[[float], None]:
+        """A body of the session that ``of`` gave last is on its way, until what this gives is told when it was over."""
+        known = self._known.get(key)
+        if known is None:  # so many others came since that it was forgotten
+            return lambda _now: None
+        known.bodies += 1
+
+        def over(now: float) -> None:
+            known.bodies -= 1
+            known.last = now
+
+        return over
 
 
 def session_id(key: Key, step: int) -> UUID:

@@ -103,6 +103,13 @@ class JournalTrail:
         if self._open.pop(outcome.event_id, None) is not None:
             self._journal.append(outcome_frame(outcome))
 
+    async def settled(self) -> None:
+        _, durable = self._journal.commit(b"", 0)  # behind all that it has
+        try:
+            await durable
+        except NotDurable as error:
+            raise Unavailable(str(error)) from error
+
     def carry_size(self, segment: Segment) -> int:
         """About how many bytes ``carry`` would write."""
         return len(self._last_mentioned(segment)) * OPEN_SIZE

@@ -173,7 +173,7 @@ class CachedCatalog:
 
     async def list(self, tenant: UUID, listing: Listing) -> Page:
         """Never remembered. Raises Malformed, Unavailable."""
-        return await self._ask_now(lambda _mark: self._asked.list(tenant, listing))
+        return await self._ask_now(lambda _mark: self._asked.list(tenant, listing), lengthy=True)
 
     async def transcript(self, tenant: UUID, call: UUID) -> Transcript | None:
         """Never remembered. Raises Unavailable."""
@@ -216,10 +216,10 @@ class CachedCatalog:
         for shelf in (self._calls, self._keys, self._tenants, self._links):
             shelf.drop(tag)
 
-    async def _ask_now(self, question: Callable[[Mark], Awaitable[T]]) -> T:
+    async def _ask_now(self, question: Callable[[Mark], Awaitable[T]], *, lengthy: bool = False) -> T:
         if not self.line.open():
             raise Unavailable(AWAY)
-        return await asyncio.shield(self._tasks.start(self.line.ask(question)))
+        return await asyncio.shield(self._tasks.start(self.line.ask(question, lengthy=lengthy)))
 
     # --- what the shelves ask
 

@@ -92,17 +92,20 @@ class Line:
     def mark(self) -> Mark:
         return Mark(self.clock(), self._restored, self._changes)
 
-    async def ask(self, question: Callable[[Mark], Awaitable[T]]) -> T:
+    async def ask(self, question: Callable[[Mark], Awaitable[T]], *, lengthy: bool = False) -> T:
         """Asks, and learns from it whether Postgres answers. To be run in a task that no caller cancels.
 
-        ``question`` may call ``holds`` with its Mark for as long as it runs.
+        ``question`` may call ``holds`` with its Mark for as long as it runs, unless it is ``lengthy``: one whose taking long
+        may be its own fault, and speaks for no other as long as those are answered.
         """
         mark, this = self.mark(), object()
-        self._under_way[this] = mark.at
+        if not lengthy:
+            self._under_way[this] = mark.at
         try:
             answer = await question(mark)
         except Unavailable:
-            self._closed_until = self.clock() + PAUSE_S
+            if not lengthy or self._closed_until is not None:
+                self._closed_until = self.clock() + PAUSE_S
             raise
         except BaseException:
             self._closed_until = None
@@ -112,7 +115,7 @@ class Line:
             return answer
         finally:
             self._trial = False
-            del self._under_way[this]
+            self._under_way.pop(this, None)
             if not self._under_way:
                 self._changed.clear()
 

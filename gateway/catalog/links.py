@@ -36,6 +36,15 @@ _REVOKE = """
     UPDATE links SET revoked_at = coalesce(revoked_at, now()) WHERE tenant_id = $1 AND id = $2 RETURNING id
 """
 _USE = "SELECT use_link($1, $2, $3, $4)"
+_KNOWN = """
+    SELECT coalesce(
+        (SELECT session FROM link_uses
+            WHERE link_id = $1 AND (session = $2 OR (listener = $3 AND seen_at > clock_timestamp() - $4::interval))
+            ORDER BY session = $2 DESC, seen_at DESC LIMIT 1),
+        (SELECT $2 FROM links
+            WHERE id = $1 AND max_uses > (SELECT count(*) FROM link_uses WHERE link_id = $1)))
+"""
+"""As ``use_link`` finds it, and counts nothing."""
 _FORGET = "SELECT forget_links()"
 
 
@@ -72,22 +81,49 @@ class LinkBook:
             self._tidied_at = now
             self._tasks.start(self._ask(_FORGET))
 
-    async def use(self, link: UUID, session: UUID, listener: UUID) -> UUID:
+    async def known(self, link: UUID, session: UUID, listener: UUID) -> UUID:
         """As LinkUses says. A playback once counted costs no question, and goes on while Postgres is away."""
+        if (known := self._playing.get((link, session))) is not None:
+            return known.session
+        found = await asyncio.shield(self._tasks.start(self._told(_KNOWN, link, session, listener)))
+        if found is None:
+            raise LinkUsedUp(f"link {link}")
+        return found
+
+    async def use(self, link: UUID, session: UUID, listener: UUID) -> UUID:
+        """As LinkUses says, and as ``known`` of one that was counted."""
         now, known = self._clock(), self._playing.get((link, session))
         if known is not None:
             self._playing.move_to_end((link, session))
-            if now - known.told_at >= self._idle_s / 3:
-                known.told_at = now
-                self._tasks.start(self._count(link, known.session, listener))
+            self._keep_up(link, known, listener)
             return known.session
-        counted = await asyncio.shield(self._tasks.start(self._count(link, session, listener)))
+        counted = await asyncio.shield(self._tasks.start(self._told(_USE, link, session, listener)))
         if counted is None:
             raise LinkUsedUp(f"link {link}")
         self._playing[link, session] = _Playback(counted, now)
         if len(self._playing) > KEPT:
             self._playing.popitem(last=False)
         return counted
+
+    def playing(self, link: UUID, session: UUID, listener: UUID) -> Callable[[], None]:
+        """As LinkUses says. Postgres is told now and then."""
+        known = self._playing.get((link, session))
+        if known is None:  # so many others came since
+            return lambda: None
+        loop, step_s = asyncio.get_running_loop(), self._idle_s / 3
+        timer: asyncio.TimerHandle
+
+        def tell() -> None:
+            nonlocal timer
+            self._keep_up(link, known, listener)
+            timer = loop.call_later(step_s, tell)
+
+        def over() -> None:
+            timer.cancel()
+            self._keep_up(link, known, listener)
+
+        timer = loop.call_later(step_s, tell)
+        return over
 
     async def live(self, tenant: UUID, call: UUID, ask: ListLinks) -> list[LinkInUse]:
         """Those that are neither over nor taken back, newest first."""
@@ -104,6 +140,12 @@ class LinkBook:
         """Waits for the questions under way."""
         await self._tasks.close()
 
+    def _keep_up(self, link: UUID, known: _Playback, listener: UUID) -> None:
+        now = self._clock()
+        if now - known.told_at >= self._idle_s / 3:
+            known.told_at = now
+            self._tasks.start(self._told(_USE, link, known.session, listener))
+
     async def _add(self, link: IssuedLink) -> None:
         await self._ask(
             _ADD,
@@ -117,9 +159,10 @@ class LinkBook:
             link.network,
         )
 
-    async def _count(self, link: UUID, session: UUID, listener: UUID) -> UUID | None:
-        counted = await self._ask(_USE, link, session, listener, timedelta(seconds=self._idle_s))
-        return None if counted is None else records.uuid(counted)
+    async def _told(self, statement: str, link: UUID, session: UUID, listener: UUID) -> UUID | None:
+        """The playback, by ``_KNOWN`` or ``_USE``."""
+        told = await self._ask(statement, link, session, listener, timedelta(seconds=self._idle_s))
+        return None if told is None else records.uuid(told)
 
     async def _ask(self, statement: str, *arguments: object) -> UUID | None:
         async with borrow(self._pool, "links", wait_s=self._wait_s) as connection:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Protocol, Self
 
 import structlog
 
-from ..postgres import Connection, Pooled, is_outage
+from ..errors import Unavailable
+from ..postgres import Connection, Pool, Pooled, is_outage
+from .tasks import Tasks
 
 CHANNEL = "recording_gateway"
 PROBE_S = 2.0
@@ -56,6 +58,34 @@ class Hearers:
             hearer.changed(tag)
 
 
+class Renewal:
+    """A Hearer that drops a pool's idle connections where the one line had to be made anew: they may be as dead as that was.
+
+    Else each of them would be found so by a question that waits for its answer in vain.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._tasks = Tasks()
+        self._lost = False
+
+    def restored(self) -> None:
+        if self._lost:
+            self._lost = False
+            self._tasks.start(self._drop())
+
+    def lost(self) -> None:
+        self._lost = True
+
+    def changed(self, tag: str) -> None: ...
+
+    async def _drop(self) -> None:
+        async with AsyncExitStack() as held:
+            for _ in range(self._pool.get_idle_size()):
+                connection = await held.enter_async_context(self._pool.acquire())
+                connection.terminate()
+
+
 class Listener:
     """An async context manager: it listens while entered. Whether Postgres can be reached at the time or not."""
 
@@ -83,7 +113,7 @@ class Listener:
             try:
                 await self._listen()
             except Exception as error:  # noqa: BLE001  whatever ends a connection, another is tried; it is logged
-                if not is_outage(error):
+                if not isinstance(error, Unavailable) and not is_outage(error):
                     _log.exception("catalog.listener_failed")
                 elif self._delay == RETRY_MIN_S:
                     _log.warning("catalog.listener_lost", error=f"{type(error).__name__}: {error}")
@@ -102,13 +132,15 @@ class Listener:
 
         try:
             connection.add_termination_listener(left)
-            await connection.add_listener(CHANNEL, self._notified)
+            async with asyncio.timeout(self._probe_s):
+                await connection.add_listener(CHANNEL, self._notified)
             self._hearer.restored()
             self._delay = RETRY_MIN_S
             _log.info("catalog.listening")
             while True:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(gone.wait(), self._probe_s)
+                    async with asyncio.timeout(self._probe_s):
+                        await gone.wait()
                 if gone.is_set():
                     raise ConnectionResetError("the listening connection was closed")
                 await connection.execute("SELECT 1", timeout=self._probe_s)

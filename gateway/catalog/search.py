@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,6 +12,8 @@ from ..model import Listing, State
 from .queries import COLUMNS, OVER
 
 _SPOKEN = "JOIN transcripts x ON x.tenant_id = r.tenant_id AND x.call_id = r.call_id"
+_NOTS = re.compile(r"(?<![^\s!&|()\"])-(?:[\s!&|()]*-)+")
+"""Several - before one word, with what a web search passes over between them. Postgres fails at some thirty: they pile up."""
 _OVER_OF_ONE = OVER.replace("p.id = r.tenant_id", "p.id = $1")
 """The same for recordings of the one tenant $1, whose days are looked up once."""
 
@@ -22,7 +25,7 @@ SAYING = f"""
         AND x.words @@ (websearch_to_tsquery('simple', $1) && $2::text::tsquery)
     LIMIT {FEW + 1}
 """  # noqa: S608  constants only
-"""The calls in which ``folded`` words ($1) were said, by the account ($2: as ``whose`` names it). More than FEW: some of them."""
+"""The calls in which ``asked_for`` words ($1) were said, by the account ($2: as ``whose`` names it). More than FEW: some of them."""
 
 
 def whose(tenant: UUID) -> str:
@@ -64,7 +67,7 @@ def listing(
         if saying is not None:
             where.append(f"r.call_id = ANY({argument(saying)}::uuid[])")
         else:
-            words = f"websearch_to_tsquery('simple', {argument(folded(asked.text))})"
+            words = f"websearch_to_tsquery('simple', {argument(asked_for(asked.text))})"
             where.append(f"x.words @@ ({words} && {argument(whose(tenant))}::text::tsquery)")
         # The words of what retention has ended lead to nothing, whether or not anything has swept it.
         where.append(f"x.status = 'ready' AND t.transcription_enabled AND r.state <> 'expired' AND NOT {_OVER_OF_ONE}")
@@ -83,3 +86,8 @@ def listing(
 def folded(text: str) -> str:
     """``text`` as words are kept and looked for: without regard to case and to how a letter is put together."""
     return unicodedata.normalize("NFKC", text).casefold()
+
+
+def asked_for(text: str) -> str:
+    """``text`` as words are looked for: ``folded``, and not denied twice, which says the same."""
+    return _NOTS.sub(lambda nots: "-" if nots[0].count("-") % 2 else "", folded(text))

@@ -53,7 +53,7 @@ ENSURE_RECORDING = """
     ON CONFLICT (tenant_id, call_id) DO NOTHING
 """
 LOCK_RECORDING = """
-    SELECT id, state, store, key FROM recordings WHERE tenant_id = $1 AND call_id = $2 FOR UPDATE
+    SELECT id, state, store, key, version FROM recordings WHERE tenant_id = $1 AND call_id = $2 FOR UPDATE
 """
 
 _PUT = """
@@ -92,6 +92,7 @@ READY_RECORDING = f"""
         started_at = coalesce($13, r.started_at),
         ready_at = coalesce(r.ready_at, now()),
         expires_at = coalesce($14, r.expires_at),
+        retention_days = coalesce($15, r.retention_days),
         failure = NULL
     {_THIS}
 """  # noqa: S608  constants only

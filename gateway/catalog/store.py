@@ -37,6 +37,7 @@ class PostgresCatalog:
     def __init__(self, pool: Pool, database: Database) -> None:
         self._pool = pool
         self._wait_s = database.connect_s
+        self._searches = asyncio.Semaphore(max(1, database.pool_max // 2))
         self._tasks = Tasks()
 
     async def find(self, tenant: UUID | None, ref: CallRef) -> Entry:
@@ -77,7 +78,7 @@ class PostgresCatalog:
                 statement, arguments = search.listing(tenant, listing, after, saying)
                 return await connection.fetch(statement, *arguments)
 
-        rows = await self._ask(listed)
+        rows = await asyncio.shield(self._tasks.start(self._in_turn(listed)))
         entries = [records.entry(row) for row in rows[: listing.limit]]
         if len(rows) <= listing.limit:
             return Page(entries, None)
@@ -118,6 +119,18 @@ class PostgresCatalog:
     async def _ask(self, question: Callable[[Pooled], Coroutine[Any, Any, T]]) -> T:
         return await asyncio.shield(self._tasks.start(self._run(question)))
 
+    async def _in_turn(self, search: Callable[[Pooled], Awaitable[T]]) -> T:
+        """Searches may take long: half of the pool is for everything else."""
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await self._searches.acquire()
+        except TimeoutError:
+            raise Unavailable("catalog: too many searches at once") from None
+        try:
+            return await self._run(search)
+        finally:
+            self._searches.release()
+
     async def _run(self, question: Callable[[Pooled], Awaitable[T]]) -> T:
         async with borrow(self._pool, "catalog", wait_s=self._wait_s) as connection:
             return await question(connection)
@@ -127,7 +140,7 @@ async def _saying(connection: Pooled, tenant: UUID, text: str) -> list[UUID] | N
     """The calls in which ``text`` was said; None: more than a few. Raises Contradicts."""
     if not await connection.fetchval(queries.TRANSCRIBES, tenant):
         raise Contradicts("transcription_disabled", "The account has transcription switched off.")
-    rows = await connection.fetch(search.SAYING, search.folded(text), search.whose(tenant))
+    rows = await connection.fetch(search.SAYING, search.asked_for(text), search.whose(tenant))
     return [row["call_id"] for row in rows] if len(rows) <= search.FEW else None
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .. import logs
 from .audit import audit
 from .common import EXIT_CODES, Chosen, examples
 from .config import config
@@ -43,6 +44,7 @@ EPILOG = (
 @click.pass_context
 def main(context: click.Context, path: Path | None) -> None:
     """Serve the recordings of calls: one gateway, several vendors' contracts, every access on record."""
+    logs.for_commands()
     context.obj = Chosen(path)
 
 

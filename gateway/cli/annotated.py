@@ -18,6 +18,7 @@ MASK = "**********"
 HEADER = """\
 # Every key with its default, as `recording-gateway config show --defaults` prints them. Copy only what you change.
 # The environment overrides a key so: RECORDING_GATEWAY__SERVER__PORT=9000. "#key =": unset, there is no default.
+# TOML has no word for unset. What has a default and may be unset is unset so: RECORDING_GATEWAY__LIMITS='{"public": null}'
 """
 _URL = re.compile(r"^(?P<scheme>[a-z+]+://)(?:(?P<user>[^/?#:@]*)(?P<password>:[^/?#@]*)?@)?(?P<place>[^@]*)$")
 
@@ -108,11 +109,11 @@ def _template(header: str, model: type[BaseModel]) -> Iterator[str]:
 
 def _key(name: str, info: FieldInfo, value: object) -> Iterator[str]:
     yield from _comment(info.description or "")
-    if value is None:
-        yield f"#{name} ="
-        return
     default = None if info.default is PydanticUndefined else info.get_default()
     beside = "" if info.is_required() or value == default else f"  # default: {_toml(plain(default, name))}"
+    if value is None:
+        yield f"#{name} ={beside}"
+        return
     yield f"{name} = {_toml(plain(value, name))}{beside}"
 
 

@@ -62,7 +62,7 @@ def audit() -> None:
 @filters
 @click.option("--since", type=params.when, metavar="TIME", help="Then or later: a time, or 24h for a day ago.")
 @click.option("--until", type=params.when, metavar="TIME", help="Before then.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(min=1), help="At most so many.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1_000_000), help="At most so many.")
 @chosen
 def list_(
     choice: Chosen,

@@ -88,9 +88,10 @@ def _plain(*, stderr: bool = False, width: int | None = None) -> Console:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Runs one command's coroutine. Ctrl-C ends it with 130 and no traceback."""
+    """Runs one command's coroutine. Ctrl-C ends it with 130 and no traceback; what is refused on the way with 78."""
     try:
-        return asyncio.run(work)
+        with refusals():
+            return asyncio.run(work)
     except KeyboardInterrupt:
         raise SystemExit(int(Exit.INTERRUPTED)) from None
 

@@ -9,6 +9,7 @@ import orjson
 from rich.table import Table
 
 from ..asks.tenants import DeleteDepartment, Department, ListDepartments, PutDepartment
+from . import params
 from .catalog import accounts, tenant_of
 from .common import Chosen, chosen, examples, run, stderr, stdout
 
@@ -56,7 +57,7 @@ def list_(choice: Chosen, *, tenant: str, as_json: bool) -> None:
 )
 @_tenant
 @click.option("--id", "id_", type=click.UUID, help="Its id; without one it gets one. One that is there is renamed.")
-@click.argument("name")
+@click.argument("name", type=params.name)
 @chosen
 def create(choice: Chosen, *, tenant: str, id_: UUID | None, name: str) -> None:
     """Make the department NAME and print its id."""

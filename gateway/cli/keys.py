@@ -34,7 +34,7 @@ def keys() -> None:
     + "\n".join(f"  {scope:<20} {what}" for scope, what in SCOPES.items())
 )
 @click.option("--tenant", "-t", required=True, metavar="SLUG", help="Whose key it is.")
-@click.option("--name", "-n", required=True, help="What it is for, to tell keys apart.")
+@click.option("--name", "-n", required=True, type=params.name, help="What it is for, to tell keys apart.")
 @click.option(
     "--scope",
     "-s",

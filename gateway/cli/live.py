@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AsyncExitStack
+from tempfile import TemporaryFile
 
 from rich.console import Console
 
@@ -84,8 +84,12 @@ async def _limits(config: Config) -> str | None:
 
 
 def _journal(config: Config) -> str | None:
+    """Tried with a file without a name, which is gone when it is closed; nothing is made that is not there."""
     folder = config.audit.journal_dir
-    there = next(step for step in (folder, *folder.parents) if step.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        return f"{there} cannot be written; {folder} must belong to the service's user"
+    try:
+        there = next(step for step in (folder, *folder.parents) if step.exists())
+        with TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        return f"cannot be written ({error}); {folder} must belong to the service's user"
     return None

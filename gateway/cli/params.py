@@ -1,4 +1,4 @@
-"""Option values that click doesn't know: lengths of time, and points in it."""
+"""Option values that click doesn't know: lengths of time, and points in it; names."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
+from ..moments import DAYS_MAX
+
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DAYS = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 _LENGTH = re.compile(r"([1-9][0-9]{0,5})([smhdw])", re.ASCII)
-_LONGEST = timedelta(days=36_500)
+_LONGEST = timedelta(days=DAYS_MAX)
+_LINE = re.compile(r"[^\x00-\x1F\x7F\uD800-\uDFFF]{0,200}")
+"""As the API takes one; an argument that was not UTF-8 comes with surrogates in it."""
 
 
 def length(text: str) -> timedelta:
@@ -21,6 +25,20 @@ def length(text: str) -> timedelta:
     if (said := timedelta(**{_UNITS[match[2]]: int(match[1])})) > _LONGEST:
         raise click.BadParameter(f"{text!r} is longer than a hundred years; write {_LONGEST.days}d at most")
     return said
+
+
+def name(text: str) -> str:
+    """What people call something."""
+    if not text or _LINE.fullmatch(text) is None:
+        raise click.BadParameter(f"{text!r} is no name; write 1 to 200 characters on one line")
+    return text
+
+
+def note(text: str) -> str:
+    """For people; perhaps nothing."""
+    if _LINE.fullmatch(text) is None:
+        raise click.BadParameter(f"{text!r} is no note; write at most 200 characters on one line")
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +54,9 @@ def days(text: str) -> Days:
         return Days(None)
     if (match := _DAYS.fullmatch(text)) is None:
         raise click.BadParameter(f"{text!r} is no number of days; write 365, or forever")
-    return Days(int(match[0]))
+    if (number := int(match[0])) > DAYS_MAX:
+        raise click.BadParameter(f"{text!r} is longer than a hundred years; write {DAYS_MAX} at most, or forever")
+    return Days(number)
 
 
 def when(text: str) -> datetime:

@@ -52,7 +52,7 @@ SHOWN = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Ti
 @click.option("--media-type", help="Overrules what the object's header says, as audio/wav.")
 @click.option(
     "--manifest",
-    type=click.File(encoding="utf-8"),
+    type=click.File(encoding="utf-8", errors="surrogateescape"),
     help="CSV with a header, or JSON lines (.jsonl); - reads JSON lines.",
 )
 @click.option("--concurrency", default=8, show_default=True, type=click.IntRange(1, 256), help="How many at once.")
@@ -112,20 +112,25 @@ def _one(columns: Mapping[str, Any]) -> Iterator[Line]:
 
 
 def _many(manifest: TextIO, store: str | None) -> Iterator[Line]:
-    if manifest.name.endswith(".csv"):
+    if (name := _name(manifest)).lower().endswith(".csv"):
         try:
             return read_csv(manifest, store=store)
         except NoManifest as error:
-            raise Stop(f"{manifest.name}: {error}") from error
+            raise Stop(f"{name}: {error}") from error
     return read_json_lines(manifest, store=store)
+
+
+def _name(manifest: TextIO) -> str:
+    """What comes by a pipe need have none."""
+    return str(getattr(manifest, "name", "-"))
 
 
 def _total(manifest: TextIO | None) -> int | None:
     """How many lines there will be, about; None where that cannot be known beforehand."""
-    if manifest is None or not (file := Path(manifest.name)).is_file():
+    if manifest is None or not (file := Path(_name(manifest))).is_file():
         return None
     with file.open("rb") as again:
-        return sum(1 for _ in again) - manifest.name.endswith(".csv")
+        return sum(1 for _ in again) - file.name.lower().endswith(".csv")
 
 
 async def _register(

@@ -20,7 +20,7 @@ from ..audit import Audit
 from ..catalog.retention import leased, opened
 from ..config import Config
 from ..errors import Unavailable
-from ..lifecycle.retention import Done, Fate, Sweeper
+from ..lifecycle.retention import Done, Fate, Sweeper, alike
 from ..model import Due, Outlook, State, Store
 from ..postgres import open_pool
 from ..stores import open_store
@@ -143,7 +143,7 @@ async def _sweep(
         await _admits(audit)
         for wait in (False, True):
             lease = partial(leased, config.database, wait=wait)
-            sweeper = Sweeper(stores, audit.trail, lease, batch=config.retention.batch)
+            sweeper = Sweeper(stores, audit.trail, lease, batch=config.retention.batch, alike=alike(config.stores))
             if await sweeper.sweep(tenant=tenant, limit=limit, tell=tell) is not None:
                 return
             show(description="waiting for the sweep of another process")

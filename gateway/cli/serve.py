@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 
 import click
 
@@ -51,7 +52,9 @@ def serve(choice: Chosen, workers: int | None) -> None:
         try:
             status = run(serve_until_told(config, path=choice.path, workers=workers))
         except OSError as error:
-            if error.errno not in _UNBINDABLE:
+            if error.errno not in _UNBINDABLE and not isinstance(
+                error, socket.gaierror
+            ):  # gaierror: a name nobody knows
                 raise
             place = f"{config.server.host}:{config.server.port}"
             raise Stop(f"cannot listen on {place}: {error.strerror}; change server.host or server.port") from error

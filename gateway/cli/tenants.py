@@ -54,7 +54,7 @@ def _settings(command: Any) -> Any:  # click's own decorators take and give anyt
     )
 )
 @click.argument("slug")
-@click.argument("name", required=False)
+@click.argument("name", required=False, type=params.name)
 @_settings
 @chosen
 def create(choice: Chosen, /, *, slug: str, name: str | None, as_json: bool, **settings: Any) -> None:
@@ -84,7 +84,7 @@ tenants.add_command(_add, "add")  # its first name, for scripts that use it
     ),
 )
 @click.argument("slug")
-@click.option("--name", help="What people call it.")
+@click.option("--name", type=params.name, help="What people call it.")
 @_settings
 @chosen
 def set_(choice: Chosen, /, *, slug: str, name: str | None, as_json: bool, **settings: Any) -> None:

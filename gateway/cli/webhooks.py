@@ -54,7 +54,7 @@ _webhook = click.argument("webhook", type=click.UUID)
 )
 @click.argument("url")
 @_tenant
-@click.option("--description", "-d", default="", help="For people.")
+@click.option("--description", "-d", default="", type=params.note, help="For people.")
 @click.option("--json", "as_json", is_flag=True, help="The webhook and its secret as a JSON object.")
 @chosen
 def add(choice: Chosen, url: str, *, slug: str, description: str, as_json: bool) -> None:
@@ -92,7 +92,7 @@ def list_(choice: Chosen, *, slug: str, as_json: bool) -> None:
 @_webhook
 @_tenant
 @click.option("--url", help="Send events there instead.")
-@click.option("--description", "-d", help="For people.")
+@click.option("--description", "-d", type=params.note, help="For people.")
 @click.option(
     "--on/--off", "enabled", default=None, help="Off drops what is pending; on begins with what happens then."
 )

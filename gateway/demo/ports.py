@@ -6,19 +6,26 @@ import random
 import socket
 from contextlib import ExitStack, suppress
 
-UNGIVEN = range(20_000, 30_000)
-"""Below the ports that systems give to outgoing connections: nobody takes one between our looking and our server's start."""
+UNGIVEN = range(20_000, 22_700)
+"""Below the ports that systems give to outgoing connections: nobody takes one between our looking and our server's start.
+
+So are those 10,000 above, where SeaweedFS has one more of its own.
+"""
+_given: set[int] = set()
+"""By this process, to none of whose servers it gives another's that is still to start, or is down for a while."""
 
 
 def free_ports(count: int) -> list[int]:
-    """Different TCP ports of loopback that nothing listens on now. Raises OSError: there are not so many."""
+    """TCP ports of loopback that nothing listens on now, none of them given before. Raises OSError: there are not so many."""
     with ExitStack() as held:
         ports: list[int] = []
-        for port in random.sample(UNGIVEN, len(UNGIVEN)):
+        left = [port for port in UNGIVEN if port not in _given]
+        for port in random.sample(left, len(left)):
             with suppress(OSError):
                 held.enter_context(socket.create_server(("127.0.0.1", port)))
                 ports.append(port)
             if len(ports) == count:
+                _given.update(ports)
                 return ports
     raise OSError(f"no {count} ports from {UNGIVEN.start} to {UNGIVEN.stop - 1} are free on loopback")
 

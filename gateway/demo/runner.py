@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -140,7 +139,7 @@ async def _servers(state: State, stack: AsyncExitStack, *, s3: bool) -> tuple[st
 
 async def _gateway(config: Config, stack: AsyncExitStack, state: State, *, quiet: bool) -> str:
     """Its base URL, once it says that it is ready. Its log goes to the terminal, or (``quiet``) to a file."""
-    logs.configure(config.log, _log(state, stack) if quiet else sys.stderr)
+    logs.configure(config.log, _log(state, stack) if quiet else None)
     try:
         gateway = await Gateway.start(config)
     except OSError as error:

@@ -29,9 +29,10 @@ class State:
     def __enter__(self) -> Self:
         """Raises DemoFailed: another demo runs here, or the folder cannot be made."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            # Postgres refuses to run as root and must be able to walk through; it cannot list.
-            self.folder.chmod(0o711)
+            if not self.folder.is_dir():  # what was there before, a home say, keeps its owner's rights
+                self.folder.mkdir(parents=True, exist_ok=True)
+                # Postgres refuses to run as root and must be able to walk through; it cannot list.
+                self.folder.chmod(0o711)
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise DemoFailed(f"{self.folder}: {error.strerror}; choose another folder with --state DIR") from error

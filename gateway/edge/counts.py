@@ -20,7 +20,6 @@ from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.asyncio import BlockingConnectionPool
-from redis.exceptions import RedisError
 
 from ..errors import Unavailable
 
@@ -175,7 +174,7 @@ class SharedCounts:
         """Raises Unavailable, saying why."""
         try:
             await self._try()
-        except (RedisError, OSError) as error:
+        except Exception as error:
             raise Unavailable(_said(error)) from error
 
     async def close(self) -> None:
@@ -190,7 +189,7 @@ class SharedCounts:
             try:
                 async with asyncio.timeout(self._wait_s):
                     return await question(self._remote)
-            except (RedisError, OSError) as error:  # TimeoutError is an OSError
+            except Exception as error:  # noqa: BLE001  what answers nonsense (the client's errors are many then) is away too
                 self._lost(error)
         return await question(self._memory)
 
@@ -203,7 +202,7 @@ class SharedCounts:
         """Until a count is taken again."""
         while True:
             await asyncio.sleep(_PROBE_S)
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(Exception):
                 await self._try()
                 break
         log.info("limits.shared_counts_found")

@@ -40,7 +40,7 @@ class Delivery:
     reason: str | None = None
     detail: str | None = None
     began: float | None = None
-    """When the head and what came with it had left, by the loop's clock."""
+    """When the first of the body had left, by the loop's clock."""
 
 
 async def deliver(
@@ -75,7 +75,7 @@ async def deliver(
         outlet.transport.abort()
         raise ConnectionAbortedError("the body could not be finished") from error
     except (OSError, asyncio.CancelledError) as error:
-        if isinstance(error, asyncio.CancelledError) and not _lost(request):
+        if isinstance(error, asyncio.CancelledError) and not lost(request):
             came.result, came.reason = Result.INTERRUPTED, "shutdown"
             outlet.transport.abort()
             raise
@@ -114,7 +114,8 @@ async def _begin(outlet: Outlet, head: bytes, source: Source, came: Delivery, wa
     if not outlet.offer(head, first):
         watch.begin()
         await outlet.taken()
-    came.began = asyncio.get_running_loop().time()
+    if first:
+        came.began = asyncio.get_running_loop().time()
 
 
 async def _carry(outlet: Outlet, source: Source, came: Delivery, watch: _Watch) -> None:
@@ -122,6 +123,8 @@ async def _carry(outlet: Outlet, source: Source, came: Delivery, watch: _Watch) 
     while piece := await source.read():
         came.sent += len(piece)
         await outlet.send(piece)  # the kernel has it all, before more is asked of the origin or the end is told
+        if came.began is None:
+            came.began = asyncio.get_running_loop().time()
 
 
 async def _pour(outlet: Outlet, source: Pourable, length: int, came: Delivery, watch: _Watch) -> None:
@@ -140,6 +143,8 @@ async def _pour(outlet: Outlet, source: Pourable, length: int, came: Delivery, w
             turn = _TURN
             continue
         came.sent += moved
+        if came.began is None:
+            came.began = asyncio.get_running_loop().time()
         turn -= moved
         if turn <= 0:
             await asyncio.sleep(0)
@@ -151,7 +156,7 @@ def _pourable(source: Source) -> TypeGuard[Pourable]:
     return hasattr(source, "pour")
 
 
-def _lost(request: web.BaseRequest) -> bool:
+def lost(request: web.BaseRequest) -> bool:
     """Whether the client has left; else what was cancelled was cancelled by this process, which ends."""
     return isinstance(request.protocol, Connection) and request.protocol.lost
 

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
@@ -28,7 +28,7 @@ from ..logs import Lines
 from ..model import Head
 from ..telemetry.meter import Meter
 from ..telemetry.spans import RequestSpan, Tracer
-from .delivery import Delivery, deliver, deliver_whole
+from .delivery import Delivery, deliver, deliver_whole, lost
 from .evenly import until_multiple
 from .lifecycle import PROBES, Lifecycle
 from .pages import page_reply
@@ -119,9 +119,11 @@ class Handler:
         try:
             self._lifecycle.began()
             return await self._answer(request, peer, told)
-        except (ConnectionError, asyncio.CancelledError):
+        except (ConnectionError, asyncio.CancelledError) as error:
             if told.result is Result.COMPLETE:
-                told.result = Result.CLIENT_GONE
+                told.result, told.reason = (
+                    (Result.INTERRUPTED, "shutdown") if _ending(request, error) else (Result.CLIENT_GONE, None)
+                )
             raise
         finally:
             self._lifecycle.ended()
@@ -182,11 +184,10 @@ class Handler:
         draft = Draft.begin(surface.name, method_of(route, head), head)
         begun = asyncio.get_running_loop().time()
         try:
-            if head.method in _WITH_BODY:
-                draft.head = head = await self._with_body(request, head)
-            answer = await self._access.serve(surface, route, endpoint.mounted.base, draft)
-        except (ConnectionError, asyncio.CancelledError):
-            self._access.abandoned(draft)
+            body = partial(self._with_body, request) if head.method in _WITH_BODY else None
+            answer = await self._access.serve(surface, route, endpoint.mounted.base, draft, body)
+        except (ConnectionError, asyncio.CancelledError) as error:
+            self._access.abandoned(draft, ending=_ending(request, error))
             raise
         except Refusal as refused:
             refusal = refused
@@ -207,7 +208,6 @@ class Handler:
     ) -> web.StreamResponse:
         assert answer.source is not None and answer.plan is not None
         came, settings = Delivery(), self._settings
-        self._meter.streams += 1
         try:
             fields = self._fields(request, answer.reply.headers, told, vary)
             head, answered = self._head(request, answer.reply.status, fields)
@@ -221,7 +221,6 @@ class Handler:
                 zero_copy=settings.zero_copy,
             )
         finally:
-            self._meter.streams -= 1
             told.status, told.sent, told.began = answer.reply.status, answer.object_bytes(came.sent), came.began
             told.result, told.reason = came.result, came.reason
             self._access.delivered(draft, told.status, came.result, told.sent, came.reason)
@@ -284,6 +283,8 @@ class Handler:
 
     def _head(self, request: web.BaseRequest, status: int, fields: Mapping[str, str]) -> tuple[bytes, Answered]:
         keep = request.keep_alive and status not in _CLOSING and not self._lifecycle.draining
+        if status >= HTTPStatus.BAD_REQUEST and _awaits_word(request) and not request.content.is_eof():
+            keep = False  # refused unasked, it may send its body or not: what comes next could be either
         minor = 1 if request.version >= HttpVersion11 else 0
         return response_head(status, fields, keep_alive=keep, minor=minor), Answered(keep_alive=keep)
 
@@ -308,16 +309,26 @@ class Handler:
             )
 
 
+def _ending(request: web.BaseRequest, error: BaseException) -> bool:
+    """Whether it was this process that ended the request, because it ends itself, and not the client."""
+    return isinstance(error, asyncio.CancelledError) and not lost(request)
+
+
 def _awaits_word(request: web.BaseRequest) -> bool:
     """Whether the client keeps its body back until it is told to go on (RFC 9110 section 10.1.1)."""
     return request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue"
 
 
 def _target(request: web.BaseRequest) -> tuple[str | None, str, str]:
-    """The request's host, raw path and raw query (RFC 9112 section 3.2). Host None: not exactly one, or not HTTP/1."""
+    """The request's host, raw path and raw query (RFC 9112 section 3.2). Host None: not exactly one, or not HTTP/1.
+
+    HTTP/1.0 may do without: then it is nobody's in particular.
+    """
     if isinstance(request.protocol, Connection) and request.protocol.foreign:
         return None, "/", ""
     hosts = request.headers.getall(_HOST, [])
+    if not hosts and request.version < HttpVersion11:
+        hosts = [""]  # which knew no Host: balancers' health checks come so
     host = hosts[0] if len(hosts) == 1 and _is_authority(hosts[0]) else None
     target = request.raw_path
     if not target.startswith("/"):

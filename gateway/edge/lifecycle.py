@@ -18,6 +18,9 @@ log = structlog.get_logger("gateway.lifecycle")
 Check = Callable[[], Awaitable[None]]
 """Raises Unavailable, whose detail says why, where its part is out of reach."""
 
+_Seen = tuple[float, dict[str, str]]
+"""When, and how each part was."""
+
 _ALIVE = "/healthz"
 PROBES = frozenset({_ALIVE, "/readyz"})
 _CHECK_S = 2.0
@@ -33,8 +36,8 @@ class Lifecycle:
         """Requests being answered."""
         self._idle = asyncio.Event()
         self._idle.set()
-        self._kept: tuple[float, dict[str, str]] | None = None
-        self._asking = asyncio.Lock()
+        self._kept: _Seen | None = None
+        self._looking: asyncio.Task[_Seen] | None = None
         self.draining = False
         """Every answer closes its connection."""
         self.leaving = False
@@ -64,6 +67,12 @@ class Lifecycle:
             return self._only_get(method) or _json(200, {"status": "ok"})
         return self._only_get(method) or await self._ready()
 
+    async def close(self) -> None:
+        """Looks no more: the parts are about to be closed."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait([self._looking])
+
     def _only_get(self, method: str) -> Reply | None:
         return (
             None if method in {"GET", "HEAD"} else Reply(405, {"Allow": "GET, HEAD", "Cache-Control": "no-store"}, b"")
@@ -72,13 +81,23 @@ class Lifecycle:
     async def _ready(self) -> Reply:
         if self.leaving:
             return _json(503, {"status": "draining", "checks": {}})
-        async with self._asking:
-            if self._kept is None or time.monotonic() - self._kept[0] > _KEPT_S:
-                states = await asyncio.gather(*(self._ask(name, check) for name, check in self._checks.items()))
-                self._kept = time.monotonic(), dict(zip(self._checks, states, strict=True))
-        states_by_name = self._kept[1]
+        kept = self._kept
+        if kept is None or time.monotonic() - kept[0] > _KEPT_S:
+            # A prober that leaves ends the look for nobody: else each that does would have the parts asked anew.
+            self._looking = self._looking or asyncio.create_task(self._look())
+            kept = await asyncio.shield(self._looking)
+        states_by_name = kept[1]
         ready = all(state == "ok" for state in states_by_name.values())
         return _json(200 if ready else 503, {"status": "ready" if ready else "unready", "checks": states_by_name})
+
+    async def _look(self) -> _Seen:
+        """At all parts, for everybody who asks meanwhile."""
+        try:
+            states = await asyncio.gather(*(self._ask(name, check) for name, check in self._checks.items()))
+            self._kept = time.monotonic(), dict(zip(self._checks, states, strict=True))
+            return self._kept
+        finally:
+            self._looking = None
 
     async def _ask(self, name: str, check: Check) -> str:
         try:

@@ -1,7 +1,8 @@
 """How much anybody may ask, as ``config.Limits`` says: by credential, by tenant, by address.
 
 A credential that was proven here lately is always looked at, however many others failed from its address: a guesser behind
-the same NAT locks nobody out. What is kept names credentials by their ids or by a digest, never by what proves them.
+the same NAT locks nobody out. One that is refused (taken back, over, shown for another tenant) has to be proven again to be
+so: else whoever holds it could ask on without an end. What is kept names credentials by their ids or by a digest, never by what proves them.
 """
 
 from __future__ import annotations
@@ -76,6 +77,9 @@ class RateLimits:
         if self._failing is not None:
             await self._counts.hit(self._failing, network(address))
 
+    def doubt(self, presented: Presented) -> None:
+        self._proven.drop(hash(presented.token))
+
     async def check(self) -> None:
         """Are they counted where the settings say? Raises Unavailable, saying why."""
         await self._counts.check()
@@ -138,3 +142,6 @@ class Until:
         self._held.move_to_end(thing)
         if len(self._held) > _REMEMBERED:
             self._held.popitem(last=False)
+
+    def drop(self, thing: Hashable) -> None:
+        self._held.pop(thing, None)

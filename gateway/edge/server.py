@@ -2,7 +2,8 @@
 
 What is used beyond the documented surface: ``Server.__call__`` makes the protocol, ``RequestHandler`` is an
 asyncio.Protocol whose ``handle_error`` words what could not be parsed, and which asks a response that is given back for
-``prepare``, ``write_eof`` and ``keep_alive`` alone. ``tests/edge/test_server.py`` fails when those move.
+``prepare``, ``write_eof`` and ``keep_alive`` alone; which keeps parsed requests in ``_messages``, and reads no more between
+``_pause_reading_for_buffer`` and the last of them. ``tests/edge/test_server.py`` fails when those move.
 """
 
 from __future__ import annotations
@@ -22,16 +23,27 @@ SERVER = "recording-gateway"
 
 _MALFORMED = b'{"type":"about:blank","title":"Bad request","status":400,"detail":"The request is not valid HTTP."}'
 
+_TOO_LARGE = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nCache-Control: no-store\r\nServer: %b\r\n"
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (SERVER.encode(), len(_MALFORMED), _MALFORMED)
+)
 
 _SPOKEN = frozenset({HttpVersion10, HttpVersion11})
 
 _LOOK_S = 0.02
+_BEHIND = 65_536
+"""Bytes of further requests that are taken in behind one that is being answered, and what comes with the last of them."""
+_LONG_LINES = 4
+"""As many lines of a request head may be as long as any may be."""
 
 
 class Connection(RequestHandler):
     """One client's connection: a request head that is not whole in time closes it."""
 
-    __slots__ = ("_head_timeout", "_head_timer", "_serving", "body", "foreign", "fresh", "lost", "socket", "under_way")
+    __slots__ = (
+        "_behind", "_head_came", "_head_timeout", "_head_timer", "_longest_head", "_serving",
+        "body", "foreign", "fresh", "lost", "socket", "under_way",
+    )  # fmt: skip
 
     fresh: bool
     """It has asked nothing yet."""
@@ -46,11 +58,22 @@ class Connection(RequestHandler):
     under_way: bool
     """Some of the answer to the last request has left."""
 
-    def __init__(self, manager: web.Server, *, head_timeout: float, **options: Any) -> None:  # Any: aiohttp's own
-        super().__init__(manager, **options)
+    def __init__(
+        self,
+        manager: web.Server,
+        *,
+        head_timeout: float,
+        max_line: int,
+        **options: Any,  # aiohttp's own
+    ) -> None:
+        super().__init__(manager, max_line_size=max_line, max_field_size=max_line, **options)
         self._head_timeout = head_timeout
+        self._longest_head = _LONG_LINES * max_line
         self._head_timer: asyncio.TimerHandle | None = None
+        self._head_came = 0
         self._serving = False
+        self._behind = 0
+        self._msg_queue_resume_size = 0  # what was held back comes once all that waits here was answered
         self.fresh = True
         self.lost = False
         self.under_way = False
@@ -69,8 +92,12 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         late = not data or (self.body is not None and not self.body.is_eof())  # aiohttp itself may come with nothing
         super().data_received(data)
-        if self._head_timer is None and not self._serving and not self._messages and not late:
-            self._await_head()
+        if self._serving and self._messages:
+            self._behind += len(data)
+            if self._behind > _BEHIND and not self._buffer_paused:
+                self._pause_reading_for_buffer()  # or whoever takes no answers could fill the memory with heads
+        if not self._messages and not late:
+            self._head_grows(len(data))
 
     def eof_received(self) -> None:
         """A client that ends its side amid an answer has left: else one that reads no more would hold the origin open."""
@@ -95,7 +122,9 @@ class Connection(RequestHandler):
 
     def head_read(self) -> None:
         """A whole head has come; its answer is under way."""
-        self._serving, self.fresh, self.under_way = True, False, False
+        self._serving, self.fresh, self.under_way, self._head_came = True, False, False, 0
+        if not self._messages:
+            self._behind = 0
         self._stop_timer()
 
     def answered(self) -> None:
@@ -120,6 +149,19 @@ class Connection(RequestHandler):
         )
         response.force_close()
         return response
+
+    def _head_grows(self, count: int) -> None:
+        """So many bytes of a head have come, and not its end. Aiohttp bounds each line and how many there are, not their sum."""
+        if self._head_timer is None and not self._serving:
+            self._await_head()
+        self._head_came += count
+        if self._head_came <= self._longest_head:
+            return
+        if self._serving:
+            self.close()  # behind the answer that is under way
+        elif self.transport is not None:
+            self.transport.write(_TOO_LARGE)
+            self.force_close()
 
     def _await_head(self) -> None:
         self._head_timer = self._loop.call_later(self._head_timeout, self._too_slow)
@@ -154,9 +196,18 @@ class Answered(web.StreamResponse):
 class Server(web.Server):
     """Makes Connections. The handler is cancelled the moment its client is gone."""
 
-    def __init__(self, handler: Any, *, head_timeout: float, max_body: int, **options: Any) -> None:  # Any: aiohttp's
+    def __init__(
+        self,
+        handler: Any,
+        *,
+        head_timeout: float,
+        max_line: int,
+        max_body: int,
+        **options: Any,  # both Any: aiohttp's own
+    ) -> None:
         super().__init__(handler, request_factory=self._begin, handler_cancellation=True)
         self._head_timeout = head_timeout
+        self._max_line = max_line
         self._max_body = max_body
         self._options = options
 
@@ -175,7 +226,9 @@ class Server(web.Server):
             fresh = any(isinstance(one, Connection) and one.fresh for one in self.connections)
 
     def __call__(self) -> RequestHandler:
-        return Connection(self, loop=self._loop, head_timeout=self._head_timeout, **self._options)
+        return Connection(
+            self, loop=self._loop, head_timeout=self._head_timeout, max_line=self._max_line, **self._options
+        )
 
     def _begin(
         self,

@@ -39,6 +39,7 @@ class StreamBounds:
         self._told = Until(clock)
         self._refused = dict.fromkeys((PER_PROCESS, PER_TENANT, PER_ADDRESS), 0)
         self.in_flight = 0
+        """Places taken."""
 
     @property
     def refused(self) -> Mapping[str, int]:

@@ -44,5 +44,11 @@ def preflight_headers(
 def _allowed(origins: Sequence[str], origin: str | None) -> str | None:
     if "*" in origins:
         return "*"
-    # Browsers write an origin's scheme and host in lower case; what is echoed was configured, up to case.
-    return origin if origin is not None and origin in {allowed.lower() for allowed in origins} else None
+    # What is echoed was configured, up to how it is written.
+    return origin if origin is not None and origin in map(_as_browsers_write, origins) else None
+
+
+def _as_browsers_write(origin: str) -> str:
+    """Scheme and host in lower case, and no port that goes without saying (RFC 6454 section 6.2)."""
+    lowered = origin.lower()
+    return lowered.removesuffix(":443" if lowered.startswith("https:") else ":80")

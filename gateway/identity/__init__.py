@@ -12,7 +12,7 @@ from aiohttp import ClientSession, DummyCookieJar
 
 from .. import config
 from ..errors import LinkSpent, NotFound, Unauthenticated
-from ..model import Caller, Credentials, Presented
+from ..model import Caller, Credentials, Lapsed, Presented
 from .issuers import Trusted, trust
 from .jose import looks_like_jwt
 from .jwks import Jwks
@@ -56,11 +56,12 @@ class Identity:
     async def prove(self, presented: Presented, address: str = "") -> Caller:
         """Who asks, from ``address``.
 
-        Raises Unauthenticated, LinkSpent, Lapsed, Unavailable; NotFound where another tenant than its own is named beside it.
+        Raises Unauthenticated, LinkSpent, Lapsed (with NotFound, where another tenant than its own is named beside it),
+        Unavailable.
         """
         caller = await self._prove(presented, address)
         if presented.tenant is not None and not await self._is_own_tenant(caller, presented.tenant):
-            raise NotFound("the tenant named beside the credential is not the credential's own")
+            raise Lapsed(caller, NotFound("the tenant named beside the credential is not the credential's own"))
         return caller
 
     async def close(self) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ..errors import Unauthenticated
-from ..model import Caller, Credentials, Key
+from ..model import Caller, Credentials, Key, Lapsed
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 RANDOM = 30
@@ -99,7 +99,7 @@ class KeyIdentity:
     async def prove(self, token: str) -> Caller:
         """Expiry is judged at each use, however long the catalog has had the key in its cache.
 
-        Raises Unauthenticated (mistyped, unknown, revoked, expired), Unavailable.
+        Raises Unauthenticated (mistyped, unknown), Lapsed (revoked, expired), Unavailable.
         """
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         if digest not in self._callers and parse(token, self._prefixes) is None:
@@ -107,11 +107,12 @@ class KeyIdentity:
         key = await self._credentials.key(digest)
         if key is None:
             raise Unauthenticated("API key: unknown", presented=True)
+        caller = self._caller(digest, key)
         if key.revoked_at is not None:
-            raise Unauthenticated(f"API key {key.id} ({key.hint}): revoked", presented=True)
+            raise _lapsed(caller, key, "revoked")
         if key.expires_at is not None and key.expires_at <= self._now():
-            raise Unauthenticated(f"API key {key.id} ({key.hint}): expired", presented=True)
-        return self._caller(digest, key)
+            raise _lapsed(caller, key, "expired")
+        return caller
 
     def _caller(self, digest: bytes, key: Key) -> Caller:
         """Who holds ``key``: made once for as long as the catalog gives the very same."""
@@ -132,3 +133,7 @@ class KeyIdentity:
         if len(self._callers) > _KEPT:
             self._callers.popitem(last=False)
         return caller
+
+
+def _lapsed(caller: Caller, key: Key, why: str) -> Lapsed:
+    return Lapsed(caller, Unauthenticated(f"API key {key.id} ({key.hint}): {why}", presented=True))

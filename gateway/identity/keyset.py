@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
-from .jose import strict_object
+from .jose import MAX_TEXT, strict_object
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey
 
@@ -73,7 +73,7 @@ def _published(jwk: object, algorithms: Collection[str]) -> Published | None:
     if not isinstance(jwk, dict) or not _meant_for_verifying(jwk):
         return None
     kid, alg = jwk.get("kid"), jwk.get("alg")
-    if not isinstance(kid, str | None):
+    if kid is not None and not _nameable(kid):
         return None
     try:
         # The algorithm given here only picks the kind of key; what it may verify is judged by the key itself.
@@ -84,6 +84,11 @@ def _published(jwk: object, algorithms: Collection[str]) -> Published | None:
     if alg is not None:
         fits &= {alg} if isinstance(alg, str) else frozenset()
     return Published(kid, fits, key) if fits else None
+
+
+def _nameable(kid: object) -> bool:
+    """Whether a token could name the key so. No other id is kept or logged, however much of a document it fills."""
+    return isinstance(kid, str) and len(kid) <= MAX_TEXT and kid.isprintable()
 
 
 def _meant_for_verifying(jwk: Mapping[str, object]) -> bool:

@@ -13,10 +13,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import jwt
-from jwt.exceptions import PyJWTError
+from jwt.exceptions import ExpiredSignatureError, PyJWTError
 
 from ..config import Issuer
-from ..model import Caller, Credentials
+from ..errors import Unauthenticated
+from ..model import Caller, Credentials, Lapsed
 from .claims import Claims, read_claims
 from .issuers import Trusted
 from .jose import MAX_TOKEN, Unverified, read, refused
@@ -49,7 +50,7 @@ class TokenIdentity:
         self._verified: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
 
     async def prove(self, token: str) -> Caller:
-        """Raises Unauthenticated (its detail holds nothing of the token), Unavailable (issuer or catalog away)."""
+        """Raises Unauthenticated (its detail holds nothing of the token), Lapsed (expired), Unavailable (issuer or catalog away)."""
         if len(token) > MAX_TOKEN or not token.isascii():
             raise refused(f"larger than {MAX_TOKEN} bytes, or not ASCII")
         digest = hashlib.sha256(token.encode("ascii")).digest()
@@ -60,7 +61,7 @@ class TokenIdentity:
         unverified = read(token)
         trusted = self._choose(unverified)
         key = await trusted.keys.key(unverified.kid, unverified.algorithm)
-        claims = _verify(token, unverified.algorithm, key, trusted.issuer, self._roles)
+        claims, lapsed = _verify(token, unverified.algorithm, key, trusted.issuer, self._roles)
         tenant = await self._credentials.tenant(claims.tenant)
         if tenant is None:
             raise refused(f"of {trusted.issuer.issuer}: its tenant is not known here; see identity.issuers tenants")
@@ -74,6 +75,8 @@ class TokenIdentity:
             scopes=claims.scopes,
             role=claims.role,
         )
+        if lapsed is not None:
+            raise Lapsed(caller, lapsed)
         self._remember(digest, caller, claims.expires)
         return caller
 
@@ -99,18 +102,38 @@ class TokenIdentity:
             self._verified.popitem(last=False)
 
 
-def _verify(token: str, algorithm: str, key: PublicKey | bytes, issuer: Issuer, roles: Sequence[str]) -> Claims:
-    try:
-        claims = jwt.decode(
+def _verify(
+    token: str, algorithm: str, key: PublicKey | bytes, issuer: Issuer, roles: Sequence[str]
+) -> tuple[Claims, Unauthenticated | None]:
+    """Its claims; and, of a token that was good until it expired, how that is refused."""
+
+    def decode(*, in_time: bool) -> dict[str, object]:
+        return jwt.decode(
             token,
             key,
             algorithms=[algorithm],
             audience=issuer.audience,
             issuer=issuer.issuer,
             leeway=issuer.leeway_s,
-            options={"require": sorted(ALWAYS_REQUIRED | set(issuer.required)), "enforce_minimum_key_length": True},
+            options={
+                "require": sorted(ALWAYS_REQUIRED | set(issuer.required)),
+                "enforce_minimum_key_length": True,
+                "verify_exp": in_time,
+            },
         )
+
+    lapsed = None
+    try:
+        try:
+            claims = decode(in_time=True)
+        except ExpiredSignatureError as error:
+            lapsed = _refused(issuer, error)
+            claims = decode(in_time=False)
     except PyJWTError as error:
-        # Its text may quote the token; its name tells enough.
-        raise refused(f"of {issuer.issuer}: {type(error).__name__}") from None
-    return read_claims(claims, issuer, roles)
+        raise _refused(issuer, error) from None
+    return read_claims(claims, issuer, roles), lapsed
+
+
+def _refused(issuer: Issuer, error: PyJWTError) -> Unauthenticated:
+    """Its text may quote the token; its name tells enough."""
+    return refused(f"of {issuer.issuer}: {type(error).__name__}")

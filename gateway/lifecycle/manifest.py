@@ -10,11 +10,13 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from ..model import NewCall
+from ..model import KEY_BYTES, NewCall
+from ..moments import DAYS_MAX, Happened, Instant
 
 _ALIAS = re.compile(r"([a-z][a-z0-9_]{0,31}):(\S{1,255})")
+_CONTROL = re.compile(r"[\x00-\x1F\x7F]")
 
 
 def _aliases(given: object) -> object:
@@ -33,26 +35,49 @@ def _aliases(given: object) -> object:
     return found
 
 
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must hold no NUL")
+    return text
+
+
+def _plain(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError("must hold no control characters")
+    return text
+
+
+def _short(key: str) -> str:
+    if len(key.encode()) > KEY_BYTES:
+        raise ValueError(f"must have {KEY_BYTES} bytes at most")
+    return key
+
+
+# What neither Postgres nor a header could hold would end the whole run, not its own line alone.
+_Text = Annotated[str, Field(min_length=1), AfterValidator(_plain)]
+_Number = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_plain)]
+
+
 class Row(BaseModel):
     """One recording of a manifest. The fields are the columns; an empty one is as good as none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    key: str = Field(min_length=1)
-    store: str = Field(min_length=1)
+    key: Annotated[str, Field(min_length=1), AfterValidator(_storable), AfterValidator(_short)]
+    store: _Text
     call: UUID | None = None
-    aliases: Annotated[dict[str, str], BeforeValidator(_aliases)] = {}
+    aliases: Annotated[dict[_Text, _Text], BeforeValidator(_aliases)] = {}
     direction: Literal["inbound", "outbound", "internal"] | None = None
-    from_number: str | None = Field(None, alias="from")
-    to_number: str | None = Field(None, alias="to")
+    from_number: _Number | None = Field(None, alias="from")
+    to_number: _Number | None = Field(None, alias="to")
     voice_agent: bool | None = None
     department: UUID | None = None
-    started_at: AwareDatetime | None = None
-    answered_at: AwareDatetime | None = None
-    ended_at: AwareDatetime | None = None
-    expires_at: AwareDatetime | None = None
-    retention_days: int | None = Field(None, gt=0)
-    media_type: str | None = None
+    started_at: Happened | None = None
+    answered_at: Happened | None = None
+    ended_at: Happened | None = None
+    expires_at: Instant | None = None
+    retention_days: int | None = Field(None, gt=0, le=DAYS_MAX)
+    media_type: _Text | None = None
 
     @model_validator(mode="after")
     def _named(self) -> Row:
@@ -99,12 +124,16 @@ class NoManifest(Exception):
 def read_csv(text: Iterable[str], *, store: str | None = None) -> Iterator[Line]:
     """``text``: lines, of which the first names the columns; a comma, a semicolon or a tab stands between them.
 
+    Bytes that are no UTF-8 are to come as ``surrogateescape`` has them.
     ``store`` is that of rows without one. Raises NoManifest before the first Line.
     """
     lines = iter(text)
     header = next(lines, "").removeprefix("\ufeff")
     delimiter = max(",;\t", key=header.count)
-    columns = [column.strip() for column in next(csv.reader([header], delimiter=delimiter), [])]
+    try:
+        columns = [column.strip() for column in next(csv.reader([header], delimiter=delimiter), [])]
+    except csv.Error as error:
+        raise NoManifest(f"line 1: not CSV: {error}") from None
     if unknown := [column for column in columns if column not in COLUMNS]:
         raise NoManifest(f"line 1: no such column: {', '.join(map(repr, unknown))}; there are {', '.join(COLUMNS)}")
     if "key" not in columns or len(set(columns)) != len(columns):
@@ -129,8 +158,19 @@ def _csv_rows(lines: Iterator[str], delimiter: str, columns: list[str], store: s
         if len(cells) != len(columns):
             yield Line(number, f"{len(cells)} fields for {len(columns)} columns")
             continue
+        if _foreign(cells):
+            yield Line(number, "not UTF-8; save it as such")
+            continue
         filled = {column: cell for column, cell in zip(columns, cells, strict=True) if cell}
         yield _line(number, filled, store, seen)
+
+
+def _foreign(cells: list[str]) -> bool:
+    try:
+        "".join(cells).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def read_json_lines(text: Iterable[str], *, store: str | None = None) -> Iterator[Line]:

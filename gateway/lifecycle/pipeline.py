@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import EllipsisType
 from typing import Protocol
 from uuid import UUID
 
-from ..errors import OriginTimeout
+from ..errors import Changed, OriginFailed, OriginTimeout
 from ..http.headers import OPAQUE, type_by_name
 from ..http.headers import media_type as servable
 from ..model import CallRef, Catalog, NewCall, Object, Recording, Stat, State, Store
@@ -50,7 +51,9 @@ class Registry(Protocol):
         channels: int | None = None,
         seekable: bool | None = None,
         started_at: datetime | None = None,
+        retention_days: int | None = None,
         expires_at: datetime | None = None,
+        seen: str | EllipsisType | None = ...,
     ) -> Recording: ...
 
     async def mark_failed(self, tenant: UUID, call: UUID, failure: str) -> Recording: ...
@@ -62,7 +65,7 @@ class Outcome(StrEnum):
     READY = "ready"
     """The object, or another version of it than before, can be fetched from now on."""
     UNCHANGED = "unchanged"
-    """It could before; nothing was written."""
+    """It could before; at most, when it started or how long it is kept was brought up to date."""
     PENDING = "pending"
     """There is no such object yet."""
     FAILED = "failed"
@@ -107,7 +110,8 @@ class Pipeline:
     ) -> Result:
         """The recording of ``call`` lies in ``store`` under ``key``.
 
-        Doing it again changes nothing, unless the object was replaced: then the new version becomes known.
+        Doing it again changes nothing but the times and days that are given, unless the object was replaced: then the new
+        version becomes known.
         ``media_type`` overrules what the bytes say, and lets pass what cannot be read, then without a duration.
         ``allow_empty``: an object of no bytes is a recording. ``fail_missing``: no object means FAILED, not PENDING.
         Kept as long as the longest of ``expires_at``, ``retention_days`` and the tenant's own, counted as the registry does.
@@ -122,15 +126,19 @@ class Pipeline:
         ready = held if held is not None and held.state is State.READY else None
         stat = await stat_or_none(where, key)
         if ready is not None and stat is not None and _is(ready.object, store, key, stat, served):
+            if started_at not in {None, ready.started_at} or (expires_at, retention_days) != (None, None):
+                ready = await self.registry.put_recording(
+                    tenant, call, started_at=started_at, expires_at=expires_at, retention_days=retention_days
+                )
             return Result(Outcome.UNCHANGED, ready)
         recording = ready
-        if recording is None or retention_days is not None:
+        if recording is None:
             recording = await self.registry.put_recording(
                 tenant,
                 call,
                 state=State.PENDING if stat is None else State.PROCESSING,
-                place=(store, key) if ready is None else None,
-                object_=None if ready is not None or stat is None else as_stored(store, key, stat, served),
+                place=(store, key),
+                object_=None if stat is None else as_stored(store, key, stat, served),
                 started_at=started_at,
                 retention_days=retention_days,
                 expires_at=expires_at,
@@ -145,16 +153,21 @@ class Pipeline:
             if ready is None and outcome is Outcome.FAILED:
                 recording = await self.registry.mark_failed(tenant, call, str(unfit))
             return Result(outcome, recording, str(unfit))
-        recording = await self.registry.mark_ready(
-            tenant,
-            call,
-            Object(store, key, stat, media.media_type),
-            duration_ms=media.duration_ms,
-            channels=media.channels,
-            seekable=media.seekable,
-            started_at=started_at,
-            expires_at=expires_at,
-        )
+        try:
+            recording = await self.registry.mark_ready(
+                tenant,
+                call,
+                Object(store, key, stat, media.media_type),
+                duration_ms=media.duration_ms,
+                channels=media.channels,
+                seekable=media.seekable,
+                started_at=started_at,
+                retention_days=retention_days,
+                expires_at=expires_at,
+                seen=None if ready is None or ready.object is None else ready.object.stat.version,
+            )
+        except Changed as error:
+            raise OriginFailed(f"store {store}: {error}") from None
         return Result(Outcome.READY, recording)
 
     def store(self, name: str) -> Store:

@@ -8,7 +8,7 @@ from uuid import UUID
 from ..asks.pipeline import CallPut, PutCall, PutRecording
 from ..config import Pipeline as Settings
 from ..errors import Conflict, Contradicts, Malformed, NotFound
-from ..model import Caller, CallRef, Entry, State
+from ..model import KEY_BYTES, Caller, CallRef, Entry, State
 from .pipeline import Outcome, Pipeline, UnknownStore, as_stored
 from .probe import stat_or_none
 
@@ -116,6 +116,8 @@ def unfit_key(key: str, prefix: str) -> str | None:
         return f"must begin with {prefix} and go on, as pipeline.key_prefix has it"
     if not _DOTS.isdisjoint(key.split("/")):
         return "must hold no . or .. between its slashes"
+    if len(key.encode()) > KEY_BYTES:
+        return f"must have {KEY_BYTES} bytes at most"
     return None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from uuid import UUID
 import structlog
 from uuid_utils.compat import uuid7
 
+from ..config import AnyStore, DiskStore
 from ..errors import Changed, Internal, OriginFailed, OriginTimeout, Refusal, Unavailable
 from ..event import Intent, Method, Outcome, Result, Trail
 from ..model import Due, Object, State, Store
@@ -86,11 +87,32 @@ class Summary:
     bytes: int = 0
 
 
-class Sweeper:
-    """``stores`` by their configured names."""
+def alike(stores: Mapping[str, AnyStore]) -> dict[str, frozenset[str]]:
+    """Each store's name → all names, its own too, under which the same bucket or folder is configured."""
+    names: dict[object, set[str]] = {}
+    where = {
+        name: store.root.resolve() if isinstance(store, DiskStore) else (store.kind, store.endpoint, store.bucket)
+        for name, store in stores.items()
+    }
+    for name, place in where.items():
+        names.setdefault(place, set()).add(name)
+    return {name: frozenset(names[place]) for name, place in where.items()}
 
-    def __init__(self, stores: Mapping[str, Store], trail: Trail, lease: Lease, *, batch: int) -> None:
+
+class Sweeper:
+    """``stores`` by their configured names; ``alike`` tells which of these mean the same."""
+
+    def __init__(
+        self,
+        stores: Mapping[str, Store],
+        trail: Trail,
+        lease: Lease,
+        *,
+        batch: int,
+        alike: Mapping[str, frozenset[str]] | None = None,
+    ) -> None:
         self._stores = stores
+        self._alike = alike or {}
         self._trail = trail
         self._lease = lease
         self._batch = batch
@@ -110,15 +132,23 @@ class Sweeper:
         async with self._lease() as book:
             if book is None:
                 return None
-            sweep = _Sweep(self._stores, self._trail, book, tell)
+            sweep = _Sweep(self._stores, self._alike, self._trail, book, tell)
             await _unless(book.lost, sweep.run(tenant, self._batch, limit, stop))
             return sweep.summary
 
 
 class _Sweep:
-    def __init__(self, stores: Mapping[str, Store], trail: Trail, book: Book, tell: Callable[[Done], None]) -> None:
+    def __init__(
+        self,
+        stores: Mapping[str, Store],
+        alike: Mapping[str, frozenset[str]],
+        trail: Trail,
+        book: Book,
+        tell: Callable[[Done], None],
+    ) -> None:
         self.summary = Summary()
         self._stores = stores
+        self._alike = alike
         self._trail = trail
         self._book = book
         self._tell = tell
@@ -151,6 +181,8 @@ class _Sweep:
                 self._done(due, Fate.PUT_OFF)
             else:
                 taken.append(due)
+        waiting = await self._shared({_place(due) for due in taken if _left(due)})
+        taken = [due for due in taken if not (_left(due) and _place(due) in waiting)]
         await self._intend([_intent(due, self._name) for due in taken])
         anew = [due.recording.id for due in taken if due.recording.state is not State.EXPIRED]
         over = await self._book.expire(anew) if anew else set()
@@ -163,17 +195,26 @@ class _Sweep:
                 self._end(due, Fate.EMPTY, 204, Result.COMPLETE, "no_object")
             else:
                 lying.setdefault((known.store, known.key), []).append(due)
-        shared = await self._book.shared(list(lying)) if lying else set()
-        for place in shared:
+        for place in await self._shared(lying):
             for due in lying.pop(place):
                 self._end(due, Fate.SHARED, 204, Result.COMPLETE, "object_shared")
         await self._clear(lying)
+
+    async def _shared(self, places: Collection[Place]) -> set[Place]:
+        """Those in which a recording lies that has not expired, by whatever name of their store."""
+        named = {(store, key): {(name, key) for name in self._alike.get(store, {store})} for store, key in places}
+        if not named:
+            return set()
+        lying = await self._book.shared(sorted(set().union(*named.values())))
+        return {place for place, names in named.items() if names & lying}
 
     async def _clear(self, lying: Mapping[Place, Sequence[Due]]) -> None:
         cleared = await asyncio.gather(
             *(self._delete(place, dues) for place, dues in lying.items()), return_exceptions=True
         )
         if gone := [place for place, deleted in zip(lying, cleared, strict=True) if deleted is True]:
+            # Once the book has it nobody takes it up again, and tells the audit how it ended.
+            await self._trail.settled()
             await self._book.deleted(gone)
         _raise_first(cleared)
 
@@ -261,6 +302,15 @@ def _raise_first(results: Sequence[object]) -> None:
     for result in results:
         if isinstance(result, BaseException):
             raise result
+
+
+def _left(due: Due) -> bool:
+    """Whether it had expired before, and its object was left."""
+    return due.recording.state is State.EXPIRED and due.object is not None
+
+
+def _place(due: Due) -> Place:
+    return _object(due).store, _object(due).key
 
 
 def _object(due: Due) -> Object:

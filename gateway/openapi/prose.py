@@ -29,7 +29,7 @@ class Place:
 
 def index(surface: Surface, told: Sequence[Operation], base: str, others: Sequence[Place]) -> str:
     """``others``: the surfaces beside this one that are told of."""
-    lines = [*_head(surface, base), "", "## Endpoints", ""]
+    lines = [*_head(surface, told, base), "", "## Endpoints", ""]
     lines += [f"- [{_line(operation)}]({base}/llms-full.txt): {operation.summary}" for operation in told]
     lines += [
         *("", "## Documents", ""),
@@ -44,21 +44,23 @@ def index(surface: Surface, told: Sequence[Operation], base: str, others: Sequen
 
 def whole(surface: Surface, told: Sequence[Operation], described: Json, base: str) -> str:
     """``described``: the OpenAPI document."""
-    lines = [*_head(surface, base), *_errors(described)]
+    lines = [*_head(surface, told, base), *_errors(described)]
     for operation in told:
         lines += ["", f"## {_line(operation)}", ""]
         lines += _operation(operation, described["paths"], described["components"]["schemas"], base)
     return "\n".join(lines) + "\n"
 
 
-def _head(surface: Surface, base: str) -> Iterator[str]:
+def _head(surface: Surface, told: Sequence[Operation], base: str) -> Iterator[str]:
     yield f"# Call recordings: {surface.name}"
     yield ""
     yield f"> {surface.about or 'Recordings of calls: audio, links and metadata.'}"
     yield ""
     yield f"Base URL: {base or '/'}"
     yield ""
-    yield "Audio endpoints answer GET and HEAD by RFC 9110: ranges (206, 416), conditions (304, 412), strong ETags."
+    if audio := [operation.route for operation in told if operation.plays]:
+        ranges = "ranges (206, 416), " if all(route.ranges for route in audio) else ""
+        yield f"Audio endpoints answer GET and HEAD by RFC 9110: {ranges}conditions (304, 412), strong ETags."
     yield "An answer's X-Request-Id names it in the log and in the audit. Retry-After, where there is one, is in seconds."
 
 

@@ -90,6 +90,8 @@ def _refusals(route: Route, allowed: Credentials) -> Iterator[Refusal]:
             yield from _of_bytes(route)
         case Verb.ACT:
             yield from _of_acts(route)
+        case Verb.LIST:
+            yield _CONTRADICTS
         case Verb.DELETE:
             yield errors.MethodNotAllowed(route.allow)
         case _:

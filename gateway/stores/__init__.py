@@ -17,7 +17,7 @@ __all__ = ["Resuming", "open_resuming", "open_store"]
 async def open_store(name: str, settings: AnyStore, origin: Origin) -> Store:
     """The store that ``settings`` describe, for the loop this runs in; ``close`` it there.
 
-    Asks nobody yet: whether it can be reached is ``check``'s to say. Raises ConfigError for a key file that is none.
+    Asks nobody yet: whether it can be reached is ``check``'s to say. Raises ConfigError for a key file that is none, or what AWS's own settings say.
     """
     match settings:
         case S3Store():

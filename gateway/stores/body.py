@@ -76,12 +76,12 @@ class Body:
         self._stretch = STRETCH
         self._since = 0.0
         self._gulp = PIECE
-        self._splices = means.pipes is not None and not connection.tls and self._left > PIECE
+        self._splices = means.pipes is not None and connection.tls is None and self._left > PIECE
         if not self._left:
             self._done()
         elif length <= PIECE:
             connection.collect = self._collect
-            if connection.tls:
+            if connection.tls is not None:
                 # TLS gives one record at a time: there may be more to leave with the head.
                 self._collect()
 
@@ -124,7 +124,7 @@ class Body:
             if self._fault is not None and not self._held and self._pipe is None:
                 raise self._fault
             return
-        if connection.tls and connection.sock.pending():  # type: ignore[attr-defined]
+        if connection.tls is not None and connection.tls.pending():
             return
         try:
             await connection.readable(self._means.progress_s)
@@ -173,7 +173,7 @@ class Body:
         """Bytes that came into the scratch; the connection is put by after the last one. 0: none yet, or ``_fault``."""
         got = 0
         try:
-            if connection.tls:
+            if connection.tls is not None:
                 view = memoryview(self._means.scratch)
                 while got < most and (count := connection.sock.recv_into(view[got:], most - got)):
                     got += count

@@ -46,7 +46,7 @@ class Connection:
         self.sock = sock
         self.descriptor = sock.fileno()
         """-1 once it is closed."""
-        self.tls = isinstance(sock, ssl.SSLSocket)
+        self.tls = sock if isinstance(sock, ssl.SSLSocket) else None
         self._scratch = scratch
         self._view = memoryview(scratch)
         self._gone = gone
@@ -110,7 +110,7 @@ class Connection:
 
     def put_by(self) -> bool:
         """Its answer was read to the end. Whether it may be used again; then it is watched until it is."""
-        if self.tls and self.sock.pending():  # type: ignore[attr-defined]
+        if self.tls is not None and self.tls.pending():
             return False
         self.narrow()
         if not self._reading:
@@ -202,7 +202,7 @@ class Connection:
     def _gather(self) -> None:
         """Takes what has come of the head. What TLS has decrypted is asked for again: the socket would not tell of it."""
         self._gather_once()
-        while self._want and self.tls and self.sock.pending():  # type: ignore[attr-defined]
+        while self._want and self.tls is not None and self.tls.pending():
             self._gather_once()
 
     def _gather_once(self) -> None:

@@ -37,13 +37,17 @@ class Dialer:
         self._receive_buffer = receive_buffer
         self._addresses: Sequence[AddrInfoType] = ()
         self._until = float("-inf")
+        self._looking: asyncio.Task[None] | None = None
 
     async def dial(self) -> socket.socket:
         """Raises OSError, ssl.SSLCertVerificationError among them. How long it may take is the caller's to say."""
         loop = asyncio.get_running_loop()
         if loop.time() >= self._until:
-            self._addresses = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-            self._until = loop.time() + REMEMBERED_S
+            # Once, however many wait: the loop looks few names up at a time, and one that hangs cannot be called off.
+            if self._looking is None:
+                self._looking = asyncio.create_task(self._look_up(loop))
+                self._looking.add_done_callback(_seen)
+            await asyncio.shield(self._looking)
         addresses = self._addresses
         self._addresses = [*addresses[1:], *addresses[:1]]  # a store with several is not asked at one of them only
         try:
@@ -64,6 +68,13 @@ class Dialer:
             raise
         return wrapped
 
+    async def _look_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._addresses = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+            self._until = loop.time() + REMEMBERED_S
+        finally:
+            self._looking = None
+
     def _socket(self, address: AddrInfoType) -> socket.socket:
         """The buffer must be set before connecting, or TCP tells the store of a larger one."""
         family, kind, protocol, _, _ = address
@@ -73,6 +84,12 @@ class Dialer:
         if self._receive_buffer:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, min(self._receive_buffer, NARROW))
         return made
+
+
+def _seen(looking: asyncio.Task[None]) -> None:
+    """Everybody who waited may have left: then nobody else asks for its error."""
+    if not looking.cancelled():
+        looking.exception()
 
 
 async def _handshake(loop: asyncio.AbstractEventLoop, sock: ssl.SSLSocket) -> None:

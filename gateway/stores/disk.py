@@ -35,12 +35,13 @@ class Disk:
     def __init__(self, name: str, settings: DiskStore, origin: Origin) -> None:
         self._name = name
         self._root = settings.root
+        self._folder = _Folder(f"store {name}", settings.root)
         self._origin = origin
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"disk-{name}")
         self._room = Room(name, self._pool, origin.progress_s)
 
     async def stat(self, key: str) -> Stat:
-        found = await self._ask(key, self._pool.submit(_look, self._root, key))
+        found = await self._ask(key, self._pool.submit(self._folder.look, key))
         version = identity(found)
         return Stat(
             size=found.st_size,
@@ -50,7 +51,7 @@ class Disk:
         )
 
     async def open(self, key: str, span: Span, version: str) -> Source:
-        opening = self._pool.submit(_open, f"store {self._name}", self._root, key, span, version)
+        opening = self._pool.submit(self._folder.open, key, span, version)
         try:
             file, found, first = await self._ask(key, opening)
         except BaseException:
@@ -63,12 +64,12 @@ class Disk:
 
     async def delete(self, key: str, version: str) -> None:
         """As Store.delete. A file with several names is not deleted: its bytes would stay under the others."""
-        if not await self._ask(key, self._pool.submit(_delete, f"store {self._name}", self._root, key, version)):
+        if not await self._ask(key, self._pool.submit(self._folder.delete, key, version)):
             raise Changed(f"store {self._name}: the file is another than it was")
 
     async def check(self) -> None:
         try:
-            await self._ask("", self._pool.submit(look_at, self._root))
+            await self._ask("", self._pool.submit(self._folder.check))
         except Refusal as refusal:
             raise Unavailable(refusal.detail) from None
 
@@ -83,6 +84,8 @@ class Disk:
         except Escape as escape:
             log.error("disk_key_refused", store=self._name, key=key, reason=str(escape))  # noqa: TRY400 - an alarm
             raise NotFound(f"{where}: {escape}") from None
+        except _Bare:
+            raise Unavailable(f"{where}: its folder {self._root} is empty; is what belongs there mounted?") from None
         except RootMissing as error:
             raise Unavailable(f"{where}: its folder {self._root} cannot be opened ({error.strerror})") from None
         except (FileNotFoundError, NotADirectoryError):
@@ -102,46 +105,92 @@ def identity(found: os.stat_result) -> str:
     return hashlib.sha256("-".join(map(str, mark(found))).encode()).hexdigest()[:32]
 
 
-def _look(root: Path, key: str) -> os.stat_result:
-    file, found = open_beneath(root, key)
-    os.close(file)
-    return found
+class _Bare(OSError):
+    """Nothing lies in the root, and no file was seen there: it may be the place that a disk was to be mounted on."""
 
 
-def _open(where: str, root: Path, key: str, span: Span, version: str) -> tuple[int, Mark, bytes]:
-    """The file's descriptor, what it is, and nothing; or, of a span that is one piece, -1, what it is and the piece."""
-    file, found = open_beneath(root, key)
-    try:
-        if identity(found) != version or span.stop > found.st_size:
-            raise Changed(f"{where}: the file is another than it was")  # noqa: TRY301 - to be closed like any other
-        if len(span) > PIECE:
-            return file, mark(found), b""
-        first = read_checked(file, span.start, len(span), mark(found))
-    except BaseException:
+class _Folder:
+    """What threads do beneath the root."""
+
+    def __init__(self, where: str, root: Path) -> None:
+        self._where = where
+        self._root = root
+        self._device: int | None = None
+        """Of the last file that was there."""
+
+    def look(self, key: str) -> os.stat_result:
+        file, found = self._opened(key)
         os.close(file)
-        raise
-    os.close(file)
-    return -1, mark(found), first
+        return found
 
+    def open(self, key: str, span: Span, version: str) -> tuple[int, Mark, bytes]:
+        """The file's descriptor, what it is, and nothing; or, of a span that is one piece, -1, what it is and the piece."""
+        file, found = self._opened(key)
+        try:
+            if identity(found) != version or span.stop > found.st_size:
+                raise Changed(f"{self._where}: the file is another than it was")  # noqa: TRY301 - to be closed like any other
+            if len(span) > PIECE:
+                return file, mark(found), b""
+            first = read_checked(file, span.start, len(span), mark(found))
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)
+        return -1, mark(found), first
 
-def _delete(where: str, root: Path, key: str, version: str) -> bool:
-    """False: another version is there."""
-    try:
-        return delete_beneath(root, key, lambda found: identity(found) == version)
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except Escape as escape:
-        raise OriginFailed(f"{where}: {escape}; it is left for you to look at") from None
-    except RootMissing:
-        raise
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
+    def delete(self, key: str, version: str) -> bool:
+        """False: another version is there."""
+
+        def agrees(found: os.stat_result) -> bool:
+            self._device = found.st_dev
+            return identity(found) == version
+
+        try:
+            return delete_beneath(self._root, key, agrees)
+        except FileNotFoundError:
+            self._believe()
             return True
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            raise OriginFailed(
-                f"{where}: a file may not be deleted; give the service's user the right to write in its folder"
-            ) from None
-        raise
+        except NotADirectoryError:
+            return True
+        except Escape as escape:
+            raise OriginFailed(f"{self._where}: {escape}; it is left for you to look at") from None
+        except RootMissing:
+            raise
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return True
+            if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+                raise OriginFailed(
+                    f"{self._where}: a file may not be deleted; give the service's user the right to write in its folder"
+                ) from None
+            raise
+
+    def check(self) -> None:
+        """Of a new folder, that is empty yet, nothing more is asked than to be there."""
+        look_at(self._root)
+        if self._device is not None:
+            self._believe()
+
+    def _opened(self, key: str) -> tuple[int, os.stat_result]:
+        try:
+            file, found = open_beneath(self._root, key)
+        except FileNotFoundError:
+            self._believe()
+            raise
+        self._device = found.st_dev
+        return file, found
+
+    def _believe(self) -> None:
+        """That a file is missing. Raises _Bare where all of them are, and not because they were removed one by one."""
+        try:
+            with os.scandir(self._root) as entries:
+                bare = next(entries, None) is None
+            if bare and self._root.stat().st_dev != self._device:
+                raise _Bare
+        except PermissionError:  # who may not list it cannot know
+            pass
+        except FileNotFoundError as error:
+            raise RootMissing(error.errno, error.strerror) from error
 
 
 def _close_late(opening: Future[tuple[int, Mark, bytes]]) -> None:

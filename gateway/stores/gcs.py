@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -34,7 +35,7 @@ from ..model import Link, Span, Stat
 from . import gcs_key
 from .body import Body
 from .gcs_token import Bearer
-from .origin import UNCODED, Pin, Reader, Refused, Target, jittered
+from .origin import BUSY, UNCODED, Pin, Reader, Refused, Target, jittered
 
 GOOGLE: Final = "https://storage.googleapis.com"
 LONGEST_LINK: Final = timedelta(days=7)
@@ -46,8 +47,11 @@ NO_HEADER: Final[dict[str, str]] = {}
 CONNECTIONS: Final = 50
 """For metadata; bodies have their own."""
 UNAUTHORIZED: Final = 401
+FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
 PRECONDITION_FAILED: Final = 412
+LIMITED: Final = re.compile(r'"(r|userR)ateLimitExceeded"')
+"""The reason that a 403 gives which is Google's other word for 429."""
 VIEWER: Final = "Storage Object Viewer"
 DELETER: Final = "Storage Object User"
 """Roles of Google's that have the right to read, and to delete as well."""
@@ -92,9 +96,13 @@ class Gcs:
                 raise
             await self._list()
             raise NotFound(f"{self._where}: no such object") from None
-        if str(told.get("contentEncoding", "")).lower() not in UNCODED:
+        try:
+            coding = str(told.get("contentEncoding", ""))
+        except AttributeError:
+            raise OriginFailed(f"{self._where}: answered metadata that is no object's; check its endpoint") from None
+        if coding.lower() not in UNCODED:
             raise OriginFailed(
-                f"{self._where}: an object is stored with Content-Encoding {told['contentEncoding']!r}, which has"
+                f"{self._where}: an object is stored with Content-Encoding {coding!r}, which has"
                 " no byte ranges of its audio; store it without"
             )
         try:
@@ -123,7 +131,7 @@ class Gcs:
                 refused = error
         if refused.status == NOT_FOUND:
             raise await self._gone(key, version)
-        raise self._answered(refused.status)
+        raise self._answered(refused.status, told=refused.body.decode(errors="replace"))
 
     async def sign(self, key: str, ttl: timedelta, *, media_type: str, disposition: str | None) -> Link | None:
         if self._blob is None:
@@ -150,6 +158,13 @@ class Gcs:
             await self._ask(lambda: self._storage.delete(self._bucket, key, params=only, timeout=patience), DELETER)
         except _Missing:
             await self._list()  # raises where it is the bucket that is missing
+        except Changed:
+            # Of no object at all the condition is false as well.
+            try:
+                await self.stat(key)
+            except NotFound:
+                return
+            raise
 
     async def check(self) -> None:
         try:
@@ -221,7 +236,7 @@ class Gcs:
         except ClientResponseError as error:
             if error.status == PRECONDITION_FAILED:
                 raise Changed(f"{self._where}: the object is another than it was") from None
-            refusal = self._answered(error.status, header, role)
+            refusal = self._answered(error.status, header, role, told=error.message)
         except ClientConnectorError as error:
             refusal = Unavailable(f"{self._where}: cannot connect to {error.host}:{error.port}")
         except TimeoutError:
@@ -232,14 +247,17 @@ class Gcs:
             refusal = OriginFailed(f"{self._where}: answered metadata that is not JSON; check its endpoint")
         raise refusal from None
 
-    def _answered(self, status: int, header: dict[str, str] | None = None, role: str = VIEWER) -> Refusal:
+    def _answered(self, status: int, header: dict[str, str] | None = None, role: str = VIEWER, *, told: str) -> Refusal:
+        """``told`` is what came with it, and stays out of the message."""
         if status == NOT_FOUND:
             return _Missing(f"{self._where}: bucket {self._bucket!r} does not exist")
         if status == UNAUTHORIZED:
             return _Stale(f"{self._where}: answered 401; check its service account", header or {})
-        if status == 403:  # noqa: PLR2004 - a status code is its own name
+        if status == FORBIDDEN and LIMITED.search(told):
+            return Unavailable(f"{self._where}: answered 403, for it was asked too often")
+        if status == FORBIDDEN:
             return OriginFailed(f"{self._where}: answered 403; give its account the role {role}")
-        if status == 429 or status >= 500:  # noqa: PLR2004
+        if status in BUSY or status >= 500:  # noqa: PLR2004 - status codes are their own names
             return Unavailable(f"{self._where}: answered {status}")
         return OriginFailed(f"{self._where}: answered {status}; check its bucket and endpoint")
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 from typing import Final
 
-from aiohttp import ClientError, ClientResponseError
+import structlog
+from aiohttp import ClientResponseError
 from gcloud.aio.auth import Token
 
 from ..config import ConfigError
 from ..errors import OriginFailed, Unavailable
 
+NAMED: Final = "GOOGLE_APPLICATION_CREDENTIALS"
 SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
 """Reading, and deleting what is past its retention. What the account itself may do bounds it further."""
+
+log = structlog.get_logger(__name__)
 
 
 class Bearer:
@@ -25,18 +30,20 @@ class Bearer:
 
     def __init__(self, store: str, file: Path | None, patience_s: float) -> None:
         self._where = f"store {store}"
+        self._renewal: asyncio.Task[None] | None = None
+        """The last that went on beside the requests."""
         self._patience_s = patience_s
         self._token: str | None = None
         self._header: dict[str, str] = {}
         """Of ``_token``."""
         try:
             self.token = Token(service_file=None if file is None else str(file), scopes=[SCOPE])
-        except (OSError, ValueError, KeyError):
-            raise ConfigError(
-                [
-                    f"stores.{store}: the credentials that GOOGLE_APPLICATION_CREDENTIALS names cannot be read; mend or unset it"
-                ]
-            ) from None
+            # What it cannot parse it takes for none at all, and goes on as the instance's own identity.
+            read = bool(self.token.service_data) or not os.environ.get(NAMED)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            read = False
+        if not read:
+            raise ConfigError([f"stores.{store}: the credentials that {NAMED} names cannot be read; mend or unset it"])
 
     def fresh(self) -> dict[str, str] | None:
         """What authorises a request, where that is known and no renewal is due; the same one for the same token."""
@@ -56,8 +63,11 @@ class Bearer:
                     f"{self._where}: Google gives no token ({error.status}); check the service account"
                 ) from None
             raise Unavailable(f"{self._where}: no token to be had ({error.status})") from None
-        except (ClientError, OSError, KeyError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  an endpoint, or a file, may give anything: not gcloud-aio's to word
             raise Unavailable(f"{self._where}: no token to be had ({type(error).__name__})") from None
+        if (renewal := self.token.acquiring) is not None and renewal is not self._renewal:
+            self._renewal = renewal
+            renewal.add_done_callback(self._tell)  # nobody awaits it
         if token != self._token:
             self._token, self._header = token, {"Authorization": f"Bearer {token}"}
         return self._header
@@ -73,3 +83,8 @@ class Bearer:
             renewal.cancel()
             await asyncio.wait([renewal])
         await self.token.close()
+
+    def _tell(self, renewal: asyncio.Task[None]) -> None:
+        if not renewal.cancelled() and (error := renewal.exception()) is not None:
+            what = f"answered {error.status}" if isinstance(error, ClientResponseError) else type(error).__name__
+            log.warning("gcs_token_not_renewed", error=f"{self._where}: {what}")

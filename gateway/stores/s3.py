@@ -20,7 +20,7 @@ from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
 
-from ..config import Origin, S3Store
+from ..config import ConfigError, Origin, S3Store
 from ..errors import Changed, NotFound, OriginFailed, Refusal, Unavailable
 from ..model import Link, Span, Stat
 from .body import Body
@@ -28,11 +28,13 @@ from .origin import UNCODED, Pin, Reader, Refused, Target
 from .s3_credentials import InstanceCredentials
 from .s3_errors import (
     DENIED,
+    DOUBTFUL,
     NOT_FOUND,
     NOT_IMPLEMENTED,
     PRECONDITION_FAILED,
     about_credentials,
     call_failed,
+    credentials_over,
     read_refused,
     status,
 )
@@ -84,11 +86,11 @@ class S3:
 
     @classmethod
     async def connect(cls, name: str, settings: S3Store, origin: Origin) -> S3:
-        """The store, for the loop this runs in; nobody is asked yet."""
+        """The store, for the loop this runs in; nobody is asked yet. Raises ConfigError: of AWS's own settings."""
         session = AioSession()
-        credentials = InstanceCredentials.install(session) if settings.access_key_id is None else None
         lifetimes = AsyncExitStack()
         try:
+            credentials = InstanceCredentials.install(session) if settings.access_key_id is None else None
             client = await lifetimes.enter_async_context(_client(session, settings, origin, settings.endpoint))
             client.meta.events.register_last("before-endpoint-resolution.s3", _stay)
             signer = client
@@ -96,8 +98,11 @@ class S3:
                 signer = await lifetimes.enter_async_context(
                     _client(session, settings, origin, settings.public_endpoint)
                 )
-        except BaseException:
+        except BaseException as error:
             await lifetimes.aclose()
+            if isinstance(error, BotoCoreError):  # it reads them as the client is made
+                problem = f"stores.{name}: {error}; mend or unset it, in AWS_* variables or in ~/.aws/config"
+                raise ConfigError([problem]) from None
             raise
         if credentials is not None:
             lifetimes.push_async_callback(credentials.close)
@@ -113,6 +118,8 @@ class S3:
                 await self._bucket_stands()
                 raise NotFound(f"{self._where}: no such object") from None
             raise self._failed(error) from None
+        except ValueError:  # botocore's parser, at a date or a number that is none
+            raise OriginFailed(f"{self._where}: answered metadata that cannot be read; check its endpoint") from None
         if head.get("ContentEncoding", "").lower() not in UNCODED:
             raise OriginFailed(
                 f"{self._where}: an object is stored with Content-Encoding {head['ContentEncoding']!r}, so it has no"
@@ -120,13 +127,16 @@ class S3:
             )
         if not STRONG.fullmatch(head.get("ETag", "")):
             raise OriginFailed(f"{self._where}: an object has no strong ETag to pin reads to")
-        return Stat(
-            size=head["ContentLength"],
-            etag=head["ETag"],
-            version=head["ETag"],
-            modified=head["LastModified"].astimezone(UTC),
-            media_type=head.get("ContentType"),
-        )
+        try:
+            return Stat(
+                size=head["ContentLength"],
+                etag=head["ETag"],
+                version=head["ETag"],
+                modified=head["LastModified"].astimezone(UTC),
+                media_type=head.get("ContentType"),
+            )
+        except KeyError:
+            raise OriginFailed(f"{self._where}: answered metadata without size or time") from None
 
     async def open(self, key: str, span: Span, version: str) -> Body:
         try:
@@ -135,12 +145,14 @@ class S3:
             refused = error
         if about_credentials(refused):
             self._kept.pop((key, version), None)
+            if self._credentials is not None and credentials_over(refused):
+                await self._credentials.replace(self._origin.first_byte_s)
             try:
                 return await self._reader.get(await self._new_target(key, version), span)
             except Refused as error:
                 refused = error
         refusal = read_refused(self._where, self._bucket, refused)
-        if isinstance(refusal, NotFound):
+        if isinstance(refusal, NotFound) and time.monotonic() - self._bucket_seen >= BUCKET_BELIEVED_S:
             await self._bucket_stands()  # asked with If-Match, some servers say NoSuchKey of a missing bucket, too
         raise refusal
 
@@ -244,9 +256,10 @@ class S3:
         return LONGEST_LINK if ends is None else ends - datetime.now(UTC)
 
     async def _bucket_stands(self) -> None:
-        """Raises OriginFailed where it is the bucket that is missing: that is no 404 of an object."""
-        if time.monotonic() - self._bucket_seen < BUCKET_BELIEVED_S:
-            return
+        """Raises OriginFailed where it is the bucket that is missing: that is no 404 of an object.
+
+        A HEAD is answered without a word whose 404 it is, so after one the bucket is asked for each time.
+        """
         try:
             async with asyncio.timeout(self._origin.first_byte_s):
                 await self._client.head_bucket(Bucket=self._bucket)
@@ -264,6 +277,8 @@ class S3:
             raise NotFound(f"{self._where}: no object can have this key")
 
     def _failed(self, error: Exception) -> Refusal:
+        if self._credentials is not None and status(error) in DOUBTFUL:
+            self._credentials.doubt()
         return call_failed(self._where, self._bucket, error)
 
 

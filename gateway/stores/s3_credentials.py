@@ -12,7 +12,7 @@ import structlog
 from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
 from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials
-from botocore.exceptions import BotoCoreError, CredentialRetrievalError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, NoCredentialsError
 
 MANDATORY_S: Final = 60
 """Credentials that end sooner than this are renewed before anything is signed with them."""
@@ -36,6 +36,8 @@ class InstanceCredentials:
         self._frozen: ReadOnlyCredentials | None = None
         self._renewal: asyncio.Task[ReadOnlyCredentials] | None = None
         self._tried = float("-inf")
+        self._anew = False
+        """The next renewal looks through the chain again, whatever life is left in what it found."""
 
     @classmethod
     def install(cls, session: AioSession) -> InstanceCredentials:
@@ -67,6 +69,20 @@ class InstanceCredentials:
                 self._renewing()
         return self._frozen
 
+    def doubt(self) -> None:
+        """What was given last was refused: it is asked for anew, every RETRY_S at the most, and serves until others came."""
+        if self._renewal is not None and not self._renewal.done():
+            return
+        if self._frozen is not None and time.monotonic() - self._tried >= RETRY_S:
+            self._anew = True
+            self._renewing()
+
+    async def replace(self, patience_s: float) -> None:
+        """As ``doubt``, and waits for what comes of it."""
+        self.doubt()
+        if self._renewal is not None:
+            await asyncio.wait([self._renewal], timeout=patience_s)
+
     def ends(self) -> datetime | None:
         """When what ``get_frozen_credentials`` last gave ends; None: it doesn't, or that isn't known."""
         ends = getattr(self._found, "_expiry_time", None)  # botocore tells it nowhere else
@@ -86,16 +102,22 @@ class InstanceCredentials:
 
     async def _renew(self) -> ReadOnlyCredentials:
         try:
-            if self._found is None:
-                self._found = await self._chain.load_credentials()
-            if self._found is None:
-                raise NoCredentialsError
-            self._frozen = await self._found.get_frozen_credentials()
-        except (
-            OSError
-        ) as error:  # a token's file that is not there, a program that cannot be run: not botocore's to word
-            reason = error.strerror or type(error).__name__
-            raise CredentialRetrievalError(provider="chain", error_msg=reason) from None
+            return await self._ask()
+        except BotoCoreError:
+            raise
+        except ClientError as error:  # of who gives them: the store itself has said nothing
+            reason = f"{error.operation_name} answered {error.response.get('Error', {}).get('Code', 'an error')}"
+        except Exception as error:  # noqa: BLE001  a file, a program or a service may give anything: not botocore's to word
+            reason = getattr(error, "strerror", None) or type(error).__name__
+        raise CredentialRetrievalError(provider="chain", error_msg=reason)
+
+    async def _ask(self) -> ReadOnlyCredentials:
+        found, self._anew = None if self._anew else self._found, False
+        if found is None:
+            found = await self._chain.load_credentials()
+        if found is None:
+            raise NoCredentialsError
+        self._frozen, self._found = await found.get_frozen_credentials(), found
         return self._frozen
 
 

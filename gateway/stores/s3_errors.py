@@ -17,15 +17,19 @@ from botocore.exceptions import (
 )
 
 from ..errors import NotFound, OriginFailed, OriginTimeout, Refusal, Unavailable
-from .origin import Refused
+from .origin import BUSY, Refused
 
 CODE: Final = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
 STALE: Final = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestExpired"})
 """Error codes that come as a 400 and yet are about credentials."""
+UNKNOWN_KEY: Final = "InvalidAccessKeyId"
+ARCHIVED: Final = "InvalidObjectState"
 NOT_FOUND: Final = 404
 PRECONDITION_FAILED: Final = 412
 NOT_IMPLEMENTED: Final = 501
 DENIED: Final = frozenset({401, 403})
+DOUBTFUL: Final = DENIED | {400}
+"""Statuses that refused credentials come with; the answer to a HEAD tells no more."""
 
 
 def status(error: Exception) -> int:
@@ -44,6 +48,11 @@ def about_credentials(refused: Refused) -> bool:
     return refused.status in DENIED or code(refused) in STALE
 
 
+def credentials_over(refused: Refused) -> bool:
+    """Whether the credentials themselves were refused: what else they sign will be, too."""
+    return code(refused) in STALE | {UNKNOWN_KEY}
+
+
 def read_refused(where: str, bucket: str, refused: Refused) -> Refusal:
     """What a 4xx to a read means. Only S3 itself, saying NoSuchKey, makes it a 404."""
     told = code(refused)
@@ -54,9 +63,18 @@ def read_refused(where: str, bucket: str, refused: Refused) -> Refusal:
         return OriginFailed(f"{where}: bucket {bucket!r} does not exist")
     if refused.status == NOT_FOUND:
         return Unavailable(f"{answer}; is its endpoint right?")
-    if refused.status in DENIED:
-        return OriginFailed(f"{answer}; check its credentials and their right to s3:GetObject and s3:ListBucket")
-    return OriginFailed(f"{answer}; check its endpoint, region and addressing")
+    return OriginFailed(f"{answer}; {_mending(refused.status, told)}")
+
+
+def _mending(answer: int, told: str) -> str:
+    """What the operator is to look at."""
+    if told == ARCHIVED:
+        return "an object is archived: restore it, and keep recordings in a class that is read at once"
+    if told.startswith("KMS."):
+        return "check the KMS key that an object is encrypted with"
+    if answer in DENIED:
+        return "check its credentials and their right to s3:GetObject and s3:ListBucket"
+    return "check its endpoint, region and addressing"
 
 
 def call_failed(where: str, bucket: str, error: Exception) -> Refusal:
@@ -82,6 +100,6 @@ def _answered(where: str, bucket: str, answer: int) -> Refusal:
         return OriginFailed(f"{where}: bucket {bucket!r} does not exist")
     if answer in DENIED:
         return OriginFailed(f"{where}: answered {answer}; check its credentials and their right to s3:ListBucket")
-    if answer == 429 or answer >= 500:  # noqa: PLR2004 - status codes are their own names
+    if answer in BUSY or answer >= 500:  # noqa: PLR2004 - status codes are their own names
         return Unavailable(f"{where}: answered {answer}")
     return OriginFailed(f"{where}: answered {answer}; check its endpoint, region and addressing")

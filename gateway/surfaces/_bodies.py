@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import cache
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from ..errors import Malformed
 from ..model import Head
 
 B = TypeVar("B", bound="Body")
-
-
-def _in_utc(when: datetime) -> datetime:
-    try:
-        return when.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("must lie between the years 1 and 9999 in UTC") from None
-
-
-Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-"""A time with its zone, as 2026-05-25T10:04:48Z."""
 
 
 def _whole(value: object) -> object:
@@ -35,8 +23,6 @@ WHOLE = BeforeValidator(_whole)
 
 LINE = r"^[^\x00-\x1F\x7F]+$"
 """Neither line breaks nor other control characters."""
-DAYS_MAX = 36_500
-"""A hundred years: of days that a recording is kept, at most."""
 
 
 class Body(BaseModel):

@@ -82,6 +82,11 @@ class StreamCounts(Protocol):
     @property
     def bound(self) -> int: ...
     @property
+    def in_flight(self) -> int:
+        """Places taken, those of bodies that their store is asked for among them."""
+        ...
+
+    @property
     def refused(self) -> Mapping[str, int]:
         """Policy → bodies that it refused a place."""
         ...
@@ -132,7 +137,7 @@ def families(told: Told) -> Iterator[Metric]:
     """All of them."""
     yield from _requests(told.meter)
     yield _gauge("requests_in_flight", "Requests being answered.", told.in_flight())
-    yield _gauge("streams_in_flight", "Bodies on their way.", told.meter.streams)
+    yield _gauge("streams_in_flight", "Bodies on their way, or being asked for.", told.streams.in_flight)
     yield _gauge("streams_max", "As many as there may be.", told.streams.bound)
     refused = CounterMetricFamily(
         f"{PREFIX}streams_refused", "Bodies refused a place, by the bound that was reached.", labels=["policy"]

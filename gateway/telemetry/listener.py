@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -52,7 +53,8 @@ async def serve_page(
         try:
             listener = await loop.create_server(server, host, port)
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
+            named = error.errno and not isinstance(error, socket.gaierror)  # whose numbers are its own
+            reason = os.strerror(error.errno or 0) if named else str(error)
             problem = f"metrics.port: cannot listen on {host}:{port}: {reason}; change metrics.host or metrics.port"
             raise ConfigError([problem]) from error
         port = listener.sockets[0].getsockname()[1]

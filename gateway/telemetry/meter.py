@@ -56,11 +56,9 @@ class Row:
 class Meter:
     """All of them. What names a row must come from a finite set: a surface's name, a route's template, a status."""
 
-    __slots__ = ("rows", "streams", "surfaces", "unserved")
+    __slots__ = ("rows", "surfaces", "unserved")
 
     def __init__(self) -> None:
-        self.streams = 0
-        """Bodies on their way."""
         self.rows: dict[tuple[str, str, str, int], Row] = {}
         """(surface, route, method, status) → its row"""
         self.surfaces: dict[str, SurfaceMeter] = {}

@@ -129,6 +129,7 @@ class TracedTrail:
     def __init__(self, trail: Trail) -> None:
         self._trail = trail
         self.conclude = trail.conclude
+        self.settled = trail.settled
 
     @property
     def admits_unproven(self) -> bool:

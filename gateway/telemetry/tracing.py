@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import Token
@@ -104,6 +105,24 @@ class _Step:
         self._span.end()
 
 
+class _Exporter:
+    """OpenTelemetry's, which would say of each batch that comes after ``shutdown`` that it drops it."""
+
+    def __init__(self, exporter: Any) -> None:
+        self._exporter = exporter
+        self._over = False
+
+    def export(self, spans: Any) -> Any:
+        """Nobody looks at what it gives."""
+        return None if self._over else self._exporter.export(spans)
+
+    def shutdown(self) -> None:
+        """Cuts short what is under way. May be repeated."""
+        if not self._over:
+            self._over = True
+            self._exporter.shutdown()
+
+
 class OpenTelemetryTracer:
     """Begins a span for a request that is sampled. See Tracer."""
 
@@ -164,12 +183,16 @@ async def open_tracer(
         resource=resources.Resource.create({"service.name": SERVICE, "service.version": version}),
         shutdown_on_exit=False,
     )
-    exporter = exporting.OTLPSpanExporter(f"{str(settings.endpoint).rstrip('/')}/v1/traces", timeout=_EXPORT_S)
+    endpoint = f"{str(settings.endpoint).rstrip('/')}/v1/traces"
+    exporter = _Exporter(exporting.OTLPSpanExporter(endpoint, timeout=_EXPORT_S))
     provider.add_span_processor(batching.BatchSpanProcessor(exporter, max_export_batch_size=_BATCH))
     try:
         yield OpenTelemetryTracer(api, provider.get_tracer(SERVICE, version), sample=settings.sample, scheme=scheme)
     finally:
-        await asyncio.to_thread(provider.shutdown)  # its thread sends what is left, and gives up after _EXPORT_S
+        ending = threading.Thread(target=provider.shutdown, name="tracing-end", daemon=True)
+        ending.start()  # it sends what is left, and tries as long as _EXPORT_S with each batch
+        await asyncio.to_thread(ending.join, _EXPORT_S)
+        exporter.shutdown()
 
 
 def _remote(api: Any, parent: re.Match[str]) -> Any:

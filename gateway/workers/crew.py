@@ -22,8 +22,8 @@ from .process import RETIRE
 
 log = structlog.get_logger("gateway.workers")
 
-GRACE_S = 10.0
-"""Seconds a worker has beyond those that it was configured to end in."""
+GRACE_S = 20.0
+"""Seconds a worker has beyond those that it was configured to end in: sweep, webhooks, spans and connections take theirs."""
 _START_S = 60.0
 _OURS = {SLOT, LEASH, "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_PID", "WATCHDOG_USEC"}
 

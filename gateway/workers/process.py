@@ -8,6 +8,7 @@ import gc
 import os
 import resource
 import signal
+from typing import Any
 
 import structlog
 
@@ -47,8 +48,17 @@ class Process:
         """Until told otherwise. Raises as Gateway.start."""
         server, sockets = config.server, self._given.sockets
         asyncio.get_running_loop().add_signal_handler(RELOAD, self._refuse_reload)
-        gateway = await Gateway.start(config, sockets[0] if sockets else None)
-        self.heed()
+        self.heed()  # from the first moment on: process 1 of a container hears no signal that it does not heed
+        starting = asyncio.ensure_future(Gateway.start(config, sockets[0] if sockets else None))
+        waits: list[asyncio.Future[Any]] = [starting, self._told]  # Any: one brings a gateway, the other a signal
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait([starting])
+        if starting.cancelled():
+            log.info("stopped")
+            return
+        gateway = starting.result()
         if self._given.slot is None:
             log.info("serving", url=gateway.base_url, surfaces=sorted({mount.surface for mount in config.mounts}))
         _settle()

@@ -129,6 +129,24 @@ async def test_an_outcome_reaches_the_disk_though_nobody_waits(house: Make):
     assert results(at.on_disk()) == {str(given.event_id): ("complete", None)}
 
 
+async def test_who_waits_for_what_was_concluded_is_told_when_the_disk_has_it_and_when_it_has_not(house: Make):
+    at = await house()
+    given = [intent() for _ in range(3)]
+    await asyncio.gather(*(at.trail.intend(each) for each in given))
+    for each in given[:2]:
+        at.trail.conclude(outcome(each))
+    await at.trail.settled()
+    assert len(results(at.on_disk())) == 2
+    at.files.faults["write"] = errno.ENOSPC
+    at.trail.conclude(outcome(given[2]))
+    with pytest.raises(Unavailable):
+        await at.trail.settled()
+    at.files.faults.clear()
+    await until(lambda: at.journal.problem is None)
+    await at.trail.settled()
+    assert len(results(at.on_disk())) == 3
+
+
 async def test_files_are_filled_in_turn_and_read_in_order(house: Make):
     at = await house(segment_bytes=4096)
     given = [intent() for _ in range(40)]
@@ -224,13 +242,15 @@ async def test_outcomes_are_taken_while_nothing_can_be_written_and_none_is_lost(
 
 
 async def test_a_disk_that_hangs_refuses_after_the_commit_time(house: Make):
-    at = await house(commit_s=0.1)
+    at = await house()
     at.files.gate.clear()
     late = intent()
+    at.journal._patience_s = 0.1
     with pytest.raises(Unavailable, match=r"longer than 0\.1 s"):
         await at.trail.intend(late)
     with pytest.raises(Unavailable):
         await asyncio.wait_for(at.trail.intend(intent()), 0.001)
+    at.journal._patience_s = 20  # real disks are slower than that now and then
     at.files.gate.set()
     await until(lambda: at.journal.problem is None)
     await until(lambda: results(at.on_disk()))
@@ -389,7 +409,8 @@ async def test_closing_writes_what_waits_and_gives_back_the_room(house: Make):
 
 
 async def test_whoever_waits_when_it_closes_on_a_disk_that_hangs_is_told(house: Make):
-    at = await house(commit_s=0.2)
+    at = await house()
+    at.journal._patience_s = 0.2
     at.files.gate.clear()
     waiting = asyncio.ensure_future(at.trail.intend(intent()))
     await until(lambda: at.files.writes)
@@ -407,6 +428,7 @@ async def test_it_recovers_where_the_folder_took_longer_to_make_than_anybody_wai
     assert at.journal.problem is not None
     assert not at.trail.admits
     gate.set()
+    at.journal._patience_s = 20  # the disk's turn
     await until(lambda: at.trail.admits)
     await at.trail.intend(intent())
 
@@ -431,9 +453,10 @@ async def test_a_file_that_could_not_be_made_nor_removed_stands_in_nobodys_way(
 
 
 async def test_what_a_hanging_disk_has_under_way_when_it_closes_is_told_as_lost(house: Make):
-    at = await house(commit_s=0.2)
+    at = await house()
     given = intent()
     await at.trail.intend(given)
+    at.journal._patience_s = 0.2
     at.files.gate.clear()
     at.files.begun.clear()
     at.trail.conclude(outcome(given))

@@ -15,7 +15,7 @@ from gateway.audit.postgres import PostgresSink
 from gateway.config import Database
 from gateway.errors import Malformed
 from gateway.event import Intent, Method, Outcome, Result
-from gateway.postgres import Pool
+from gateway.postgres import Pool, Pooled
 
 NOW = datetime.now(UTC)
 
@@ -123,6 +123,24 @@ async def test_a_page_that_looked_through_much_says_where_to_go_on(
     assert len(sizes) <= 7
     assert 0 in sizes
     assert (await walked(read, ListAccesses(status=599)))[1] == [0] * 5
+
+
+async def test_what_arrives_while_a_page_is_made_shows_nothing_twice(
+    sink: PostgresSink, read: Pages, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pages, "LOOKED_THROUGH", 10)
+    given = [intent(occurred_at=NOW - timedelta(minutes=n)) for n in range(25)]
+    rare = replace(given[9], address="2001:db8::7")
+    await write(sink, *{each.event_id: each for each in (*given, rare)}.values())
+    looked = pages._last_looked_at
+
+    async def late(connection: Pooled, question: pages._Question) -> pages.Place | None:
+        await write(sink, intent(occurred_at=NOW + timedelta(seconds=1)))
+        return await looked(connection, question)
+
+    monkeypatch.setattr(pages, "_last_looked_at", late)
+    seen, _ = await walked(read, ListAccesses(address="2001:db8::7"))
+    assert seen == [rare.event_id]
 
 
 async def test_a_cursor_is_good_for_its_account_and_filters_alone(sink: PostgresSink, read: Pages):

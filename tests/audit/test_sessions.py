@@ -18,6 +18,28 @@ def test_a_long_silence_ends_a_session():
     assert len({sessions.of(KEY, NOW + step * IDLE) for step in range(50)}) == 50
 
 
+def test_a_body_on_its_way_is_no_silence():
+    sessions = Sessions(IDLE)
+    first = sessions.of(KEY, NOW)
+    over = [sessions.playing(KEY), sessions.playing(KEY)]
+    over[0](NOW + 1)
+    assert sessions.of(KEY, NOW + 3 * IDLE) == first
+    over[1](NOW + 5 * IDLE)
+    assert sessions.of(KEY, NOW + 6 * IDLE - 1) == first
+    assert sessions.of(KEY, NOW + 7 * IDLE) != first
+
+
+def test_a_body_of_a_listener_who_was_forgotten_ends_all_the_same():
+    sessions = Sessions(IDLE, kept=1)
+    sessions.of(KEY, NOW)
+    early = sessions.playing(KEY)
+    sessions.of(("another",), NOW)
+    late = sessions.playing(KEY)
+    for over in (early, late):
+        over(NOW + 1)
+    assert len(sessions._known) == 1
+
+
 def test_each_part_of_the_key_tells_sessions_apart():
     sessions = Sessions(IDLE)
     keys = [KEY, *((*KEY[:n], other, *KEY[n + 1 :]) for n in range(len(KEY)) for other in (None, "", "None", uuid4()))]

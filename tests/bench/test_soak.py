@@ -3,16 +3,19 @@
 import json
 import subprocess
 import sys
+import threading
 from collections import Counter
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from bench.soak.asks import CHECKED, MIX, ROOM, Asker, Kind, Plan
+from bench.soak.client import Client
 from bench.soak.counts import Kept, compare
 from bench.soak.tally import End, Tally
-from bench.soak.verdicts import FLAT, Flat, Minute, Verdict, back, thirds
+from bench.soak.verdicts import FLAT, Flat, Minute, Verdict, back, judge, thirds
 from bench.soak.watch import Seen, read
 
 SEEN = Seen(
@@ -114,6 +117,41 @@ def test_one_request_that_one_of_three_did_not_count_is_seen():
         "status 206",
         "bytes of complete bodies",
     }
+
+
+def test_a_gateway_whose_figures_are_gone_at_the_end_does_not_pass():
+    client = Tally(ends=Counter({(206, End.COMPLETE): 5}), complete_bytes=50)
+    counts = compare(client, Kept(Counter({(206, "complete"): 5}), 0, 50, 0), None)
+    verdicts = judge([minute()] * 9, SEEN, SEEN, client, counts, 1.0, 0)
+    assert [verdict.what for verdict in verdicts if verdict.passed is False] == ["metrics agree"]
+
+
+@pytest.mark.parametrize(("told", "right"), [(OBJECT, True), (0, False), (OBJECT - 1, False)])
+def test_a_head_that_tells_another_length_than_the_objects_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: int, *, right: bool
+):
+    class Gateway(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(told))
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    monkeypatch.setattr("bench.soak.asks.MIX", {Kind.HEAD: 1})
+    (content := tmp_path / "content").touch()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        plan = Plan(server.server_port, "s", ["/large"], ["/small"], OBJECT, str(content), 5, 0, 131_072, 30, 0, 1)
+        client = Client(plan)
+        client.drive(100, 0.3)
+        client.settle()
+        server.shutdown()
+    tally = client.taken()
+    assert (tally.wrong == 0, tally.ends[200, End.COMPLETE] > 0) == (right, right)
 
 
 def test_requests_are_told_by_status_whatever_the_surface():

@@ -13,7 +13,7 @@ from parts.catalog import a_ready_call, an_object, by_id
 from gateway.catalog.registry import Registry
 from gateway.catalog.store import PostgresCatalog
 from gateway.errors import Conflict, NotFound
-from gateway.model import CallRef, Key, NewCall, State, Tenant
+from gateway.model import CallRef, Key, Listing, NewCall, State, Tenant
 from gateway.postgres import Pool
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -131,6 +131,15 @@ async def test_becoming_ready_is_announced_once_and_in_the_same_transaction(
     assert str(event["timestamp"]).endswith("Z")
     same = await pool.fetchval("SELECT r.ready_at = w.created_at FROM recordings r, webhook_outbox w")
     assert same is True
+
+
+async def test_an_id_that_is_a_credential_is_announced_to_nobody(registry: Registry, acme: Tenant, pool: Pool):
+    """Whoever knows it may download the recording, for as long as there is one."""
+    public = f"call_{uuid4()}"
+    call = await registry.create_call(acme.id, NewCall(aliases={"yotel": "yt-1", "agentphone": public}))
+    await registry.mark_ready(acme.id, call, an_object())
+    (event,) = await _outbox(pool)
+    assert event["data"] == {"call_id": str(call), "aliases": {"yotel": "yt-1"}}
 
 
 async def test_many_who_make_it_ready_at_once_announce_it_once(registry: Registry, acme: Tenant, pool: Pool):
@@ -274,6 +283,37 @@ async def test_the_longest_of_all_that_is_said_counts_from_when_the_recording_st
     await registry.put_recording(acme.id, call, started_at=START, retention_days=own_days, expires_at=before)
     ready = await registry.mark_ready(acme.id, call, an_object(), expires_at=given)
     assert ready.expires_at == wanted
+
+
+LAST = datetime.max.replace(tzinfo=UTC)
+"""What others write for "never"; to the driver it is Postgres' infinity."""
+
+
+@pytest.mark.parametrize(
+    ("given", "days", "told"),
+    [
+        (LAST, None, None),
+        (None, 7, None),
+        (LAST - timedelta(microseconds=1), None, LAST - timedelta(microseconds=1)),
+    ],
+)
+async def test_an_end_beyond_all_dates_is_told_as_none(
+    registry: Registry,
+    catalog: PostgresCatalog,
+    acme: Tenant,
+    given: datetime | None,
+    days: int | None,
+    told: datetime | None,
+):
+    call = await registry.create_call(acme.id, NewCall(started_at=LAST - timedelta(days=1)))
+    await registry.mark_ready(acme.id, call, an_object(), expires_at=given)
+    await registry.create_tenant("acme", "Acme", retention_days=days)
+    found = await catalog.find(acme.id, CallRef(None, str(call)))
+    (listed,) = (await catalog.list(acme.id, Listing())).entries
+    for entry in (found, listed):
+        assert entry.recording is not None
+        assert entry.recording.expires_at == told
+        assert entry.state(datetime.now(UTC)) is State.READY
 
 
 # --- keys

@@ -200,7 +200,7 @@ async def test_a_recording_and_its_departments_deletion_do_not_miss_each_other(
 
 async def _is_waiting(database: str) -> None:
     watcher = await asyncpg.connect(database)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not await watcher.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         ):

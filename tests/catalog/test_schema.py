@@ -91,6 +91,14 @@ async def test_a_setting_of_dbmates_own_in_the_environment_changes_nothing(
     await databases.drop(url)
 
 
+@pytest.mark.parametrize("password", ["pa ss", "pa^ss", "pa%ss", 'pa"ss', "páss", "p:a:ss", "p%40ss", "pa%25ss"])
+async def test_a_password_as_the_service_takes_it_is_taken_by_migrations_too_and_told_by_none(password: str):
+    with pytest.raises(MigrationFailed) as caught:
+        await migrate(Database(url=f"postgresql://keeper:{password}@127.0.0.1:1/gateway"))
+    assert "connection refused" in str(caught.value)
+    assert "ss" not in str(caught.value)
+
+
 @pytest.mark.usefixtures("database")  # its migrations have made the role
 async def test_migrations_run_as_their_own_login(databases: Databases):
     """An owner that is no superuser migrates; a login that owns nothing serves."""

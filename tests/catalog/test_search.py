@@ -161,6 +161,33 @@ async def test_a_recording_is_found_by_what_was_said(
     assert await found(catalog, acme, Listing(text="money", state=State.FAILED)) == set()
 
 
+async def test_words_denied_again_and_again_are_looked_for_as_if_denied_once_or_not_at_all(
+    catalog: PostgresCatalog,
+    registry: Registry,
+    transcripts: Transcripts,
+    acme: Tenant,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """As a line drawn above a text that was pasted does."""
+    well, ill = [await a_ready_call(registry, acme.id) for _ in range(2)]
+    await transcripts.put(acme.id, well, said("all is well-done here"))
+    await transcripts.put(acme.id, ill, said("all is lost here"))
+    for few in (search.FEW, 0):
+        monkeypatch.setattr(search, "FEW", few)
+        for words, wanted in {
+            "-" * 200: set(),
+            "- " * 100: set(),
+            "-" * 100 + "lost": {ill},
+            "-" * 101 + "lost": {well},
+            "-!" * 50 + "-(lost": {well},
+            "all " + "-" * 99 + " lost": {well},
+            '"all' + "-" * 60 + 'is" lost': {ill},
+            "well-done": {well},
+            "all--is": {well, ill},
+        }.items():
+            assert await found(catalog, acme, Listing(text=words)) == wanted, words
+
+
 async def test_words_that_many_calls_hold_lead_to_the_same_as_words_of_few(
     catalog: PostgresCatalog,
     registry: Registry,

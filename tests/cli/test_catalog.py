@@ -191,7 +191,14 @@ def test_a_revoked_key_says_when_and_stays_listed(acme):
         (("tenants", "set", "nobody", "--recording"), 1, "tenants list"),
         (("tenants", "set", "acme"), 2, "--retention-days"),
         (("tenants", "set", "acme", "--retention-days", "0"), 2, "write 365, or forever"),
+        (("tenants", "set", "acme", "--retention-days", "36501"), 2, "write 36500 at most, or forever"),
         (("departments", "list", "-t", "nobody"), 1, "tenants list"),
+        (("departments", "create", "-t", "acme", ""), 2, "write 1 to 200 characters on one line"),
+        (("departments", "create", "-t", "acme", "Sales\nand more"), 2, "write 1 to 200 characters on one line"),
+        (("departments", "create", "-t", "acme", "S\udcffles"), 2, "write 1 to 200 characters on one line"),
+        (("tenants", "create", "zeta", ""), 2, "write 1 to 200 characters on one line"),
+        (("tenants", "set", "acme", "--name", "A" * 201), 2, "write 1 to 200 characters on one line"),
+        (("keys", "create", "-t", "acme", "-n", "", "-s", "calls:read"), 2, "write 1 to 200 characters on one line"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_the_fix(acme, words, code, said):

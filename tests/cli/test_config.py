@@ -8,7 +8,8 @@ import pytest
 from parts.command import Command, ended, process
 from pydantic import BaseModel
 
-from gateway.cli import annotated
+from gateway.app import router
+from gateway.cli import annotated, live
 from gateway.config import Config, DiskStore, GcsStore, Issuer, Mount, S3Store, load
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -78,6 +79,36 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
         ({"sever": {}}, "sever: no such key"),
         ({"server": {"port": 70000}}, "server.port"),
         ({"server": {"public_url": "example.com"}}, "server.public_url: give an absolute http or https URL"),
+        (
+            {"server": {"public_url": "https://example.com:99999"}},
+            "server.public_url: give an absolute http or https URL",
+        ),
+        ({"server": {"public_url": "https://example.com:x"}}, "server.public_url: give an absolute http or https URL"),
+        ({"server": {"public_url": "https://exa mple.com"}}, "server.public_url: give an absolute http or https URL"),
+        (
+            {"stores": {"a": {"kind": "s3", "bucket": "abc", "endpoint": "http://s3.example:99999"}}},
+            "stores.a.endpoint: give an absolute http or https URL",
+        ),
+        ({"server": {"trusted_proxies": ["10.0.0.1/24"]}}, "\n  server.trusted_proxies.0: give a network as"),
+        ({"webhooks": {"allow_networks": ["proxy"]}}, "\n  webhooks.allow_networks.0: give a network as"),
+        ({"server": {"workers": 0}}, '\n  server.workers: give "auto" or a number above 0\n'),
+        ({"server": {"workers": "many"}}, '\n  server.workers: give "auto" or a number above 0\n'),
+        ({"server": {"host": ""}}, "server.host: "),
+        ({"metrics": {"host": ""}}, "metrics.host: "),
+        ({"audit": {"journal_dir": ""}}, "audit.journal_dir: give a folder"),
+        ({"database": {"query_s": 2_200_000}}, "database.query_s: Input should be less than or equal to 2000000"),
+        ({"stores": {"a": {"kind": "disk", "root": ""}}}, "stores.a.root: give a folder"),
+        ({"mounts": [{"surface": "native", "host": "https://a.example"}]}, "mounts.0.host: give a host name alone"),
+        ({"mounts": [{"surface": "native", "host": "a.example:8080"}]}, "mounts.0.host: give a host name alone"),
+        ({"mounts": [{"surface": "native", "host": ""}]}, "mounts.0.host: give a host name alone"),
+        ({"mounts": [{"surface": "native", "prefix": "/a b"}]}, "mounts.0: prefix '/a b' must start with one slash"),
+        ({"mounts": [{"surface": "native", "prefix": "/a?b"}]}, "mounts.0: prefix '/a?b' must start with one slash"),
+        ({"mounts": [{"surface": "native", "prefix": "/a/../b"}]}, "mounts.0: prefix '/a/../b' must"),
+        ({"mounts": [{"surface": "native", "prefix": "//"}]}, "mounts.0: prefix '//' must start with one slash"),
+        (
+            {"mounts": [{"surface": "native", "host": "A.example"}, {"surface": "native", "host": "a.example."}]},
+            "mounts: native at a.example/ and native at a.example/ both claim",
+        ),
         ({"stores": {"a": {"kind": "ftp"}}}, 'stores.a: kind must be "s3", "gcs" or "disk"'),
         ({"stores": {"a": {"kind": "s3"}}}, "stores.a.bucket: required"),
         (
@@ -93,6 +124,16 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
             {"pipeline": {"key_prefix": "{tenant}"}},
             "pipeline: key_prefix: {tenant} must be followed by what no slug holds",
         ),
+        (
+            {
+                "identity": {
+                    "issuers": [
+                        {"issuer": "i", "audience": "a", "jwks_url": "https://i.example", "roles": {"x": "manger"}}
+                    ]
+                }
+            },
+            "identity: issuers.0.roles: names manger; list it in identity.roles",
+        ),
         ({"pipeline": {"key_pattern": "(?P<surface>"}}, "pipeline: key_pattern: no regular expression"),
         ({"pipeline": {"key_pattern": "(?P<id>.*)"}}, "pipeline: key_pattern: lacks a group surface or id"),
         ({"identity": {"link_keys": ["short"]}}, "link_keys: each must have at least 32 bytes"),
@@ -106,6 +147,13 @@ def test_a_wrong_configuration_is_refused_by_its_key(tmp_path, settings, named):
     assert done.code == 78
     assert named in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_mount_is_found_by_its_host_however_that_is_written(tmp_path):
+    command = Command(tmp_path, {"mounts": [{"surface": "native", "host": "Calls.Example.com."}]})
+    found = router(load(command.file)).match("calls.example.com:8080", "/v1/recordings")
+    assert found.mounted is not None
+    assert found.endpoint is not None
 
 
 def test_every_problem_is_named_at_once(tmp_path):
@@ -123,6 +171,24 @@ def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):
 def test_an_unknown_section_in_the_environment_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("RECORDING_GATEWAY__SEVER__PORT", "1")
     assert Command(tmp_path)("config", "check").code == 78
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("IDENTITY__LINK_KEYS", "hunter2"),
+        ("SERVER__TRUSTED_PROXIES", "10.0.0.0/8"),
+        ("CORS__ORIGINS", "*"),
+        ("DATABASE", "hunter2"),
+        ("IDENTITY__ISSUERS", '{"secret": "hunter2'),
+    ],
+)
+def test_a_variable_that_is_no_json_is_named_and_not_repeated(tmp_path, monkeypatch, name, value):
+    monkeypatch.setenv("RECORDING_GATEWAY__SERVER__PORT", "0")
+    monkeypatch.setenv(f"RECORDING_GATEWAY__{name}", value)
+    done = Command(tmp_path)("config", "check")
+    assert done.code == 78
+    assert done.err.splitlines()[1:] == [f"  RECORDING_GATEWAY__{name}: not JSON; a list or a table is given as JSON"]
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
@@ -152,6 +218,72 @@ def test_of_a_url_all_but_the_password_is_shown(url, shown):
     assert annotated.plain(Config().database.model_copy(update={"url": secret(url)}))["url"] == shown
 
 
+@pytest.mark.parametrize("key", ["url", "migrate_url"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "mysql://app:hunter2@db/rg",
+        "postgresql+asyncpg://app:hunter2@db/rg",
+        "postgresql://app:hunter2/x@db/rg",
+        "postgresql://app:1/hunter2@db/rg",
+        "postgresql://app:1#hunter2@db/rg",
+        "postgresql://app:x@db:hunter2/rg",
+        "postgresql://app:hunter2@[db/rg",
+        "postgresql://app:hunter2@db:99999/rg",
+        "postgresql://app:hunter2@one:5432,two:0/rg",
+    ],
+)
+def test_a_database_url_that_is_none_is_refused_by_its_key_and_not_repeated(tmp_path, key, url):
+    done = Command(tmp_path, {"database": {key: url}})("config", "check")
+    assert (done.code, f"database.{key}: give postgresql://" in done.err) == (78, True)
+    assert "hunter2" not in done.err
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql:///rg",
+        "postgres://app@/rg?host=/run/postgresql",
+        "postgresql://app:x%2Fy%40@[::1]:5432/rg",
+        "postgresql://app@one:5432,two/rg?target_session_attrs=read-write",
+        "postgresql://app@%2Frun%2Fpostgresql/rg",
+    ],
+)
+def test_a_database_url_that_drivers_take_is_taken(tmp_path, url):
+    assert Command(tmp_path, {"database": {"url": url}})("config", "check").code == 0
+
+
+@pytest.mark.parametrize(
+    "words", [("serve",), ("config", "check", "--live"), ("tenants", "list"), ("audit", "list"), ("retention",)]
+)
+def test_a_certificate_of_the_database_that_is_not_there_is_named(tmp_path, monkeypatch, words):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    url = "postgresql://app:hunter2@127.0.0.1:1/rg?sslmode=verify-full"  # wants ~/.postgresql/root.crt
+    settings = {"server": {"port": 0}, "database": {"url": url}, "audit": {"journal_dir": str(tmp_path / "journal")}}
+    done = Command(tmp_path, settings)(*words)
+    assert (done.code, "database.url: " in done.err, "root.crt" in done.err) == (78, True, True)
+    assert "hunter2" not in done.err
+
+
+def test_migrate_names_a_certificate_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    url = "postgresql://app:hunter2@127.0.0.1:1/rg?sslmode=verify-full"  # wants ~/.postgresql/root.crt
+    done = Command(tmp_path, {"database": {"url": url}})("migrate")
+    assert (done.code, "root.crt" in done.err, "hunter2" in done.err) == (69, True, False)
+
+
+def test_a_store_s_key_file_that_is_not_there_is_named_by_commands(command, tmp_path):
+    command.settings["stores"]["far"] = {
+        "kind": "gcs",
+        "bucket": "abc",
+        "service_account_file": str(tmp_path / "none.json"),
+    }
+    assert command("tenants", "create", "acme").code == 0
+    done = command("recordings", "add", "-t", "acme", "--store", "calls", "--key", "a.wav", "--alias", "yotel:a")
+    assert (done.code, "stores.far.service_account_file" in done.err) == (78, True)
+
+
 def secret(text: str) -> object:
     return type(Config().database.url)(text)
 
@@ -169,6 +301,17 @@ def test_show_prints_what_can_be_read_back(tmp_path):
     shown = tmp_path / "shown.toml"
     shown.write_text(command("config", "show").out)
     assert load(shown) == load(command.file)
+
+
+def test_what_has_a_default_is_unset_by_the_environment_as_the_defaults_say(tmp_path, monkeypatch):
+    ((name, value),) = re.findall(r"unset so: (\w+)='(.*)'", (CONFIG / "defaults.toml").read_text())
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RECORDING_GATEWAY__DATABASE", '{"role": null}')
+    command = Command(tmp_path, {"limits": {"key": "5/minute"}, "database": {"pool_max": 11}})
+    found = load(command.file)
+    assert (found.limits.public, found.limits.key) == (None, "5/minute")
+    assert (found.database.role, found.database.pool_max) == (None, 11)
+    assert '\n#role =  # default: "recording_gateway"\n' in command("config", "show").out
 
 
 def test_json_holds_every_section(tmp_path):
@@ -197,3 +340,19 @@ def test_live_is_content_where_everything_is_there(command):
     done = command("config", "check", "--live")
     assert (done.code, "database: ok" in done.err, "stores.calls: ok" in done.err) == (0, True, True)
     assert "limits.url: ok" in done.err
+
+
+def test_live_finds_out_that_no_journal_can_be_made_even_as_root(command):
+    command.settings["audit"]["journal_dir"] = "/proc/journal"
+    done = command("config", "check", "--live")
+    assert (done.code, "audit.journal_dir: cannot be written" in done.err) == (69, True)
+
+
+def test_live_says_so_where_the_way_to_the_journal_is_closed(command, monkeypatch):
+    """As it is for a service's user beneath a folder of root's; root itself is let in everywhere."""
+
+    def closed(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", closed)
+    assert "Permission denied" in str(live._journal(load(command.file)))

@@ -1,6 +1,7 @@
 import wave
 from pathlib import Path
 
+import orjson
 import pytest
 from parts.command import Command, Ended
 
@@ -93,6 +94,43 @@ def test_a_manifests_good_rows_are_done_whatever_becomes_of_the_others(acme):
         ("three", "ready"),
         ("two", "failed"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("MAY.CSV", "key,aliases\nmono.wav,yotel:one\nmono.wav,yotel:zwölf\nstereo.wav,yotel:three\n"),
+        (
+            "may.jsonl",
+            "".join(f'{{"key": "mono.wav", "aliases": "yotel:{id_}"}}\n' for id_ in ("one", "zwölf", "three")),
+        ),
+    ],
+)
+def test_a_line_that_is_no_utf_8_spoils_no_other(acme, name: str, text: str):
+    manifest = acme.folder / name
+    manifest.write_bytes(text.encode("latin-1"))
+    done = acme("recordings", "add", "-t", "acme", "--store", "calls", "--manifest", manifest)
+    assert (done.code, done.err.splitlines()[-1]) == (1, "1 invalid, 2 ready")
+    assert "UTF-8" in done.err
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"key": "a\x00.wav"},
+        {"store": "calls\x00"},
+        {"aliases": {"yotel": "o\x00ne"}},
+        {"from": "+1\x00"},
+        {"media_type": "audio/wav\r\nX: y"},
+        {"retention_days": 10**10},
+    ],
+)
+def test_a_row_with_what_nothing_holds_leaves_the_others_alone(acme, column):
+    bad = {"key": "mono.wav", "aliases": {"yotel": "one"}} | column
+    lines = f'{orjson.dumps(bad).decode()}\n{{"key": "stereo.wav", "aliases": "yotel:two"}}\n'
+    done = acme("recordings", "add", "-t", "acme", "--store", "calls", "--manifest", "-", "--json", input=lines)
+    assert done.code == 1
+    assert sorted((row["number"], row["fate"]) for row in done.rows) == [(1, "invalid"), (2, "ready")]
 
 
 def test_a_manifest_may_come_by_stdin_as_json_lines(acme):

@@ -107,6 +107,13 @@ def test_what_cannot_be_deleted_is_told_and_tried_again(acme):
     assert left(acme) == ["fresh", "held", "o1"]
 
 
+def test_what_is_logged_meanwhile_stands_not_among_the_rows(acme):
+    (acme.folder / "a2-again").hardlink_to(file(acme, "a2"))
+    done = acme("retention", "-t", "acme", "--json")
+    assert sorted(str(row["fate"]) for row in done.rows) == ["deleted", "deleted", "failed"]
+    assert "retention_not_deleted" in done.err
+
+
 def test_it_waits_for_another_process_that_is_at_it(acme):
     has, waited = threading.Event(), threading.Event()
     place = Database.model_validate(acme.settings["database"])

@@ -18,6 +18,20 @@ def test_a_taken_port_is_said_to_be_taken(command):
     assert "server.port" in done.err
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_host_that_nobody_knows_is_said_to_be_unknown(command, workers):
+    command.settings["server"]["host"] = "nohost.invalid"
+    done = command("serve", "--workers", workers)
+    assert (done.code, "cannot listen on nohost.invalid:0: " in done.err, "server.host" in done.err) == (1, True, True)
+
+
+def test_a_host_for_figures_that_nobody_knows_is_said_to_be_unknown(command):
+    command.settings["metrics"] = {"host": "nohost.invalid", "port": 0}
+    done = command("serve")
+    assert (done.code, "metrics.port: cannot listen on nohost.invalid:0: " in done.err) == (78, True)
+    assert "Unknown error" not in done.err
+
+
 def test_two_mounts_that_collide_are_refused_naming_both(command):
     command.settings["mounts"] = [{"surface": "native"}, {"surface": "native", "prefix": "/"}]
     for words in (("serve",), ("config", "check")):
@@ -79,7 +93,7 @@ async def test_more_sockets_than_workers_are_refused(command):
 async def test_it_tells_whoever_waits_when_it_is_ready(command, tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as waits:
         waits.bind(str(tmp_path / "notify"))
-        waits.settimeout(1)
+        waits.settimeout(10)
         async with started("-c", command.file, "serve", env={"NOTIFY_SOCKET": str(tmp_path / "notify")}) as one:
             assert waits.recv(100) == b"READY=1"
             await one.end(signal.SIGTERM)

@@ -62,3 +62,10 @@ def test_what_cannot_be_done_says_why(acme, words, said):
     done = acme("webhooks", *words, "-t", "nobody" if said == "no tenant" else "acme")
     assert done.code == 1
     assert said in done.err
+
+
+@pytest.mark.parametrize("words", [("add", URL), ("change", str(uuid4()))])
+def test_a_description_that_cannot_be_kept_is_refused_with_what_can(acme, words):
+    done = acme("webhooks", *words, "-t", "acme", "-d", "A" * 201)
+    assert (done.code, done.out) == (2, "")
+    assert "write at most 200 characters on one line" in done.err

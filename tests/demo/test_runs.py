@@ -9,6 +9,8 @@ import pytest
 from parts.command import ended, process
 from parts.demo import Demo, alive, room
 
+from gateway.demo.state import State
+
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -121,3 +123,11 @@ def test_another_gateways_database_is_left_alone(on_disk):
 def test_a_folder_that_its_owner_closed_to_others_stays_closed(on_disk):
     closed, _ = on_disk
     assert closed.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("rights", [0o700, 0o1777], ids=oct)
+def test_a_folder_that_was_there_keeps_its_rights(tmp_path, rights):
+    tmp_path.chmod(rights)
+    with State(tmp_path):
+        pass
+    assert tmp_path.stat().st_mode & 0o7777 == rights

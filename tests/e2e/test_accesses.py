@@ -131,6 +131,25 @@ async def test_requests_of_one_playback_share_a_session_and_others_do_not(calls:
     assert len(await calls.stage.accesses("call", of.id, 7)) == 7
 
 
+async def test_a_range_too_long_to_be_kept_is_told_as_what_it_came_to(calls: Calls):
+    """Whoever pads the field hides nothing of what he heard."""
+    of, agent, padding = calls.ready["disk"], f"padder {uuid4()}", "0" * 300
+    asked = {
+        f"bytes={padding}10-{padding}19": (206, "bytes=10-19"),
+        f"bytes={',' * 300}-5": (206, f"bytes={len(of.data) - 5}-{len(of.data) - 1}"),
+        f"bytes={padding}20-29, 0-9": (206, "bytes=20-29,0-9"),
+        f"bytes={padding}10-{'9' * 20}": (206, f"bytes=10-{len(of.data) - 1}"),
+        f"bytes={'0-0,' * 60}": (200, f"bytes={'0-0,' * 60}"[:200]),
+        f"bytes={padding}{len(of.data)}-": (416, f"bytes={padding}"[:200]),
+    }
+    for number, (field, (status, _)) in enumerate(asked.items()):
+        lines = [("Range", field), ("User-Agent", f"{agent} {number}")]
+        assert calls.ask("GET", of.native, lines=lines).status == status
+    for number, (_, told) in enumerate(asked.values()):
+        (row,) = await calls.stage.accesses("user_agent", f"{agent} {number}", 1)
+        assert row["range_asked"] == told
+
+
 async def test_access_log_cannot_be_changed(calls: Calls):
     await calls.stage.accesses("call", calls.ready["s3"].id, 1, or_more=True)
     for change in ("UPDATE access_events SET surface = 'x'", "DELETE FROM access_outcomes", "TRUNCATE access_events"):

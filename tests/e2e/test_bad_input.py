@@ -137,6 +137,19 @@ def test_request_without_exactly_one_sound_host_is_refused_and_closed(wary: Wary
     assert (answer.status, answer.get("Connection")) == (400, "close")
 
 
+def test_http_1_0_needs_no_host(wary: Wary):
+    """As haproxy's health checks have none, unless they are told one."""
+    credential = f"Authorization: {wary.full['Authorization']}\r\n"
+    for target in ("/healthz", "/readyz", wary.own.native, f"http://h{wary.own.native}"):
+        with wary.wire() as wire:
+            wire.send(f"GET {target} HTTP/1.0\r\n{credential}\r\n".encode())
+            said = b"".join(iter(lambda: wire.socket.recv(65536), b""))
+        assert said.startswith(b"HTTP/1.0 200 OK\r\n"), target
+    with wary.wire() as wire:
+        wire.send(b"GET /healthz HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n")
+        assert b" 400 " in wire.socket.recv(65536).partition(b"\r\n")[0]
+
+
 # --- framing --------------------------------------------------------------------------------------------------------
 
 FOLLOWING = f"GET /healthz HTTP/1.1\r\nHost: {MARK}\r\n\r\n"
@@ -315,13 +328,22 @@ def test_body_that_waits_to_be_asked_for_is_asked_for(wary: Wary):
     head = "".join(f"{name}: {value}\r\n" for name, value in fields)
     with wary.wire() as wire:
         wire.send(f"POST /v1/recordings/{wary.own.id}/links HTTP/1.1\r\nHost: h\r\n{head}\r\n".encode())
-        wire.socket.settimeout(HEAD_S / 2)
         assert wire.socket.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        wire.socket.settimeout(10)
         wire.send(b'{"delivery": "gateway"}')
         answer = silent(wire.read())
     assert answer.status == 201
     wary.stage.secrets.add(answer.json()["url"].split("/")[-2])
+
+
+@pytest.mark.parametrize("expects", [False, True])
+def test_body_of_whoever_proves_nothing_is_neither_asked_for_nor_waited_for(wary: Wary, *, expects: bool):
+    """Else anybody could have it held in memory."""
+    expect = "Expect: 100-continue\r\n" if expects else ""
+    with wary.wire() as wire:
+        wire.send(f"POST /v1/recordings/batch HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n{expect}\r\n".encode())
+        said = wire.socket.recv(10_000)
+    assert said.startswith(b"HTTP/1.1 401 ")
+    assert (b"\r\nConnection: close\r\n" in said) is expects
 
 
 # --- and in the end -------------------------------------------------------------------------------------------------

@@ -233,4 +233,4 @@ async def test_a_clean_stop_leaves_nothing_behind(
         assert not [
             path for path in journal.rglob("*") if path.is_file() and path.stat().st_size and path.suffix != ".lock"
         ]
-        await recorded(stage, listeners.seen, within_s=1)
+        await recorded(stage, listeners.seen)

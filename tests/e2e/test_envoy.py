@@ -122,6 +122,17 @@ async def test_both_kinds_of_authentication_are_supported(org: Org):
         assert org.get(fields=fields | {"X-Organization-ID": "acme"}).status == 404
 
 
+async def test_who_names_another_organisation_is_told_nothing_and_the_audit_who_it_was(org: Org):
+    agent = f"trespasser {uuid4()}"
+    told = org.get(fields=org.key | {"X-Organization-ID": "acme", "User-Agent": agent})
+    assert told.status == 404
+    (row,) = await org.stage.accesses("user_agent", agent, 1)
+    keys = await org.stage.office.rows("SELECT id FROM api_keys WHERE tenant_id = $1", org.tenant)
+    assert (row["tenant"], row["actor_kind"]) == (org.tenant, "api_key")
+    assert row["credential_id"] in {str(key["id"]) for key in keys}
+    assert (row["status"], row["reason"], row["call"]) == (404, "not_found", None)
+
+
 def test_two_credentials_at_once_are_ambiguous(org: Org):
     bare = org.key["Authorization"].removeprefix("Bearer ")
     for fields in (org.key | {"X-API-Key": bare}, {"Authorization": "Basic eDp5", "X-API-Key": bare}):

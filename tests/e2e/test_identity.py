@@ -1,6 +1,7 @@
 """Keys and tokens, as running gateways take them: revoked, expired, rotated, and with their proof out of reach."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -55,6 +56,21 @@ async def test_key_ends_when_it_expires_though_it_is_in_memory(stage: Stage):
     assert ask(stage.house, of.native, key).status == 401
 
 
+async def test_whose_key_it_was_that_is_good_no_more_stands_in_the_audit(stage: Stage):
+    of, now = await stage.file("disk", DATA), datetime.now(UTC)
+    revoked, expired = await stage.key(), await stage.key(expires_at=now - timedelta(seconds=1))
+    await stage.office.revoke(revoked)
+    for key in (revoked, expired):
+        agent, digest = f"leaver {uuid4()}", hashlib.sha256(key["Authorization"].removeprefix("Bearer ").encode())
+        assert ask(stage.house, of.native, {**key, "User-Agent": agent}).status == 401
+        (row,) = await stage.accesses("user_agent", agent, 1)
+        (known,) = await stage.office.rows("SELECT id FROM api_keys WHERE sha256 = $1", digest.digest())
+        assert (row["tenant"], row["actor_kind"], row["auth_method"]) == (stage.tenant, "api_key", "api_key")
+        assert row["actor_id"] == row["credential_id"] == str(known["id"])
+        assert (row["status"], row["result"], row["reason"]) == (401, "refused", "unauthenticated")
+        assert (row["call"], row["bytes_sent"]) == (None, 0)
+
+
 async def test_key_of_one_tenant_opens_nothing_of_another(stage: Stage):
     of = await stage.file("disk", DATA)
     other = await stage.key(tenant=await stage.office.tenant("identity-other"))
@@ -97,6 +113,21 @@ async def test_token_is_believed_by_its_issuers_published_keys_through_their_rot
                 while await status(token(FIRST, header={"kid": "one"}, jti=uuid4().hex)) != 401:
                     assert await status(token(FIRST, header={"kid": "three"}, jti=uuid4().hex)) == 401
             assert await status(new) == 200
+
+
+async def test_whose_token_it_was_that_has_expired_stands_in_the_audit(stage: Stage):
+    agent = f"leaver {uuid4()}"
+    late = bearer(token(FIRST, header={"kid": "one"}, exp=int(time.time()) - 3600, sub="anna", jti="t-1"))
+    async with (
+        JwksServer(jwk(FIRST, kid="one")) as server,
+        believing(stage, {"issuer": ISSUER, "jwks_url": server.url}) as (house, of),
+    ):
+        assert (await asyncio.to_thread(ask, house, of.native, {**late, "User-Agent": agent})).status == 401
+    (row,) = await stage.accesses("user_agent", agent, 1)
+    assert (row["tenant"], row["actor_kind"], row["actor_id"]) == (stage.tenant, "user", "anna")
+    assert (row["auth_method"], row["credential_id"]) == ("jwt", "t-1")
+    assert (row["status"], row["result"], row["reason"]) == (401, "refused", "unauthenticated")
+    assert (row["call"], row["bytes_sent"]) == (None, 0)
 
 
 async def test_flood_of_unknown_key_ids_is_no_flood_of_fetches(stage: Stage):

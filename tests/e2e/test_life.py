@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -12,8 +13,8 @@ from uuid import uuid4
 import pytest
 from parts.command import Command
 from parts.drinker import Client, fetch
-from parts.faults import FaultProxy
-from parts.house import House, Office, some_bytes
+from parts.faults import Fault, FaultProxy, Kind
+from parts.house import SERVE, House, Office, some_bytes
 from parts.ledger import outcome, outcomes
 from parts.postgres import Databases, StoppablePostgres
 from parts.s3 import SeaweedS3
@@ -23,7 +24,7 @@ from gateway.demo.ports import free_ports
 
 BOTH_WAYS = True
 
-RATE = 2_000_000
+RATE = 1_000_000
 """Bytes a second that slow readers take."""
 PATIENCE_S = 20.0
 """To recover in, once what was missing is there."""
@@ -43,9 +44,11 @@ async def refused(house: House) -> None:
     while True:
         try:
             client = await Client.connect(house.base_url)
+            client.raw.close()
         except ConnectionRefusedError:
             return
-        client.raw.close()
+        except ConnectionResetError:  # the closing itself, see below
+            continue
         await asyncio.sleep(0.02)
 
 
@@ -61,7 +64,7 @@ async def test_at_sigterm_downloads_complete_and_everybody_else_gets_a_clean_ans
 ) -> None:
     data = {store: some_bytes(8_000_000, seed) for seed, store in enumerate(("s3", "gcs", "disk"))}
     filed = [await stage.file(store, data[store]) for store in data] * 2
-    house = stage.another(server={"drain_delay_s": 1, "drain_s": 60})
+    house = stage.another(server={"drain_delay_s": 3, "drain_s": 60})
     agents = [uuid4().hex for _ in filed]
     idle = await lifetimes.enter_async_context(await Client.ask(house.base_url, "/healthz"))
     assert await idle.head() == 200
@@ -78,28 +81,32 @@ async def test_at_sigterm_downloads_complete_and_everybody_else_gets_a_clean_ans
     asked, reset, begun = 0, 0, time.monotonic()
     closed = asyncio.create_task(refused(house))
     while (ready := (await fetch(house.base_url, "/readyz"))[0]).status == 200:
-        assert time.monotonic() - begun < 0.5
+        assert time.monotonic() - begun < 2.5
     assert (ready.status, ready.fields["connection"]) == (503, "close")
     while not closed.done():
         try:
             client, body = await fetch(house.base_url, filed[0].native, stage.full | {"Range": "bytes=5-104"})
+            answered = client.status != 0
         except ConnectionRefusedError:
             break
-        if client.status == 0:  # its handshake met the closing itself, and was reset: it knows, and nothing was begun
+        except ConnectionResetError:
+            answered = False
+        if not answered:  # its handshake met the closing itself, and was reset: it knows, and nothing was begun
             reset += 1
             continue
         assert (client.status, client.fields["connection"], body) == (206, "close", filed[0].data[5:105])
         asked += 1
     await closed
     shut = time.monotonic() - begun
-    await asyncio.wait_for(idle.ended(), 1)
+    await idle.ended()
+    assert not all(each.done() for each in drinking), "idle connections end with the listener"
     bodies = await asyncio.gather(*drinking)
     status = await asyncio.to_thread(house.process.wait, 20)
     told = await outcomes(stage.office, agents)
 
     print(f"\n{asked} requests answered in the {shut:.2f} s before the listener closed")
     assert (asked > 0, reset <= 1) == (True, True)
-    assert 1 <= shut < 3
+    assert 3 <= shut < 7
     assert [body == one.data for body, one in zip(bodies, filed, strict=True)] == [True] * len(filed)
     assert {(row["result"], row["bytes_sent"]) for row in told.values()} == {("complete", 8_000_000)}
     assert status == 0
@@ -136,12 +143,31 @@ async def test_downloads_that_outlast_the_drain_are_cut_off_visibly_and_audited(
     body += await client.rest()
     row = await outcome(stage.office, agent)
 
-    assert (status, took < 5) == (0, True)
+    assert (status, took < 15) == (0, True)
     assert data.startswith(body)
     assert not client.whole
     assert (row["result"], row["reason"]) == ("interrupted", "shutdown")
     assert len(body) <= row["bytes_sent"] < len(data)
     assert any(line["event"] == "cut off at shutdown" and line["requests"] == 1 for line in house.logs)
+
+
+async def test_a_download_whose_store_is_silent_as_the_gateway_ends_is_not_the_clients_fault(
+    stage: Stage, lifetimes: AsyncExitStack, s3: SeaweedS3
+) -> None:
+    agent, filed = uuid4().hex, await stage.file("s3", some_bytes(100_000))
+    proxy = await lifetimes.enter_async_context(FaultProxy(s3.port))
+    proxy.always(Fault(Kind.STALL, at=-1))
+    house = stage.another({"s3": stage.stores["s3"] | {"endpoint": proxy.url}}, server={"drain_s": 0.2})
+    fields = stage.full | {"User-Agent": agent}
+    client = await lifetimes.enter_async_context(await Client.ask(house.base_url, filed.native, fields))
+    await asyncio.wait_for(proxy.until(lambda proxy: bool(proxy.struck)), PATIENCE_S)
+
+    assert await asyncio.to_thread(house.stop) == 0
+    assert await client.head() == 0
+    row = await outcome(stage.office, agent)
+    assert (row["result"], row["reason"]) == ("interrupted", "shutdown")
+    (line,) = (line for line in house.logs if line.get("result") == "interrupted")
+    assert line["reason"] == "shutdown"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -158,9 +184,30 @@ async def test_a_signal_ends_an_idle_gateway_and_its_idle_connections_at_once(
     begun = time.monotonic()
     status = await asyncio.to_thread(house.process.wait, 20)
     took = time.monotonic() - begun
-    await asyncio.wait_for(asyncio.gather(*(one.ended() for one in idle)), 1)
+    await asyncio.wait_for(asyncio.gather(*(one.ended() for one in idle)), PATIENCE_S)
     print(f"\n{number.name}: ended in {took:.2f} s")
-    assert (status, took < 2) == (0, True)
+    assert (status, took < 10) == (0, True), "half of drain_s"
+
+
+async def test_a_signal_amid_the_start_ends_it_in_order(tmp_path: Path) -> None:
+    """As process 1 of a container it would hear no other."""
+    asked = asyncio.Event()
+
+    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(never, "127.0.0.1", 0) as postgres:
+        port = postgres.sockets[0].getsockname()[1]
+        house = House(f"postgresql://nobody@127.0.0.1:{port}/none", {}, {"database": {"connect_s": 30}}, tmp_path)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", SERVE, env=house.environment(), stderr=asyncio.subprocess.PIPE
+        )
+        await asyncio.wait_for(asked.wait(), PATIENCE_S)
+        process.send_signal(signal.SIGTERM)
+        _, told = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+    assert (process.returncode, b"Traceback" in told) == (0, False), told
 
 
 @pytest.mark.parametrize(

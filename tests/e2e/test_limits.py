@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from parts.house import House, some_bytes
+from parts.linked import linked, revoke
 from parts.stage import PROXY, Stage
 from parts.wire import Answer, Wire
 
@@ -79,11 +80,11 @@ async def test_each_surface_words_too_many_and_lets_in_again_after_the_wait(stag
 
         assert ask().status in {200, 403, 404, 422}
         over = until_429(ask)
-        wait = assert_429(over, "key", 6, 1)
+        assert_429(over, "key", 6, 1)
         assert ERRORS[surface](over.json()) == (429, "rate_limited", True)
-        head = wire.ask("HEAD", secured_path(surface), key.items())
-        assert (head.status, head.body) == (429, b"")
-        await asyncio.sleep(wait)
+        head = until_429(lambda: wire.ask("HEAD", secured_path(surface), key.items()))
+        assert head.body == b""
+        await asyncio.sleep(assert_429(head, "key", 6, 1))
         assert ask().status in {200, 403, 404, 422}
 
 
@@ -144,6 +145,25 @@ async def test_guesser_locks_out_nobody_who_was_proven_and_no_other_address(stag
     assert asked_from(strict, shared, "/v1/recordings", fresh).status == 200, "it was proven elsewhere meanwhile"
 
 
+@pytest.mark.parametrize("why", ["another tenant is named", "revoked"])
+async def test_credential_that_was_proven_and_is_refused_is_limited_as_a_guess_is(
+    stage: Stage, strict: House, why: str
+):
+    """Else whoever holds it could ask on without an end, each time with a record in the audit."""
+    address = f"198.51.100.{100 + len(why)}"
+    if why == "revoked":
+        link = linked(stage, await stage.file("disk", some_bytes(1000)))
+        assert asked_from(strict, address, link.target, {}).status == 200
+        assert revoke(stage.house, link.id, stage.full.items()).status == 204
+        target, fields, status = link.target, dict[str, str](), 410
+    else:
+        key = await stage.key(tenant=await stage.office.tenant("strict-astray"))
+        assert asked_from(strict, address, "/v1/recordings", key).status == 200
+        target, fields, status = secured_path("callsid"), key | {"X-Organization-Id": "another"}, 404
+    answers = [asked_from(strict, address, target, fields).status for _ in range(8)]
+    assert answers == [status] * 5 + [429] * 3
+
+
 def statuses(strict: House, source: str | None, addresses: list[str]) -> list[int]:
     with Wire(strict.base_url, source=source) as wire:
         path = PUBLIC.format(uuid4())
@@ -198,3 +218,16 @@ async def test_flood_of_too_many_leaves_one_event_of_each_in_the_audit(stage: St
     assert (rows[-1]["tenant"], rows[-1]["status"], rows[-1]["actor_kind"]) == (tenant, 429, "api_key")
     rows = await stage.accesses("address", "198.51.100.61", 6)
     assert [row["reason"] for row in rows] == ["unauthenticated"] * 5 + ["rate_limited"]
+
+
+async def test_a_body_that_is_refused_is_nobodys_failed_credential_and_its_senders_event(stage: Stage, strict: House):
+    tenant, agent = await stage.office.tenant("strict-sender"), f"sender {uuid4()}"
+    key, another = await stage.key(tenant=tenant), await stage.key(tenant=tenant)
+    told, large = [("X-Forwarded-For", "198.51.100.70"), ("User-Agent", agent)], b" " * 1_048_577
+    with Wire(strict.base_url, source=PROXY) as wire:
+        for _ in range(6):
+            assert wire.ask("PUT", "/v1/calls/yotel:large", [*told, *key.items()], large).status == 413
+        assert wire.ask("GET", "/v1/recordings", [*told, *another.items()]).status == 200
+    rows = await stage.accesses("user_agent", agent, 7)
+    assert {(row["tenant"], row["actor_kind"]) for row in rows} == {(tenant, "api_key")}
+    assert [(row["status"], row["reason"]) for row in rows] == [(413, "too_large")] * 6 + [(200, None)]

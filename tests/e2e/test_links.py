@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 from parts.calls import about_now
+from parts.drinker import Client
 from parts.house import Filed, House, some_bytes
 from parts.linked import asked, linked, play, revoke
 from parts.stage import LINK_KEY, PROXY, Stage
@@ -189,6 +190,24 @@ async def test_fifty_listeners_at_once_on_a_link_of_three_uses_are_three(stage: 
 
 
 # --- taken back ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("resumed_on", [0, 1], ids=["the same replica", "another replica"])
+async def test_a_playback_whose_body_is_on_its_way_for_long_is_one_use_still(stage: Stage, resumed_on: int):
+    data, agent = some_bytes(8_000_000), f"slow {uuid4()}"
+    of = await stage.file("disk", data)
+    houses = [await asyncio.to_thread(stage.another, audit={"session_idle_s": 2.5}) for _ in range(2)]
+    link = linked(stage, of, max_uses=1)
+    rest = [("User-Agent", agent), ("Range", "bytes=7900000-")]
+    async with await Client.connect(houses[0].base_url, receive_buffer=65_536) as client:
+        await client.request(link.target, {"User-Agent": agent})
+        assert await client.head() == 200
+        await asyncio.sleep(3)  # longer than what counts as silence
+        assert (await asyncio.to_thread(play, houses[resumed_on], link.target, *rest)).status == 206
+    assert (await asyncio.to_thread(play, houses[resumed_on], link.target, *rest)).status == 206
+    assert len({row["session"] for row in await stage.accesses("user_agent", agent, 3)}) == 1
+    for house in houses:
+        await asyncio.to_thread(house.stop)
 
 
 def test_a_revoked_link_is_dead_on_every_replica_from_the_next_request_on(

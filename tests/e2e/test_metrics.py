@@ -114,6 +114,7 @@ async def test_the_figures_are_what_clients_did_and_what_postgres_has(calls: Cal
         lambda now: (
             now.sum("requests_total") >= client.answers.total()
             and now.sum("audit_delivered_records_total") >= client.audited * 2
+            and now.sum("audit_journal_records") == 0
         ),
     )
     assert requests_of(figures) == dict(client.answers)
@@ -142,7 +143,8 @@ async def test_the_figures_are_what_clients_did_and_what_postgres_has(calls: Cal
 
 async def test_stores_are_told_with_what_was_read_of_them_and_how_it_failed(calls: Calls, tmp_path: Path):
     (port,) = free_ports(1)
-    doors = await asyncio.to_thread(Doors.open, calls.stage, tmp_path, origin=IMPATIENT, metrics={"port": port})
+    patient = IMPATIENT | {"progress_s": 20}  # whatever breaks is broken by the test
+    doors = await asyncio.to_thread(Doors.open, calls.stage, tmp_path, origin=patient, metrics={"port": port})
     stage, key = calls.stage, f"figures/{uuid4().hex}.wav"
     for kind in ("s3", "gcs"):
         stage.shelves[kind].put(key, DATA)
@@ -225,7 +227,7 @@ async def test_scrapes_amid_load_hold_up_nobody(calls: Calls):
         for _ in range(20):
             before = asyncio.get_running_loop().time()
             during = await asyncio.to_thread(scrape, port)
-            assert asyncio.get_running_loop().time() - before < 2
+            assert asyncio.get_running_loop().time() - before < 5
             assert during.sum("streams_in_flight") <= 4
         idle = await asyncio.open_connection("127.0.0.1", port)  # asks for the page, and never reads it
         idle[1].write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 200)

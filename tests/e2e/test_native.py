@@ -5,7 +5,7 @@ import re
 import time
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from parts.calls import DATA, SECONDS, Calls, about_now, assert_refused, plainly
@@ -42,6 +42,34 @@ def test_recording_answers_to_its_id_and_to_its_alias(calls: Calls):
         assert calls.ask("GET", f"/v1/recordings/{name}/audio").body == DATA
     for name in (of.alias, f"native:{of.alias}", f"yotel:{of.alias.upper()}", f"yotel:{of.id}"):
         assert calls.ask("GET", f"/v1/recordings/{name}/audio").status in {404, 422}
+
+
+async def test_recording_answers_to_an_alias_on_whatever_its_surface_is_called(calls: Calls):
+    for surface in ("pbx_2", "crm", "x" * 32):
+        id_ = f"c-{uuid4().hex}"
+        of = await calls.stage.file("disk", DATA, aliases={surface: id_})
+        assert calls.ask("GET", f"/v1/recordings/{of.id}").json()["aliases"][surface] == id_
+        assert calls.ask("GET", f"/v1/recordings/{surface}:{id_}/audio").body == DATA
+    for surface in ("2pbx", "_pbx", "pbx-2", "x" * 33):
+        assert calls.ask("GET", f"/v1/recordings/{surface}:c-1/audio").status == 422
+
+
+async def test_an_id_that_is_a_credential_is_told_to_nobody_who_may_not_download(calls: Calls):
+    """No scope implies another; and whoever knows agentphone's id needs none."""
+    of = await calls.stage.file("disk", DATA)
+    rest = {surface: id_ for surface, id_ in of.aliases.items() if surface != "agentphone"}
+    asked = json.dumps({"ids": [str(of.id)]}).encode()
+
+    def told(key: dict[str, str]) -> list[dict[str, str]]:
+        alone = calls.ask("GET", f"/v1/recordings/{of.id}", key).json()
+        listed = calls.ask("GET", "/v1/recordings?limit=1", key).json()["data"][0]
+        batched = calls.ask("POST", "/v1/recordings/batch", key, body=asked).json()["data"][0]["recording"]
+        return [each["aliases"] for each in (alone, listed, batched)]
+
+    assert told(calls.read_only) == [rest] * 3
+    uploader = await calls.stage.key("recordings:write")
+    assert calls.ask("PUT", f"/v1/calls/{of.id}", uploader, body=b"{}").json()["aliases"] == rest
+    assert told(calls.full) == [of.aliases] * 3
 
 
 def test_download_makes_a_browser_save_it(calls: Calls):

@@ -1,7 +1,9 @@
 """Database or store away: what is answered then is never a 404."""
 
 import asyncio
+import json
 from pathlib import Path
+from uuid import uuid4
 
 from parts.calls import DATA, MISSING, Calls, Wanted, assert_refused
 from parts.house import Filed, House
@@ -41,6 +43,21 @@ async def test_away_database_is_a_503_and_what_is_known_is_served_on(brittle):
         assert (ready.status, ready.json()["checks"]["postgres"]) == (503, "unavailable")
         assert ready.json()["checks"]["store.disk"] == "ok"
         assert wire.ask("GET", "/healthz").status == 200
+
+
+async def test_what_a_batch_had_found_when_an_outage_ended_it_is_not_said_to_have_left(brittle):
+    stage, agent = brittle.stage, f"batcher {uuid4()}"
+    known, unknown = await stage.file("disk", DATA), await stage.file("disk", DATA)
+    with Wire(stage.house.base_url) as wire:
+        assert wire.ask("GET", f"/v1/recordings/{known.id}", stage.full.items()).status == 200
+        brittle.postgres.stop()
+        body = json.dumps({"ids": [str(known.id), str(unknown.id)]}).encode()
+        fields = [*stage.full.items(), ("User-Agent", agent)]
+        assert wire.ask("POST", "/v1/recordings/batch", fields, body).status == 503
+    await asyncio.to_thread(brittle.postgres.start)
+    rows = await stage.accesses("user_agent", agent, 2)
+    assert {(row["method"], row["call"]) for row in rows} == {("batch", None), ("metadata", known.id)}
+    assert {(row["status"], row["result"], row["reason"]) for row in rows} == {(503, "refused", "unavailable")}
 
 
 async def test_store_that_is_away_is_a_503_and_one_that_lies_a_502(calls: Calls, tmp_path: Path):

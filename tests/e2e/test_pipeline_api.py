@@ -49,6 +49,16 @@ def test_a_call_may_bring_its_own_id(uploader: Uploader):
     assert uploader.facts(own)["id"] == own
 
 
+def test_one_id_in_the_path_and_in_the_body_is_one_in_whatever_form(uploader: Uploader):
+    envoy = str(uuid4())
+    for path in (f"call_{envoy}", envoy.upper(), envoy):
+        for body in (f"call_{envoy}", envoy.upper(), envoy):
+            told = uploader.call(f"envoy:{path}", aliases={"envoy": body})
+            assert (told.status in {200, 201}, told.json().get("aliases")) == (True, {"envoy": envoy})
+    other = uploader.call(f"envoy:{envoy}", aliases={"envoy": str(uuid4())})
+    assert (other.status, other.json()["errors"][0]["loc"]) == (422, ["body", "aliases"])
+
+
 def test_an_id_of_another_call_is_refused_alike_whosever_it_is(uploader: Uploader, rival: Uploader):
     one, two, theirs = uploader.new_call(), uploader.new_call(), rival.new_call()
     public = f"call_{uuid4()}"
@@ -89,6 +99,9 @@ CALLS = {
     "another id on the path's surface": ({"aliases": {"yotel": "another"}}, ["body", "aliases"]),
     "a time without its zone": ({"started_at": "2026-05-25T10:04:48"}, ["body", "started_at"]),
     "a time out of all bounds": ({"ended_at": "9999-12-31T23:59:59-10:00"}, ["body", "ended_at"]),
+    "an unset start, as Go and .NET write it": ({"started_at": "0001-01-01T00:00:00Z"}, ["body", "started_at"]),
+    "the last moment there is": ({"ended_at": "9999-12-31T23:59:59.999999Z"}, ["body", "ended_at"]),
+    "a start from which no days can be counted": ({"started_at": "9999-06-01T00:00:00Z"}, ["body", "started_at"]),
     "a number with a line break": ({"from_number": "+1555\r\n"}, ["body", "from_number"]),
     "a number with a NUL": ({"to_number": "\0"}, ["body", "to_number"]),
     "a department that is no UUID": ({"department": "sales"}, ["body", "department"]),
@@ -102,6 +115,34 @@ def test_a_call_that_cannot_be_is_refused_by_its_member(uploader: Uploader, body
 
 
 # --- recordings
+
+
+@pytest.mark.parametrize("member", ["started_at", "expires_at"])
+@pytest.mark.parametrize("unset", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00-05:00", "9999-12-31T23:59:59.9999999Z"])
+async def test_a_time_that_stands_for_none_ends_no_recording_and_no_listing(stage: Stage, member: str, unset: str):
+    """Postgres keeps the first and the last moment as infinities, and days are counted from a start."""
+    planned = await Uploader.made(stage, stage.house, f"unset-{uuid4().hex[:8]}")
+    await stage.office.rows("UPDATE tenants SET retention_days = 30 WHERE id = $1", planned.tenant)
+
+    def told() -> None:
+        name = planned.new_call()
+        key = planned.store("a.wav", silence(1))
+        refused = planned.recording(name, store="s3", key=key, **{member: unset})
+        assert (refused.status, refused.json()["errors"][0]["loc"]) == (422, ["body", member])
+        assert planned.recording(name, store="s3", key=key).json()["state"] == "ready"
+        listed = planned.ask("GET", "/v1/recordings")
+        assert (listed.status, [each["state"] for each in listed.json()["data"]]) == (200, ["ready"])
+
+    await asyncio.to_thread(told)
+
+
+def test_a_recording_may_be_kept_to_the_end_of_the_calendar(uploader: Uploader):
+    name = uploader.new_call()
+    kept = uploader.recording(
+        name, store="s3", key=uploader.store("a.wav", silence(1)), expires_at="9999-12-31T23:59:59Z"
+    )
+    assert (kept.status, kept.json()["recording"]["expires_at"]) == (200, "9999-12-31T23:59:59Z")
+    assert uploader.ask("GET", f"/v1/recordings/{name}/audio").body == silence(1)
 
 
 async def test_a_recording_goes_from_pending_to_ready_and_is_announced_once(uploader: Uploader):
@@ -213,6 +254,11 @@ RECORDINGS = {
     "the prefix alone": ({"store": "s3", "key": "uploader/"}, ["body", "key"], "pipeline.key_prefix"),
     "a way out of the prefix": ({"store": "disk", "key": "uploader/../rival/a.wav"}, ["body", "key"], "no . or .."),
     "a key with a line break": ({"store": "s3", "key": "uploader/a\nb"}, ["body", "key"], "pattern"),
+    "a key longer than any store takes": (
+        {"store": "disk", "key": "uploader/" + "".join(chr(0x20000 + 7919 * n % 40_000) for n in range(1000))},
+        ["body", "key"],
+        "1024 bytes at most",
+    ),
     "a store without a key": ({"store": "s3"}, ["body"], "store and key go together"),
     "a failure that is none": ({"failure": "x"}, ["body"], 'failure goes with the state "failed"'),
     "a failure with a place": ({"state": "failed", "store": "s3", "key": "uploader/a"}, ["body"], "failure alone"),

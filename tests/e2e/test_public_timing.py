@@ -7,21 +7,23 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from itertools import chain
 from math import sqrt
-from statistics import median
+from statistics import mean, median
 from uuid import uuid4
 
 import pytest
 from parts.stage import Stage
 
 from gateway.model import State
+from gateway.surfaces.agentphone import EVEN_S
 
 CONNECTIONS = 8
 OF_EACH = 12
 Z_MOST = 4.5
 """Two samples of one distribution are further apart by rank than this once in 150,000 times."""
-APART_MOST_S = 0.0003
-"""Between medians, unless a busy machine scatters them wider than they are apart."""
-Z_NOISE = 2.0
+LATE_S = 1.9 * EVEN_S
+"""What comes later was not ready when the first answers may leave: on a busy machine that tells what is still looked up."""
+LATE_APART_MOST = 0.5
+"""Between the shares of those, however busy it is."""
 PATH = "/agentphone/v1/calls/{}/recording"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -106,13 +108,15 @@ async def test_refusals_of_the_public_download_are_one_in_word_and_time(stage: S
     times = defaultdict(list)
     for why, took, _ in seen:
         times[why].append(took)
-    missing = times.pop("missing")
+    times["all of these"] = [took for why, took, _ in seen if why != "missing"]
+    late = {why: mean(took > LATE_S for took in each) for why, each in times.items()}
+    in_time = {why: [took for took in each if took <= LATE_S] for why, each in times.items()}
+    missing = in_time.pop("missing")
     middle = median(missing)
-    pooled = list(chain.from_iterable(times.values()))
-    samples = {**times, "all of these": pooled}
-    apart = {why: (rank_z(each, missing), median(each) - middle) for why, each in samples.items()}
-    print(f"{count} refusals; missing: {middle * 1000:.3f} ms")
-    for why, (z, by) in apart.items():
-        print(f"  {why}: z = {z:+.2f}, medians {by * 1e6:+.0f} µs apart")
-    assert all(abs(z) < Z_MOST for z, _ in apart.values())
-    assert all(abs(by) < APART_MOST_S or abs(z) < Z_NOISE for z, by in apart.values())
+    print(f"{count} refusals; missing: {middle * 1000:.3f} ms, {late['missing']:.0%} late")
+    apart = {why: rank_z(each, missing) for why, each in in_time.items()}
+    for why, z in apart.items():
+        by = median(in_time[why]) - middle
+        print(f"  {why}: z = {z:+.2f}, medians {by * 1e6:+.0f} µs apart, {late[why]:.0%} late")
+    assert all(abs(z) < Z_MOST for z in apart.values())
+    assert all(abs(share - late["missing"]) < LATE_APART_MOST for share in late.values())

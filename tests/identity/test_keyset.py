@@ -55,6 +55,8 @@ UNFIT: dict[str, Any] = {
     "RSA with key_ops of another type": jwk(rsa_key(), key_ops="verify"),
     "RSA, its private half published": RSAAlgorithm.to_jwk(rsa_key("leaked"), as_dict=True),
     "RSA, a prime of it published": jwk(rsa_key(), p=RSAAlgorithm.to_jwk(rsa_key(), as_dict=True)["p"]),
+    "RSA with an id longer than a token's may be": jwk(rsa_key(), kid="k" * 256),
+    "RSA with an id of several lines": jwk(rsa_key(), kid="k\n2"),
     "RSA without a modulus": {"kty": "RSA", "e": "AQAB"},
     "RSA with a modulus of another type": {"kty": "RSA", "e": "AQAB", "n": 5},
     "RSA with an even exponent": jwk(rsa_key(), e="Ag"),

@@ -71,7 +71,35 @@ REFUSED_ROWS = {
         {"key": "a.wav", "aliases": "yotel:1", "started_at": "2026-03-01T09:30:00"},
         "started_at: Input should have timezone info",
     ),
+    "unset time": (
+        {"key": "a.wav", "aliases": "yotel:1", "started_at": "0001-01-01T00:00:00Z"},
+        "started_at: must lie between",
+    ),
+    "the last time there is": (
+        {"key": "a.wav", "aliases": "yotel:1", "expires_at": "9999-12-31T23:59:59.999999Z"},
+        "expires_at: must lie between",
+    ),
+    "start from which no days can be counted": (
+        {"key": "a.wav", "aliases": "yotel:1", "started_at": "9999-06-01T00:00:00Z"},
+        "started_at: must lie between",
+    ),
     "no days": ({"key": "a.wav", "aliases": "yotel:1", "retention_days": 0}, "retention_days: "),
+    "days beyond all": ({"key": "a.wav", "aliases": "yotel:1", "retention_days": 10**12}, "retention_days: "),
+    "key with a NUL": ({"key": "a\0.wav", "aliases": "yotel:1"}, "key: must hold no NUL"),
+    "long key": ({"key": "é" * 513, "aliases": "yotel:1"}, "key: must have 1024 bytes at most"),
+    "number with a NUL": (
+        {"key": "a.wav", "aliases": "yotel:1", "from": "\0"},
+        "from: must hold no control characters",
+    ),
+    "long number": ({"key": "a.wav", "aliases": "yotel:1", "to": "1" * 129}, "to: String should have at most 128"),
+    "time before all": (
+        {"key": "a.wav", "aliases": "yotel:1", "started_at": "0001-01-01T00:00:00+01:00"},
+        "started_at: must lie between the years 1900 and ",
+    ),
+    "time after all": (
+        {"key": "a.wav", "aliases": "yotel:1", "expires_at": "9999-12-31T23:59:59-01:00"},
+        "expires_at: must lie between the years 1900 and ",
+    ),
     "direction": ({"key": "a.wav", "aliases": "yotel:1", "direction": "sideways"}, "direction: "),
     "no such column": ({"key": "a.wav", "aliases": "yotel:1", "colour": "red"}, "colour: "),
 }
@@ -114,6 +142,7 @@ def test_a_key_is_taken_to_the_letter():
         ("key,colour\n", "no such column: 'colour'"),
         ("aliases\n", "one of them is key"),
         ("key,key\n", "each once"),
+        ("k" * 200_000, "line 1: not CSV"),
     ],
 )
 def test_a_header_that_names_no_columns_is_refused(text: str, message: str):

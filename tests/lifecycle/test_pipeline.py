@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -10,9 +11,12 @@ from parts.labs import store_of
 from parts.pipeline import Meddled, Works
 from parts.wavs import silence
 
+from gateway.catalog.registry import Registry
 from gateway.errors import Conflict, NotFound, OriginFailed, OriginTimeout, Unavailable
 from gateway.lifecycle.pipeline import Outcome, Pipeline, UnknownStore, as_stored
-from gateway.model import Object, Source, Span, Stat, State
+from gateway.model import Object, Recording, Source, Span, Stat, State
+
+START = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 
 disk_only = pytest.mark.parametrize("works", ["disk"], indirect=True)
 
@@ -213,6 +217,21 @@ async def test_what_was_ready_stays_so_when_another_place_is_worse(works: Works,
     assert (await works.find(call)).recording == first.recording
 
 
+@disk_only
+@pytest.mark.parametrize("spoilt", ["gone", "no audio"])
+async def test_what_is_refused_shortens_nothing(works: Works, spoilt: str):
+    call = await works.call(yotel="c-1")
+    first = await works.pipeline.register(
+        works.tenant, call, "main", works.put("a.wav", silence()), retention_days=3650, started_at=START
+    )
+    key = f"{works.folder}/gone.wav" if spoilt == "gone" else works.put("b.wav", b"no audio")
+    again = {"retention_days": 1, "started_at": START + timedelta(days=1), "expires_at": START + timedelta(days=9000)}
+    await works.pipeline.register(works.tenant, call, "main", key, **again)
+    assert (await works.find(call)).recording == first.recording
+    moved = await works.pipeline.register(works.tenant, call, "main", works.put("c.wav", silence()), **again)
+    assert (moved.recording.started_at, moved.recording.expires_at) == (again["started_at"], again["expires_at"])
+
+
 async def test_an_object_replaced_while_it_is_read_is_read_again(works: Works):
     call = await works.call(yotel="c-1")
     key = works.put("a.wav", silence(2))
@@ -226,6 +245,38 @@ async def test_an_object_replaced_while_it_is_read_is_read_again(works: Works):
     assert (result.outcome, result.recording.duration_ms) == (Outcome.READY, 5000)
     assert result.recording.object is not None
     assert result.recording.object.stat.size == len(silence(5))
+
+
+class Held(Registry):
+    """Makes nothing ready before it may."""
+
+    def __init__(self, works: Works) -> None:
+        self.__dict__ = works.registry.__dict__ | {"come": asyncio.Event(), "may": asyncio.Event()}
+
+    async def mark_ready(self, *about: Any, **more: Any) -> Recording:
+        self.come.set()
+        await self.may.wait()
+        return await super().mark_ready(*about, **more)
+
+
+@pytest.mark.parametrize("before", ["unknown", "ready"])
+async def test_an_older_look_at_an_object_does_not_overrule_a_newer(works: Works, before: str):
+    call, key = await works.call(yotel="c-1"), works.put("a.wav", silence(1))
+    if before == "ready":
+        await works.pipeline.register(works.tenant, call, "main", key)
+        works.put("a.wav", silence(2))
+    held = Held(works)
+    slow = Pipeline({"main": works.store}, held, works.catalog)
+    older = asyncio.create_task(slow.register(works.tenant, call, "main", key))
+    await held.come.wait()
+    works.put("a.wav", silence(3))
+    newer = await works.pipeline.register(works.tenant, call, "main", key)
+    held.may.set()
+    with pytest.raises(OriginFailed, match="registered by somebody else meanwhile"):
+        await older
+    assert (await works.find(call)).recording == newer.recording
+    assert newer.recording.duration_ms == 3000
+    assert (await slow.register(works.tenant, call, "main", key)).outcome is Outcome.UNCHANGED
 
 
 async def test_an_object_deleted_while_it_is_read_is_missing(works: Works):
@@ -278,8 +329,6 @@ async def test_a_call_that_is_not_the_tenants_is_not_found(works: Works):
 
 # --- retention
 
-START = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
-
 
 @disk_only
 @pytest.mark.parametrize(
@@ -301,6 +350,27 @@ async def test_it_is_kept_as_long_as_the_longest_of_what_was_given_and_the_tenan
     call = await works.call(yotel="c-1")
     result = await works.pipeline.register(works.tenant, call, "main", works.put("a.wav", silence()), **given)
     assert result.recording.expires_at == expected
+
+
+@disk_only
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"retention_days": 60}, START + timedelta(days=60)),
+        ({"expires_at": START + timedelta(days=90)}, START + timedelta(days=90)),
+        ({"started_at": START + timedelta(hours=1)}, START + timedelta(days=30)),
+    ],
+)
+async def test_what_is_told_of_the_same_object_later_counts_too(works: Works, given, expected):
+    call, key = await works.call(yotel="c-1"), works.put("a.wav", silence())
+    await works.pipeline.register(works.tenant, call, "main", key, retention_days=30, started_at=START)
+    works.store.opened.clear()
+    again = await works.pipeline.register(works.tenant, call, "main", key, **given)
+    assert again.outcome is Outcome.UNCHANGED
+    assert (again.recording.started_at, again.recording.expires_at) == (given.get("started_at", START), expected)
+    assert (await works.find(call)).recording == again.recording
+    assert not works.store.opened
+    assert await works.events() == 1
 
 
 @disk_only

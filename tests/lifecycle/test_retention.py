@@ -13,10 +13,12 @@ import pytest
 from parts.labs import DiskLab, Lab, S3Lab, store_of
 from parts.retention import FUTURE, PAST, Ending, Killed, an_ending, nothing
 
+from gateway.audit.segments import segments_of
 from gateway.catalog import retention
 from gateway.catalog.retention import leased
+from gateway.config import DiskStore, S3Store
 from gateway.errors import NotFound, OriginFailed, Unavailable
-from gateway.lifecycle.retention import PATIENCE, Fate
+from gateway.lifecycle.retention import PATIENCE, Fate, alike
 from gateway.model import NewCall, State
 
 NOW = datetime.now(UTC)
@@ -226,6 +228,7 @@ STEPS = [
     "after_expire",
     "before_delete",
     "after_delete",
+    "before_settled",
     "before_deleted",
     "after_deleted",
 ]
@@ -241,6 +244,8 @@ async def test_a_process_that_ends_at_any_step_leaves_nothing_half_done(ending: 
 
     if step == "after_intent":
         ending.told.after_intent = end
+    elif step == "before_settled":
+        ending.told.before_settled = end
     elif step.endswith("_delete"):
         setattr(ending.store, step, end)
     else:
@@ -252,7 +257,8 @@ async def test_a_process_that_ends_at_any_step_leaves_nothing_half_done(ending: 
         assert row["state"] == "expired" or not await gone(ending, call), "deleted, and said to be ready"
         assert not row["object_deleted_at"] or await gone(ending, call), "said to be deleted, and there"
         assert not await gone(ending, call) or await ending.events(call), "deleted, and no event"
-    ending.told.after_intent = ending.store.before_delete = ending.store.after_delete = nothing
+    ending.told.after_intent = ending.told.before_settled = nothing
+    ending.store.before_delete = ending.store.after_delete = nothing
     ending.steps.clear()
     await ending.sweep()
     for call in calls:
@@ -260,6 +266,23 @@ async def test_a_process_that_ends_at_any_step_leaves_nothing_half_done(ending: 
         assert (await ending.row(call))["object_deleted_at"] is not None
         assert ("complete", 204, None) in await ending.events(call)
     assert await ending.sweep() == {}
+
+
+@disk_only
+async def test_how_a_deletion_ended_is_durable_before_nobody_would_take_it_up_again(ending: Ending):
+    """Else a process killed between the two leaves it ``interrupted`` in the audit for ever."""
+    for _ in range(3):
+        await ending.call(expires_at=PAST)
+    journalled = []
+
+    async def look() -> None:
+        folder = ending.audit._journal.folder
+        assert folder is not None
+        journalled.append(sum(file.read_bytes().count(b'"complete"') for file in segments_of(folder.path)))
+
+    ending.steps["before_deleted"] = look
+    assert len(await ending.sweep()) == 3
+    assert journalled == [3]
 
 
 @disk_only
@@ -315,6 +338,36 @@ async def test_an_object_of_two_recordings_goes_with_the_last_of_them(ending: En
     assert ending.store.asked == {ending.key(first): 1}
     assert (await ending.row(first))["object_deleted_at"] == (await ending.row(second))["object_deleted_at"] is not None
     assert await ending.events(first) == [("complete", 204, "object_shared")]
+
+
+@disk_only
+async def test_an_object_that_another_needs_by_another_name_of_its_store_stays(ending: Ending, tmp_path: Path):
+    ending.stores["also"] = ending.store
+    same = {name: DiskStore(kind="disk", root=tmp_path / way) for name, way in (("main", "."), ("also", "x/.."))}
+    ending.alike = alike({**same, "other": DiskStore(kind="disk", root=tmp_path / "other")})
+    first = await ending.call(expires_at=PAST)
+    second = await ending.call(key=ending.key(first))
+    await ending.fetch("UPDATE recordings SET store = 'also' WHERE call_id = $1", second)
+    assert (await ending.sweep())[first].fate is Fate.SHARED
+    assert not await gone(ending, first)
+    assert await ending.sweep() == {}
+    await ending.fetch("UPDATE recordings SET expires_at = now() WHERE call_id = $1", second)
+    for call in (second, first):
+        assert {each: done.fate for each, done in (await ending.sweep()).items()} == {call: Fate.DELETED}
+    assert await gone(ending, first)
+    assert await ending.sweep() == {}
+
+
+def test_stores_are_alike_whose_bucket_is_the_same_at_the_same_endpoint():
+    buckets = {
+        name: S3Store(kind="s3", bucket="calls", region=region, endpoint=endpoint)
+        for name, region, endpoint in (
+            ("a", "eu-west-1", None),
+            ("b", "us-east-1", None),
+            ("c", "eu-west-1", "http://minio:9000"),
+        )
+    }
+    assert alike(buckets) == {"a": {"a", "b"}, "b": {"a", "b"}, "c": {"c"}}
 
 
 @disk_only

@@ -2,6 +2,7 @@
 
 import ipaddress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from socket import inet_aton
 
 import pytest
 from hypothesis import assume, example, given
@@ -136,6 +137,8 @@ HOSTS = st.one_of(
 )
 @example("https://", "0", "")
 @example("https://", "127.0.0.1.", "/")
+@example("https://", "0x7f", "")
+@example("https://", "0x_", "")
 def test_whatever_is_taken_every_parser_reads_alike_and_is_a_name_or_a_public_address(scheme, host, rest):
     try:
         target = Guard(http=True).target(scheme + host + rest)
@@ -148,9 +151,9 @@ def test_whatever_is_taken_every_parser_reads_alike_and_is_a_name_or_a_public_ad
         address = ip_address(target.host)
     except ValueError:
         # A name: nothing that inet_aton(3) would take for an address.
-        last = target.host.rpartition(".")[2]
-        assert not last.isdigit()
-        assert not last.startswith("0x")
+        with pytest.raises(OSError, match="illegal IP address"):
+            inet_aton(target.host)
+        assert not target.host.rpartition(".")[2].isdigit()
     else:
         assert target.literal == address
         assert passes(str(address))

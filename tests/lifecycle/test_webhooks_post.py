@@ -1,19 +1,26 @@
 """One try at a real endpoint: to whom a connection is made, and what the log calls what came of it."""
 
 import asyncio
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from parts.certificates import server_context, trusting
 from parts.receiver import Answer, on_one_port, receiver
 from parts.targets import LOOPBACK_SPELLED, MALFORMED, SPECIAL
 
-from gateway.config import Webhooks
+from gateway.asks.webhooks import CreateEndpoint
+from gateway.config import Database
+from gateway.config import Webhooks as Settings
+from gateway.errors import Malformed
+from gateway.lifecycle.webhooks import Webhooks
 from gateway.lifecycle.webhooks.guard import Forbidden
 from gateway.lifecycle.webhooks.post import Poster
 from gateway.lifecycle.webhooks.resolving import Lookup, Resolve, Vetting
@@ -41,8 +48,8 @@ async def posting(resolve: Resolve, trust: ssl.SSLContext | None = None, **setti
     await poster.close()
 
 
-def quick(**settings: Any) -> Webhooks:
-    return Webhooks.model_validate({"allow_http": True, "connect_s": 0.5, "answer_s": 0.5, **settings})
+def quick(**settings: Any) -> Settings:
+    return Settings.model_validate({"allow_http": True, "connect_s": 0.5, "answer_s": 0.5, **settings})
 
 
 async def test_no_spelling_of_what_is_not_public_is_connected_to():
@@ -158,3 +165,29 @@ async def test_an_answer_counts_by_its_head_and_its_body_is_not_waited_for():
                 tried = await poster.post(there.url(), b"{}", SIGNED)
                 assert (tried.status, tried.error) == (200, None)
                 assert tried.took_ms < 4000
+
+
+async def test_names_that_are_never_answered_hold_up_no_try_where_webhooks_are_made(monkeypatch: pytest.MonkeyPatch):
+    """Whoever may make webhooks may ask for such names as often as he likes."""
+    answered = threading.Event()
+
+    def resolve(host: str, port: int, **_: Any) -> list[Any]:
+        if host == "silent.example":
+            answered.wait(30)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    settings = quick(allow_networks=["127.0.0.1/32"])
+    nowhere: Any = None
+    webhooks = Webhooks(settings, Database(), nowhere, nowhere)
+    async with receiver() as endpoint:
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        try:
+            silent = CreateEndpoint("https://silent.example/hook")
+            made = (webhooks.desk.create(uuid4(), silent) for _ in range(200))
+            refusals = await asyncio.gather(*made, return_exceptions=True)
+            assert {type(refusal) for refusal in refusals} == {Malformed}
+            url = f"http://hooks.example:{endpoint.port}/hook"
+            assert (await webhooks._poster.post(url, b"{}", SIGNED)).status == 200
+        finally:
+            answered.set()
+            await webhooks._poster.close()

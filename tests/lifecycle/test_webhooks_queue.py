@@ -12,7 +12,7 @@ import pytest
 from parts.catalog import a_ready_call, an_object
 from pydantic import SecretStr
 
-from gateway.asks.webhooks import ChangeEndpoint, DeliveryState, ListDeliveries
+from gateway.asks.webhooks import ChangeEndpoint, DeliveryState, ListDeliveries, Redeliver
 from gateway.catalog.registry import Registry
 from gateway.catalog.webhooks import WebhookBook
 from gateway.config import Database
@@ -168,6 +168,20 @@ async def test_an_endpoint_has_its_share_and_a_failing_one_is_asked_apart(desk: 
     assert {due.endpoint for due in await desk.take(each=4, failing=True)} == {one}
 
 
+async def test_a_tenant_with_many_slow_endpoints_keeps_no_other_waiting(desk: Desk):
+    slow = [await desk.endpoint() for _ in range(5)]
+    await desk.happen(8)
+    assert len(await desk.take(10, each=4)) == 10
+    other = (await desk.registry.create_tenant("other", "Other")).id
+    theirs = await desk.endpoint(other)
+    for number in range(3):
+        await a_ready_call(desk.registry, other, yotel=f"call_{number}")
+    under_way = {str(endpoint): 2 for endpoint in slow}
+    assert [due.endpoint for due in await desk.take(1, each=4, **under_way)] == [theirs]
+    under_way[str(theirs)] = 9
+    assert Counter(due.endpoint == theirs for due in await desk.take(4, each=12, **under_way)) == {True: 2, False: 2}
+
+
 async def test_an_endpoint_that_fails_for_days_is_switched_off(desk: Desk):
     endpoint = await desk.endpoint()
     await desk.happen(3)
@@ -207,6 +221,37 @@ async def test_many_that_are_gone_at_once_wait_for_none_of_each_other(desk: Desk
     )
     assert off.count("gone") == 1
     assert await desk.states(endpoint) == {DeliveryState.DROPPED: 20}
+
+
+async def test_the_answer_of_a_former_address_switches_nothing_off(desk: Desk):
+    endpoint = await desk.endpoint()
+    await desk.happen(2)
+    first, second = await desk.take()
+    await desk.book.change(desk.tenant, ChangeEndpoint(endpoint, url="https://new.example.com/"))
+    gone = replace(FAILED, status=410, error="gone")
+    assert await desk.settle(first, gone, Verdict(Fate.GONE)) is None
+    assert (await desk.book.one(desk.tenant, endpoint)).enabled
+    (again,) = await desk.take(failing=True)
+    assert (again.id, again.url) == (first.id, "https://new.example.com/")
+    assert await desk.settle(again, gone, Verdict(Fate.GONE)) == "gone"
+    await desk.settle(second, FAILED, AGAIN)
+    assert await desk.states(endpoint) == {DeliveryState.DROPPED: 2}
+
+
+@pytest.mark.parametrize("verdict", [AGAIN, Verdict(Fate.FAILED)], ids=["another try", "the last try"])
+async def test_what_is_put_on_the_schedule_anew_while_it_is_tried_begins_there(desk: Desk, verdict: Verdict):
+    endpoint = await desk.endpoint()
+    await desk.happen()
+    (first,) = await desk.take()
+    await desk.settle(first, FAILED, AT_ONCE)
+    (second,) = await desk.take(failing=True)
+    await desk.book.redeliver(desk.tenant, Redeliver(endpoint, second.id))
+    assert await desk.settle(second, FAILED, verdict, patience_s=0) is None
+    assert await desk.states(endpoint) == {DeliveryState.PENDING: 1}
+    (third,) = await desk.take(failing=True)
+    assert (third.id, third.attempt, third.tries) == (second.id, 3, 0)
+    await desk.settle(third, TAKEN, Verdict(Fate.DELIVERED))
+    assert await desk.states(endpoint) == {DeliveryState.DELIVERED: 1}
 
 
 async def test_the_log_is_pruned_of_what_is_old_and_over(desk: Desk):

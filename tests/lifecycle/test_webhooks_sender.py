@@ -1,7 +1,7 @@
 """The sender's own end of a lease: what it does when a try hangs, breaks, or the process stops."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ import pytest
 from parts.catalog import a_ready_call
 from pydantic import SecretStr
 
-from gateway.asks.webhooks import Delivery, DeliveryState, ListDeliveries
+from gateway.asks.webhooks import Delivery, DeliveryState, Endpoint, ListDeliveries
 from gateway.catalog.registry import Registry
 from gateway.catalog.webhooks import WebhookBook
 from gateway.config import Database, Webhooks
@@ -30,10 +30,11 @@ class Post:
     """In place of a Poster: does as told, and tells of each try that begins."""
 
     do: Callable[[], Awaitable[Tried]]
-    begun: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
+    begun: asyncio.Queue[Mapping[str, str]] = field(default_factory=asyncio.Queue)
+    """The headers of each."""
 
-    async def post(self, *_: object) -> Tried:
-        self.begun.put_nowait(None)
+    async def post(self, _url: str, _body: bytes, headers: Mapping[str, str]) -> Tried:
+        self.begun.put_nowait(headers)
         return await self.do()
 
 
@@ -43,11 +44,12 @@ class Office:
 
     queue: Queue
     log: Callable[[], Awaitable[Delivery]]
+    rotate: Callable[[str], Awaitable[object]]
 
     @asynccontextmanager
-    async def sending(self, do: Callable[[], Awaitable[Tried]]) -> AsyncIterator[Post]:
+    async def sending(self, do: Callable[[], Awaitable[Tried]], *keys: str) -> AsyncIterator[Post]:
         post: Any = Post(do)
-        async with Sender(self.queue, post, Sealer(), SETTINGS):
+        async with Sender(self.queue, post, Sealer(keys), SETTINGS):
             yield post
 
     async def logged(self, there: Callable[[Delivery], bool]) -> Delivery:
@@ -72,7 +74,10 @@ async def office(database: str) -> AsyncIterator[Office]:
         (delivery,) = (await book.deliveries(tenant, ListDeliveries(endpoint.id))).deliveries
         return delivery
 
-    yield Office(Queue(pool, settings, lease_s=lease_s(SETTINGS)), log)
+    async def rotate(secret: str) -> Endpoint:
+        return await book.rotate(tenant, endpoint.id, secret, overlap_s=3600)
+
+    yield Office(Queue(pool, settings, lease_s=lease_s(SETTINGS)), log, rotate)
     await pool.close()
 
 
@@ -125,3 +130,24 @@ async def test_a_defect_costs_a_lease_and_not_the_sender(office: Office):
         await post.begun.get()
         delivery = await office.logged(lambda delivery: delivery.state is DeliveryState.DELIVERED)
     assert [attempt.number for attempt in delivery.attempts] == [2]
+
+
+async def test_a_former_secret_whose_key_is_gone_keeps_the_present_one_from_nothing(office: Office):
+    async def taken() -> Tried:
+        return TAKEN
+
+    secret = mint_secret()
+    await office.rotate(Sealer(["o" * 32]).seal(mint_secret()))
+    await office.rotate(Sealer(["n" * 32]).seal(secret))
+    async with office.sending(taken, "n" * 32) as post:
+        headers = await post.begun.get()
+        await office.logged(lambda delivery: delivery.state is DeliveryState.DELIVERED)
+    assert len(headers["webhook-signature"].split()) == 1
+
+
+async def test_a_present_secret_whose_key_is_gone_leaves_nothing_to_the_former(office: Office):
+    await office.rotate(Sealer(["n" * 32]).seal(mint_secret()))
+    async with office.sending(hang, "o" * 32) as post:
+        delivery = await office.logged(lambda delivery: bool(delivery.attempts))
+        assert post.begun.empty()
+    assert delivery.attempts[0].error == "defect"

@@ -134,6 +134,8 @@ def test_every_refusal_a_route_can_meet_fits_the_error_of_its_surface(name):
             "/v1/links/{token}/audio",
             {200, 206, 304, 400, 403, 404, 409, 410, 412, 416, 429, 500, 502, 503, 504},
         ),
+        # 409: words are asked for, and the account has no transcripts told
+        ("native", "/v1/recordings", {200, 400, 401, 403, 409, 422, 429, 500, 503}),
     ],
 )
 def test_statuses_are_those_of_the_contract(name, path, statuses):

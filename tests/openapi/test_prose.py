@@ -48,6 +48,16 @@ def test_the_whole_page_tells_parameters_and_errors_of_each_route(name):
             assert operation.credentials.link or operation.credentials.public or f"`{scope}`" in section
 
 
+@pytest.mark.parametrize(
+    ("name", "audio", "ranges"),
+    [("native", True, True), ("yotel", True, True), ("callsid", True, False), ("envoy", False, False)],
+)
+def test_ranges_are_told_of_where_they_are_heeded_and_audio_where_there_is_any(name, audio, ranges):
+    for page in told(name):
+        head = page.partition("\n## ")[0]
+        assert ("Audio endpoints answer" in head, "ranges (206, 416)" in head) == (audio, ranges)
+
+
 def test_the_native_index_leads_to_the_other_surfaces():
     index, _ = told("native", OTHERS)
     assert "- [yotel](http://gw/yotel/llms.txt): A vendor's.\n" in index

@@ -10,7 +10,7 @@ from functools import partial
 from uuid import UUID, uuid4
 
 from gateway.catalog.cache import CachedCatalog
-from gateway.catalog.listener import Listener
+from gateway.catalog.listener import Hearers, Listener, Renewal
 from gateway.catalog.registry import Registry
 from gateway.catalog.store import PostgresCatalog
 from gateway.config import Catalog as Settings
@@ -100,7 +100,7 @@ class Ear:
     def forget(self) -> None:
         self._told.clear()
 
-    async def hears(self, news: str, *, within: float = 5) -> None:
+    async def hears(self, news: str, *, within: float = 20) -> None:
         """Waits until ``news`` was told since the last ``forget``."""
         async with asyncio.timeout(within), self._news:
             await self._news.wait_for(lambda: news in self._told)
@@ -150,10 +150,13 @@ async def replica(
     settings: Settings = Settings(),  # noqa: B008  frozen
     clock: Callable[[], float] | None = None,
     listens: bool = True,
-    probe_s: float = 0.3,
+    probe_s: float = 30.0,
     **database: object,
 ) -> AsyncIterator[Replica]:
-    """Has heard that it hears, unless it doesn't listen. Its time passes as its ``clock`` does, by hand unless given."""
+    """Has heard that it hears, unless it doesn't listen. Its time passes as its ``clock`` does, by hand unless given.
+
+    Its line counts as dead after ``probe_s``: longer than a busy machine is silent, where that is not the point.
+    """
     place = Database.model_validate({"url": url, **database})
     async with AsyncExitStack() as stack:
         pool = await open_pool(place)
@@ -165,7 +168,8 @@ async def replica(
         stack.push_async_callback(cached.close)
         ear = Ear(cached)
         if listens:
-            await stack.enter_async_context(Listener(partial(connect, place), ear, probe_s=probe_s))
+            hearers = Hearers(ear, Renewal(pool))
+            await stack.enter_async_context(Listener(partial(connect, place), hearers, probe_s=probe_s))
             await ear.hears("restored")
             ear.forget()
         yield Replica(pool, Registry(pool, place), watched, cached, ear, hand)

@@ -9,6 +9,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from bench.certificates import SIGNS_CERTIFICATES
+
 
 def server_context(
     folder: Path, name: str, *, days: tuple[int, int] = (-1, 1)
@@ -19,11 +21,16 @@ def server_context(
     """
     authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     issuer = _name("the test's own authority")
-    root = _builder(issuer, issuer, authority).add_extension(
-        x509.BasicConstraints(ca=True, path_length=None), critical=True
+    root = (
+        _builder(issuer, issuer, authority)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority.public_key()), critical=False)
+        .add_extension(SIGNS_CERTIFICATES, critical=True)
     )
-    leaf = _builder(_name(name), issuer, key, days).add_extension(
-        x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False
+    leaf = (
+        _builder(_name(name), issuer, key, days)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False)
     )
     (folder / "root.pem").write_bytes(_pem(root.sign(authority, hashes.SHA256())))
     (folder / "leaf.pem").write_bytes(_pem(leaf.sign(authority, hashes.SHA256())))
@@ -38,8 +45,10 @@ def server_context(
 
 
 def trusting(folder: Path) -> ssl.SSLContext:
-    """A client's context that trusts the authority in ``folder`` alone."""
-    return ssl.create_default_context(cafile=str(folder / "root.pem"))
+    """A client's context that trusts the authority in ``folder`` alone, and is as strict as Python 3.13's are by default."""
+    context = ssl.create_default_context(cafile=str(folder / "root.pem"))
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    return context
 
 
 def _name(common: str) -> x509.Name:

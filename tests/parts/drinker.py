@@ -24,10 +24,11 @@ class Way(StrEnum):
 
 
 class Client:
-    """One GET (or ``method``). Reading ends at the body's length or at the connection's end, whichever is first."""
+    """One GET. Reading ends at the body's length or at the connection's end, whichever is first."""
 
-    def __init__(self, raw: socket.socket) -> None:
+    def __init__(self, raw: socket.socket, authority: str) -> None:
         self.raw = raw
+        self._authority = authority
         self.status = 0
         self.fields: dict[str, str] = {}
         self.got = 0
@@ -48,7 +49,7 @@ class Client:
         except BaseException:
             raw.close()
             raise
-        return cls(raw)
+        return cls(raw, url.netloc)
 
     @classmethod
     async def ask(
@@ -76,10 +77,11 @@ class Client:
 
     async def request(self, path: str, headers: Mapping[str, str] | None = None) -> None:
         """The first or another GET on the connection; the answer before it must have been read."""
-        host, port = self.raw.getpeername()
-        lines = "".join(f"{name}: {value}\r\n" for name, value in {"Host": f"{host}:{port}", **(headers or {})}.items())
+        fields = {"Host": self._authority, **(headers or {})}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         self.status, self.fields, self.got = 0, {}, 0
-        await self._loop.sock_sendall(self.raw, f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
+        with contextlib.suppress(ConnectionError):  # head() tells it, as it tells an end that comes later
+            await self._loop.sock_sendall(self.raw, f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
 
     async def head(self) -> int:
         """Reads the answer's head; its status, or 0: the connection ended before."""

@@ -10,7 +10,7 @@ from .demo import Demo
 
 ADDRESS = "127.0.0.1:8080"
 """Where pages have the demo stand."""
-ARRIVES_S = 5.0
+ARRIVES_S = 30.0
 """Seconds that an access has to reach Postgres, where a page asks for it right after it happened."""
 _CHANGES = re.compile(r" -(d|X) ")
 

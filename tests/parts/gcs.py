@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from gateway.config import GcsStore
 from gateway.demo.ports import free_ports
 
-READY_S = 30.0
+READY_S = 60.0
 BUCKET = "recordings"
 _EMULATOR = """
 from http import server

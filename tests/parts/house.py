@@ -31,7 +31,7 @@ from gateway.stores import open_store
 
 from .aliases import fresh
 
-START_S = 30.0
+START_S = 60.0
 SERVE = "import asyncio; from gateway.workers import serve; from gateway.config import load; asyncio.run(serve(load()))"
 FULL = ("calls:read", "recordings:download", "recordings:write", "audit:read")
 _STORE: TypeAdapter[Any] = TypeAdapter(AnyStore)

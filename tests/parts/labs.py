@@ -95,6 +95,7 @@ class GcsStubLab:
 class DiskLab:
     def __init__(self, root: Path, lifetimes: AsyncExitStack) -> None:
         self.root = root
+        (root / ".lab").touch()  # an empty folder may be one that is not mounted
         self.port: int | None = None
         self.lifetimes = lifetimes
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 
-def soon(true: Callable[[], bool], *, within: float = 2) -> None:
+def soon(true: Callable[[], bool], *, within: float = 20) -> None:
     """Until it is, ``within`` so many seconds. Blocks."""
     end = time.monotonic() + within
     while not true():

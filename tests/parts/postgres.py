@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import warnings
@@ -19,6 +18,7 @@ import psutil
 
 from gateway.catalog.schema import migrate
 from gateway.config import Database
+from gateway.demo.ports import free_ports
 
 with warnings.catch_warnings():  # it complains of an unset XDG_RUNTIME_DIR, which nothing here uses
     warnings.simplefilter("ignore")
@@ -43,7 +43,7 @@ class StoppablePostgres:
     def __init__(self, *, binaries: Path = BUNDLED, password: str | None = None) -> None:
         self.binaries = binaries
         self.password = password
-        self.port = _free_port()
+        self.port = free_ports(1)[0]
         self.directory = Path(tempfile.mkdtemp(prefix="rg-postgres-"))
         self._user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
         if self._user:
@@ -65,11 +65,11 @@ class StoppablePostgres:
             "unix_socket_directories": str(self.directory),
         }
         words = " ".join(f"-c {name}={value}" for name, value in options.items())
-        self._run("pg_ctl", "-D", self.data, "-w", "-t", "30", "-l", self.directory / "log", "-o", words, "start")
+        self._run("pg_ctl", "-D", self.data, "-w", "-t", "60", "-l", self.directory / "log", "-o", words, "start")
 
     def stop(self, mode: str = "immediate") -> None:
         """``immediate``: as if it had been killed, connections are cut. ``fast``: orderly, connections are told."""
-        self._run("pg_ctl", "-D", self.data, "-w", "-t", "30", "-m", mode, "stop")
+        self._run("pg_ctl", "-D", self.data, "-w", "-t", "60", "-m", mode, "stop")
 
     def pause(self) -> None:
         """Freezes every process of the server: connections stay open and nothing answers."""
@@ -177,10 +177,3 @@ class Databases:
             await connection.execute(statement)
         finally:
             await connection.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

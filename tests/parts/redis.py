@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from gateway.demo.ports import free_ports
 
-_READY_S = 20.0
+_READY_S = 60.0
 
 
 class StoppableRedis:

@@ -68,10 +68,11 @@ class Counted:
 
 @dataclass
 class Told:
-    """A trail, and what may happen once it has made an intent durable."""
+    """A trail, and what may happen once it has made an intent durable, and before it has all that was concluded."""
 
     trail: Trail
     after_intent: Callable[[], Awaitable[None]] = nothing
+    before_settled: Callable[[], Awaitable[None]] = nothing
 
     @property
     def admits_unproven(self) -> bool:
@@ -86,6 +87,10 @@ class Told:
 
     def conclude(self, outcome: Outcome) -> None:
         self.trail.conclude(outcome)
+
+    async def settled(self) -> None:
+        await self.before_settled()
+        await self.trail.settled()
 
 
 class Halting:
@@ -132,6 +137,7 @@ class Ending:
     def __post_init__(self) -> None:
         self.told = Told(self.audit.trail)
         self.stores: dict[str, Store] = {"main": self.store}
+        self.alike: dict[str, frozenset[str]] = {}
 
     def sweeper(self, *, batch: int = 10) -> Sweeper:
         @asynccontextmanager
@@ -139,7 +145,7 @@ class Ending:
             async with leased(self.database) as book:
                 yield None if book is None else Halting(book, self.steps)
 
-        return Sweeper(self.stores, self.told, lease, batch=batch)
+        return Sweeper(self.stores, self.told, lease, batch=batch, alike=self.alike)
 
     async def sweep(self, *, batch: int = 10, **how: Any) -> dict[UUID, Done]:
         """What became of each, by its call."""

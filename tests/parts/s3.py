@@ -10,6 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from gateway.demo.ports import free_ports
 
 DOMAIN = "s3.test"
 """Bucket names may stand before this in the Host; nothing resolves it."""
-READY_S = 30.0
+READY_S = 60.0
 
 
 class SeaweedS3:
@@ -163,10 +164,7 @@ def _free_admin_port() -> int:
     """One whose gRPC port is free too: a worker inside the server looks for it 10,000 above, whatever one says."""
     for _ in range(200):
         (port,) = free_ports(1)
-        if port + 10_000 < 65_536:
-            try:
-                socket.create_server(("127.0.0.1", port + 10_000)).close()
-            except OSError:
-                continue
+        with suppress(OSError):
+            socket.create_server(("127.0.0.1", port + 10_000)).close()
             return port
     raise RuntimeError("no two free ports 10,000 apart")

@@ -52,6 +52,7 @@ class Pool:
 @dataclass
 class Streams:
     bound: int = 2048
+    in_flight: int = 2
     refused: Counter[str] = field(default_factory=lambda: Counter({"streams": 2, "streams_per_tenant": 1}))
 
 
@@ -61,7 +62,6 @@ def figures_told() -> Told:
     meter.answered("native", "/v1/recordings/{id}/audio", "GET", 206, 0.2, 0.01, 65536)
     meter.answered("native", "/v1/recordings/{id}/audio", "GET", 206, 0.3, 0.02, 65536)
     meter.answered("native", "-", "GET", 404, 0.001, None, 0, Result.REFUSED, "unknown_route")
-    meter.streams = 2
     lag = LoopLag()
     lag.lags.observe(0.003)
     stores = {"calls": Store(), "folder": object()}

@@ -247,7 +247,7 @@ async def test_what_nobody_uses_is_closed() -> None:
     async with RangedServer(DATA) as server, asking(server, first_byte_s=0.2) as at:
         with mock.patch.object(pool_module, "IDLE_S", 0.05):
             await asyncio.gather(*(at.read() for _ in range(3)))
-            await asyncio.wait_for(server.until(lambda: server.open == 0), 2)
+            await asyncio.wait_for(server.until(lambda: server.open == 0), 10)
 
 
 @on_both_loops
@@ -336,6 +336,7 @@ async def test_deadlines_are_kept_and_told_apart() -> None:
         server.may_answer.clear()
         with pytest.raises(OriginTimeout, match="first_byte_s"):
             await at.open()
+        await server.until(lambda: len(server.heads) >= 2)
         assert (len(server.heads), at.counts.errors["origin_timeout"]) == (2, 1)
         server.may_answer.set()
     with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf, contextlib.ExitStack() as stack:
@@ -399,6 +400,28 @@ async def test_a_name_is_looked_up_once_in_a_while_and_again_where_nobody_answer
         pool._dialer._addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", unused_port()))]
         await at.read()
         assert at.counts.retries == 1
+
+
+@on_both_loops
+async def test_a_name_whose_look_up_hangs_is_looked_up_once_however_many_want_it() -> None:
+    """The loop looks few names up at once: others' wait behind them, Postgres's among them."""
+    loop = asyncio.get_running_loop()
+    asked, may_tell = 0, asyncio.Event()
+
+    async def look_up(*about: Any, **how: Any) -> Any:
+        nonlocal asked
+        asked += about[0] == "localhost"  # uvloop asks for addresses, too
+        await may_tell.wait()
+        return socket.getaddrinfo(*about, **how)
+
+    async with RangedServer(DATA) as server, asking(server, host="localhost", connect_s=0.3) as at:
+        with mock.patch.object(loop, "getaddrinfo", look_up):
+            for _ in range(2):
+                with pytest.raises(Unavailable, match="no connection to localhost:"):
+                    await at.open()
+            may_tell.set()
+            await asyncio.gather(*(at.read() for _ in range(9)))
+        assert asked == 1
 
 
 @on_both_loops

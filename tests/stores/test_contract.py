@@ -186,10 +186,10 @@ async def test_a_signed_url_answers_with_the_type_and_disposition_it_was_made_fo
 @SIGNING
 async def test_a_signed_url_tells_its_end_and_ends_then(lab: Lab) -> None:
     lab.put("ends.wav", b"bytes")
-    store, asked = await store_of(lab), datetime.now(UTC)
-    link = await store.sign("ends.wav", timedelta(seconds=2), media_type="audio/wav", disposition=None)
+    store, ttl, asked = await store_of(lab), timedelta(seconds=4), datetime.now(UTC)
+    link = await store.sign("ends.wav", ttl, media_type="audio/wav", disposition=None)
     assert link is not None
-    assert abs(link.expires_at - asked - timedelta(seconds=2)) <= timedelta(seconds=1)
+    assert asked - timedelta(seconds=1) <= link.expires_at - ttl <= datetime.now(UTC)
     assert (await fetch(lab, link.url))[0] == 200
 
     # Servers count whole seconds, and one of them allows a second more.
@@ -320,8 +320,8 @@ async def test_a_store_that_does_not_answer_times_out(lab: Lab) -> None:
         store, start = await store_of(lab, origin, port=proxy.port), time.monotonic()
         with pytest.raises(OriginTimeout):
             await store.open("silent.wav", Span(0, 5), version)
-        assert time.monotonic() - start < 1.5
-        await asyncio.wait_for(proxy.closed(), 1)
+        assert time.monotonic() - start < 3.5, "QUICK's own is longer"
+        await asyncio.wait_for(proxy.closed(), 10)
 
 
 @REMOTE
@@ -362,7 +362,7 @@ async def test_closing_a_body_closes_the_origins_connection_at_once(lab: Lab) ->
         source = await store.open("left.wav", Span(0, len(data)), version)
         await source.read()
         await source.close()
-        await asyncio.wait_for(proxy.until(lambda p: p.open <= metadata), 1)
+        await asyncio.wait_for(proxy.until(lambda p: p.open <= metadata), 10)
 
 
 @REMOTE
@@ -374,9 +374,9 @@ async def test_an_open_that_is_cancelled_leaves_no_connection(lab: Lab) -> None:
         proxy.always(Fault(Kind.STALL, at=-1))
         store = await store_of(lab, port=proxy.port)
         opening = asyncio.create_task(store.open("cancelled.wav", Span(0, 5), version))
-        await asyncio.wait_for(proxy.until(lambda p: len(p.struck) == 1), 5)
+        await asyncio.wait_for(proxy.until(lambda p: len(p.struck) >= 1), 10)
         opening.cancel()
-        await asyncio.wait_for(proxy.closed(), 1)
+        await asyncio.wait_for(proxy.closed(), 10)
         with pytest.raises(asyncio.CancelledError):
             await opening
 
@@ -403,7 +403,7 @@ async def test_a_body_is_read_no_faster_than_it_is_asked_for(lab: Lab) -> None:
     lab.put("slow.wav", data := sound(48_000_000))
     assert lab.port is not None
     async with FaultProxy(lab.port) as proxy:
-        store = await store_of(lab, port=proxy.port)
+        store = await store_of(lab, QUICK.model_copy(update={"first_byte_s": 20}), port=proxy.port)
         source = await store.open("slow.wav", Span(0, len(data)), (await store.stat("slow.wav")).version)
         await source.read()
         seen = -1

@@ -206,6 +206,45 @@ async def test_a_root_that_is_a_file_is_unavailable(root: Path) -> None:
     await store.close()
 
 
+async def test_an_empty_folder_may_be_one_that_is_not_mounted_and_nothing_in_it_is_a_404(tmp_path: Path) -> None:
+    store = disk.Disk("lab", DiskStore(kind="disk", root=tmp_path), QUICK)
+    for asked in (store.stat("a/b.wav"), store.open("b.wav", Span(0, 1), "any"), store.delete("b.wav", "any")):
+        with pytest.raises(Unavailable, match=r"store lab: its folder .* is empty; is what belongs there mounted\?"):
+            await asked
+    await store.check()
+    await store.close()
+
+
+async def test_a_folder_whose_last_file_went_is_believed_and_one_whose_disk_went_is_not(tmp_path: Path) -> None:
+    store = disk.Disk("lab", DiskStore(kind="disk", root=tmp_path), QUICK)
+    (tmp_path / "a.wav").write_bytes(b"bytes")
+    await store.delete("a.wav", (await store.stat("a.wav")).version)
+    await store.delete("a.wav", "any")
+    with pytest.raises(NotFound):
+        await store.stat("a.wav")
+    await store.check()
+    device = store._folder._device
+    assert device is not None
+    store._folder._device = device + 1  # what was there was of a disk that is there no more
+    for asked in (store.stat("a.wav"), store.delete("a.wav", "any"), store.check()):
+        with pytest.raises(Unavailable, match="is empty"):
+            await asked
+    await store.close()
+
+
+async def test_a_folder_that_may_not_be_listed_tells_what_is_missing_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: object) -> Any:
+        raise PermissionError(errno.EACCES, "no")
+
+    monkeypatch.setattr(disk.os, "scandir", refused)
+    store = disk.Disk("lab", DiskStore(kind="disk", root=tmp_path), QUICK)
+    with pytest.raises(NotFound):
+        await store.stat("a.wav")
+    await store.close()
+
+
 def test_a_folder_swapped_for_a_link_while_it_is_walked_leads_nowhere(root: Path) -> None:
     """The race that a check before use loses."""
     real, link, place = root / "real", root / "fake", root / "swapped"

@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from gcloud.aio.auth import Token
 from parts.canned import CannedServer, answer
 from parts.gcs import GcsStub
 from parts.labs import QUICK, drain, read
+from structlog.testing import capture_logs
+from tenacity import wait_none
 
 from gateway.config import ConfigError, GcsStore, Origin
 from gateway.errors import NotFound, OriginFailed, OriginTimeout, Unavailable
@@ -66,9 +69,10 @@ async def test_a_token_is_renewed_ahead_of_its_end_and_nobody_waits_for_it(stub:
     assert store._bearer is not None
     store._bearer.token.access_token_preempt_after = 0  # half its life is over
     stub.may_give.clear()
-    assert await asyncio.wait_for(read(store, "a"), 1) == b"bytes"
+    assert await read(store, "a") == b"bytes"
     renewal = store._bearer.token.acquiring
     assert renewal is not None
+    assert not renewal.done()
     stub.may_give.set()
     await renewal
     assert stub.tokens_given == 2
@@ -96,6 +100,64 @@ async def test_no_token_is_no_404(stub: GcsStub) -> None:
     with pytest.raises(Unavailable, match="token"):
         await store.check()
     await store.close()
+
+
+def token_told(**fields: Any) -> bytes:
+    return answer("200 OK", json.dumps(fields).encode(), Content_Type="application/json")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        token_told(),
+        token_told(access_token="t", expires_in="soon"),
+        token_told(access_token="t", expires_in=None),
+        token_told(access_token="t", expires_in=[]),
+        answer("200 OK", b'{"access_token": "t", "expires_in": 1e999}', Content_Type="application/json"),
+        answer("200 OK", b"[]", Content_Type="application/json"),
+        answer("200 OK", b"", Content_Type="application/json"),
+        answer("200 OK", b"[" * 100_000, Content_Type="application/json"),
+        answer("200 OK", b"<html>", Content_Type="application/json"),
+        answer("200 OK", b"<html>", Content_Type="text/html"),
+        answer("302 Found", Location="ftp://nowhere"),
+    ],
+)
+async def test_what_is_no_token_is_an_outage(
+    stub: GcsStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(cast("Any", Token.acquire_access_token).retry, "wait", wait_none())
+    async with CannedServer(said) as google:
+        (file := tmp_path / "key.json").write_text(json.dumps(stub.account() | {"token_uri": google.url}))
+        store = Gcs("lab", stub.settings(service_account_file=file), QUICK, google=stub.endpoint)
+        try:
+            with pytest.raises(Unavailable, match="store lab: no token to be had"):
+                await store.stat("a")
+        finally:
+            await store.close()
+
+
+async def test_a_renewal_that_fails_behind_the_requests_is_told_of(
+    stub: GcsStub, store: Gcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cast("Any", Token.acquire_access_token).retry, "wait", wait_none())
+    stub.put("a", b"bytes")
+    await store.stat("a")
+    assert store._bearer is not None
+    store._bearer.token.access_token_preempt_after = 0  # half its life is over
+    stub.tokens_refused = True
+    untold: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: untold.append(context))
+    with capture_logs() as logs:
+        assert await read(store, "a") == b"bytes"
+        renewal = store._bearer.token.acquiring
+        assert renewal is not None
+        await asyncio.wait([renewal])
+        del renewal
+        store._bearer.token.acquiring = None
+    assert untold == []
+    assert [(line["log_level"], line["event"], line["error"]) for line in logs] == [
+        ("warning", "gcs_token_not_renewed", "store lab: answered 400")
+    ]
 
 
 async def test_a_generation_is_pinned_by_what_the_answer_says_too(emulated: Emulated) -> None:
@@ -135,11 +197,14 @@ METADATA = {"size": "5", "generation": "7", "timeCreated": "2026-11-20T21:00:00Z
     [
         (answer("200 OK", b"<html>"), OriginFailed, 1),
         (answer("200 OK", b"{}"), OriginFailed, 1),
+        (answer("200 OK", b"[]"), OriginFailed, 1),
+        (answer("200 OK", b"null"), OriginFailed, 1),
         (answer("200 OK", json.dumps(METADATA | {"size": "x"}).encode()), OriginFailed, 1),
         (answer("200 OK", json.dumps(METADATA | {"timeCreated": 5}).encode()), OriginFailed, 1),
         (answer("302 Found", Location="http://127.0.0.1:9/"), OriginFailed, 1),
         (answer("403 Forbidden"), OriginFailed, 1),
         (answer("401 Unauthorized"), OriginFailed, 2),
+        (answer("408 Request Timeout"), Unavailable, 2),
         (answer("429 Too Many"), Unavailable, 2),
         (answer("503 Unavailable"), Unavailable, 2),
         (b"HTTP/1.1 200 OK\r\n", OriginTimeout, 1),
@@ -197,6 +262,17 @@ async def test_an_identity_that_is_named_and_not_there_is_refused_at_start(
         await open_store("lab", GcsStore(kind="gcs", bucket="recordings"), QUICK)
 
 
+@pytest.mark.parametrize("content", ["", "nothing", "{}", "[]", "[1]", '"x"', '{"type": 1}', '{"type": "none known"}'])
+async def test_an_identity_that_is_named_and_none_is_refused_at_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    """And is not passed over for the instance's own."""
+    (file := tmp_path / "identity.json").write_text(content)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    with pytest.raises(ConfigError, match="GOOGLE_APPLICATION_CREDENTIALS"):
+        await open_store("lab", GcsStore(kind="gcs", bucket="recordings"), QUICK)
+
+
 async def test_without_a_key_file_there_are_no_links(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     store = await open_store("lab", GcsStore(kind="gcs", bucket="recordings"), QUICK)
@@ -210,3 +286,25 @@ async def test_an_account_that_may_read_and_not_delete_is_told_which_role_may(st
     with pytest.raises(OriginFailed, match=r"store lab: answered 403; give its account the role Storage Object User"):
         await store.delete("a", (await store.stat("a")).version)
     assert await read(store, "a") == b"bytes"
+
+
+async def test_an_object_that_went_before_its_condition_was_looked_at_is_gone(emulated: Emulated) -> None:
+    """No live generation matches the one that was to be deleted: 412, as for another one."""
+    said = answer("412 Precondition Failed"), answer("404 Not Found"), answer("200 OK", b"{}")
+    async with CannedServer(*said) as server:
+        store = await emulated(server.url)
+        await store.delete("a", "7")
+        assert [head.split(b" ", 1)[0] for head in server.heads] == [b"DELETE", b"GET", b"GET"]
+
+
+LIMITED = {"error": {"code": 403, "errors": [{"domain": "usageLimits", "reason": "rateLimitExceeded"}]}}
+
+
+@pytest.mark.parametrize("reason", ["rateLimitExceeded", "userRateLimitExceeded"])
+async def test_a_403_for_asking_too_often_is_an_outage_and_no_missing_role(emulated: Emulated, reason: str) -> None:
+    said = answer("403 Forbidden", json.dumps(LIMITED).replace("rateLimitExceeded", reason).encode())
+    async with CannedServer(said) as server:
+        store = await emulated(server.url)
+        for asking in (store.stat("a"), store.open("a", Span(0, 1), "7"), store.delete("a", "7")):
+            with pytest.raises(Unavailable, match="store lab: answered 403, for it was asked too often"):
+                await asking

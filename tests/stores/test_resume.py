@@ -19,7 +19,7 @@ from gateway.stores import open_resuming
 
 SIZE = 1_000_003
 BREAKS = (Kind.CUT, Kind.RESET, Kind.STALL)
-IMPATIENT = Origin(connect_s=1, first_byte_s=5, progress_s=0.15, resumes=3, connections=64)
+IMPATIENT = Origin(connect_s=1, first_byte_s=5, progress_s=0.5, resumes=3, connections=64)
 REMOTE = pytest.mark.parametrize("lab", ["s3", "gcs-emulator", "gcs"], indirect=True)
 PINNING = pytest.mark.parametrize("lab", ["s3", "gcs"], indirect=True)
 
@@ -81,7 +81,7 @@ async def broken(store: Store, proxy: FaultProxy, data: bytes, version: str, cha
     hit = len(proxy.struck) - struck
     assert 0 < hit <= source.resumed + 1
     assert source.resumed <= IMPATIENT.resumes
-    assert end == "exact" or hit > IMPATIENT.resumes, "given up before the tries were used up"
+    assert end == "exact" or source.resumed == IMPATIENT.resumes, "given up before the tries were used up"
     return Counter([end, f"{faults[0].kind}: {end}"])
 
 
@@ -264,7 +264,7 @@ async def test_a_body_that_arrives_after_close_is_closed() -> None:
 DATA = bytes(range(40))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 39), st.integers(1, 40), st.lists(st.lists(st.integers(1, 9), max_size=6), max_size=6), st.data())
 async def test_whatever_breaks_where_the_bytes_are_the_objects(
     start: int, length: int, script: list[list[int]], data: st.DataObject

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,7 +21,7 @@ from parts.labs import QUICK, S3Lab, drain, fetch, read, signed, unused_port
 from parts.s3 import DOMAIN, SeaweedS3
 from yarl import URL
 
-from gateway.config import Origin, S3Store
+from gateway.config import ConfigError, Origin, S3Store
 from gateway.errors import Changed, NotFound, OriginFailed, OriginTimeout, Unavailable
 from gateway.model import Span
 from gateway.stores import s3 as s3_module
@@ -130,6 +131,24 @@ async def test_aws_is_addressed_in_its_region(
     assert (url.scheme, url.netloc, url.path) == ("https", host, path)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "word"),
+    [
+        ("AWS_PROFILE", "nobody", "nobody"),
+        ("AWS_CONFIG_FILE", __file__, "parse config file"),
+        ("AWS_DEFAULTS_MODE", "swift", "swift"),
+    ],
+)
+async def test_a_setting_of_awss_own_that_is_none_is_refused_at_start(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, word: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    for keys in ({}, {"access_key_id": None, "secret_access_key": None}):
+        settings = S3Store.model_validate(CANNED | {"endpoint": "http://127.0.0.1:9"} | keys)
+        with pytest.raises(ConfigError, match=rf"stores\.lab: .*{word}.*; mend or unset"):
+            await S3.connect("lab", settings, QUICK)
+
+
 # --- the URL that reads are made with -------------------------------------------------------------------------------
 
 
@@ -208,6 +227,34 @@ async def test_only_s3s_own_word_makes_a_404(
         assert len(server.heads) == asked
 
 
+async def test_what_answers_404_to_everything_is_no_store_that_lost_an_object(connect: Open) -> None:
+    """A proxy whose store went away, say, a moment after the bucket was seen: the answer to a HEAD has nobody's word."""
+    nothing, bucket = answer("404 Not Found"), answer("200 OK")
+    async with CannedServer(nothing, bucket, nothing) as server:
+        store = await connect(url=server.url)
+        with pytest.raises(NotFound):
+            await store.stat("a")
+        for asked in (store.stat("a"), store.delete("a", '"v"')):
+            with pytest.raises(OriginFailed, match="bucket 'recordings' does not exist"):
+                await asked
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        (error("403 Forbidden", "InvalidObjectState"), "is archived: restore it"),
+        (error("400 Bad Request", "KMS.DisabledException"), "check the KMS key"),
+        (error("403 Forbidden", "AccessDenied"), "right to s3:GetObject"),
+    ],
+)
+async def test_what_an_object_is_refused_for_is_what_the_operator_is_told_to_mend(
+    connect: Open, said: bytes, word: str
+) -> None:
+    async with CannedServer(said) as server:
+        with pytest.raises(OriginFailed, match=word):
+            await (await connect(url=server.url)).open("a", FIVE, '"v"')
+
+
 HEAD = {"Content_Length": "5", "Last_Modified": "Fri, 20 Nov 2026 21:00:00 GMT", "Content_Type": "audio/wav"}
 
 
@@ -219,9 +266,13 @@ HEAD = {"Content_Length": "5", "Last_Modified": "Fri, 20 Nov 2026 21:00:00 GMT",
         (answer("200 OK", ETag='""', **HEAD), OriginFailed, "no strong ETag"),
         (answer("200 OK", **HEAD), OriginFailed, "no strong ETag"),
         (answer("200 OK", ETag='"v"', Content_Encoding="gzip", **HEAD), OriginFailed, "'gzip'"),
+        (answer("200 OK", ETag='"v"', Content_Length="5"), OriginFailed, "without size or time"),
+        (answer("200 OK", ETag='"v"', **(HEAD | {"Content_Length": ""})), OriginFailed, "without size or time"),
+        (answer("200 OK", ETag='"v"', **(HEAD | {"Last_Modified": "soon"})), OriginFailed, "cannot be read"),
         (answer("403 Forbidden"), OriginFailed, "403"),
         (answer("400 Bad Request"), OriginFailed, "400"),
         (answer("301 Moved"), OriginFailed, "301"),
+        (answer("408 Request Timeout"), Unavailable, "408"),
         (answer("500 Oh"), Unavailable, "500"),
         (answer("503 Slow Down"), Unavailable, "503"),
         (b"", Unavailable, "out of reach"),
@@ -289,6 +340,8 @@ class Role:
         self.life = timedelta(hours=1)
         self.given = 0
         self.fails = False
+        self.gives: Any = ...
+        """In place of credentials, where it is set."""
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.asked = asyncio.Event()
@@ -298,6 +351,8 @@ class Role:
         await self.may_answer.wait()
         if self.fails:
             return web.Response(status=500)
+        if self.gives is not ...:
+            return web.json_response(self.gives)
         self.given += 1
         ends = datetime.now(UTC) + self.life
         told = {"AccessKeyId": f"ASIA{self.given}", "SecretAccessKey": "s", "Token": f"token-{self.given}"}
@@ -354,6 +409,43 @@ async def test_a_web_identity_whose_token_is_not_there_is_an_outage_and_no_defec
         assert str(tmp_path) not in refused.value.detail
 
 
+PASSED = (datetime.now(UTC) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+GIVEN = {"AccessKeyId": "ASIA", "SecretAccessKey": "s", "Token": "t"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [GIVEN | {"Expiration": PASSED}, GIVEN | {"Expiration": "soon"}, {"Code": "Failed"}, [], None],
+    ids=["over already", "no end", "none", "a list", "nothing"],
+)
+async def test_credentials_that_are_none_are_an_outage_and_no_defect(connect: Open, role: Role, given: Any) -> None:
+    role.gives = given
+    store = await connect(url=f"http://127.0.0.1:{unused_port()}", **OWN)
+    for asked in (store.check(), store.stat("k"), store.open("k", FIVE, '"v"'), signed(store, "k")):
+        with pytest.raises(Unavailable, match="store lab: out of reach"):
+            await asked
+
+
+@pytest.mark.parametrize(
+    ("said", "status"), [("AccessDenied", 403), ("InvalidIdentityToken", 400), ("NotFoundException", 404)]
+)
+async def test_a_web_identity_that_is_refused_is_no_answer_of_the_store(
+    connect: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, status: int
+) -> None:
+    no_other_credentials(monkeypatch)
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/recordings")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    (tmp_path / "token").write_text("a-token-itself")
+    no = f"<ErrorResponse><Error><Type>Sender</Type><Code>{said}</Code><Message>m</Message></Error></ErrorResponse>"
+    async with CannedServer(answer(f"{status} No", no.encode())) as sts:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        store = await connect(url=f"http://127.0.0.1:{unused_port()}", **OWN)
+        for asked in (store.check(), store.stat("k"), store.delete("k", '"v"'), store.open("k", FIVE, '"v"')):
+            with pytest.raises(Unavailable, match="store lab: out of reach") as refused:
+                await asked
+            assert "s3:" not in refused.value.detail
+
+
 async def test_a_link_tells_that_it_ends_with_the_credentials_behind_it(connect: Open, role: Role) -> None:
     role.life = timedelta(hours=1)
     store = await connect(url="http://127.0.0.1:9", **OWN)
@@ -373,11 +465,12 @@ async def test_credentials_are_renewed_before_they_end_and_nobody_waits_for_it(c
     await ending_in(store, timedelta(minutes=5))  # which is when a renewal is due
     role.may_answer.clear()
     role.asked.clear()
-    assert "token-1" in await asyncio.wait_for(signed(store, "a"), 0.5)
-    await asyncio.wait_for(role.asked.wait(), 2)
-    role.may_answer.set()
+    assert "token-1" in await signed(store, "a")
     assert store._credentials is not None
     assert store._credentials._renewal is not None
+    assert not store._credentials._renewal.done()
+    await role.asked.wait()
+    role.may_answer.set()
     await store._credentials._renewal
     assert "token-2" in await signed(store, "a")
 
@@ -410,6 +503,50 @@ async def test_credentials_that_cannot_be_renewed_serve_to_their_end_and_then_sa
     for asking in (signed(store, "a"), store.open("b", FIVE, '"v"')):
         with pytest.raises((Unavailable, OriginTimeout), match="store lab"):
             await asking
+
+
+def tokens(server: CannedServer) -> list[str]:
+    """That the requests were signed with, in turn."""
+    return [found[1].decode() for head in server.heads if (found := re.search(rb"token-([0-9]+)", head))]
+
+
+@pytest.mark.parametrize("said", [error("400 Bad", "ExpiredToken"), error("403 Forbidden", "InvalidAccessKeyId")])
+async def test_credentials_taken_back_are_replaced_once(connect: Open, role: Role, said: bytes) -> None:
+    async with CannedServer(said, RIGHT, said) as server:
+        store = await connect(url=server.url, **OWN)
+        await ending_in(store, timedelta(hours=1))
+        assert await drain(await store.open("a", FIVE, '"v"')) == b"01234"
+        assert tokens(server) == ["1", "2"]
+        with pytest.raises(OriginFailed):
+            await store.open("b", FIVE, '"v"')
+    assert role.given == 2
+
+
+async def test_credentials_that_are_refused_serve_until_others_came(connect: Open, role: Role) -> None:
+    async with CannedServer(error("400 Bad", "ExpiredToken"), RIGHT) as server:
+        store = await connect(url=server.url, **OWN)
+        await ending_in(store, timedelta(hours=1))
+        role.fails = True
+        for _ in range(2):
+            assert await drain(await store.open("a", FIVE, '"v"')) == b"01234"
+        assert tokens(server) == ["1", "1", "1"]
+
+
+async def test_an_answer_that_does_not_say_whether_its_credentials_were_refused_has_them_asked_for_anew(
+    connect: Open, role: Role
+) -> None:
+    stated = answer("200 OK", ETag='"v"', **HEAD)
+    async with CannedServer(answer("400 Bad Request"), stated) as server:
+        store = await connect(url=server.url, **OWN)
+        await ending_in(store, timedelta(hours=1))
+        with pytest.raises(OriginFailed, match="400"):
+            await store.stat("a")
+        assert store._credentials is not None
+        assert store._credentials._renewal is not None
+        await store._credentials._renewal
+        assert (await store.stat("a")).size == 5
+        assert tokens(server) == ["1", "2"]
+    assert role.given == 2
 
 
 async def test_one_who_leaves_while_credentials_are_fetched_takes_nobody_along(connect: Open, role: Role) -> None:

@@ -78,21 +78,21 @@ def test_uuid_counts_what_it_promises():
     assert random_bits(str(uuid4())) == 122
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.text(NANOID, max_size=20))
 def test_short_id_never_holds_enough(text):
     """20 characters of 64 kinds hold 120 bits at most."""
     assert random_bits(text) < UUID_4
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.uuids(version=4), st.sampled_from("0123567890abcdef"))
 def test_no_other_version_is_taken(of, version):
     text = str(of)
     assert random_bits(text[:14] + version + text[15:]) == 0
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.text(NANOID, max_size=128))
 def test_total_and_never_more_than_the_text_can_hold(text):
     assert 0 <= random_bits(text) <= len(text) * 6.01

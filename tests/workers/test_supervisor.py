@@ -14,9 +14,12 @@ import pytest
 from parts.audit import until
 from structlog.testing import capture_logs
 
-from gateway import logs
+from gateway import app, audit, logs
 from gateway.config import Config, ConfigError
-from gateway.workers import supervisor
+from gateway.lifecycle import sweeps
+from gateway.lifecycle.webhooks import sender
+from gateway.telemetry import tracing
+from gateway.workers import crew, supervisor
 from gateway.workers.child import Child
 from gateway.workers.given import Given
 from gateway.workers.slot import Slot, wait_after
@@ -167,6 +170,13 @@ async def test_if_the_first_worker_is_refused_all_ends_with_what_it_said(tmp_pat
     run = Run(tmp_path, "raise SystemExit(78)")
     assert await asyncio.wait_for(run.task, 20) == 78
     assert len(lines(told, "worker started")) == 1
+
+
+def test_nobody_is_killed_within_what_is_promised_to_its_end():
+    """docs/operating.md, "Stopping": beyond the times that are configured, each of these, one after the other."""
+    ends = sweeps.LAST_S + sender._STOP_S + tracing._EXPORT_S
+    hung = 2 * audit.GRACE_S + 12 * app._CANCEL_S  # writes to Postgres; requests, the listener, the pool
+    assert ends + hung < crew.GRACE_S
 
 
 async def test_what_overstays_is_killed(tmp_path: Path, told: list[dict], monkeypatch: pytest.MonkeyPatch):

@@ -9,7 +9,7 @@ from ...postgres import Pool
 from .desk import Book, Desk
 from .post import Poster
 from .queue import Queue
-from .resolving import Lookup, Vetting
+from .resolving import VETTING, Lookup, Vetting
 from .sender import Sender, lease_s
 from .signing import Sealer
 
@@ -26,10 +26,11 @@ class Webhooks:
 
     def __init__(self, settings: config.Webhooks, database: config.Database, pool: Pool, book: Book) -> None:
         self._lookup = Lookup()
+        self._vetting = Lookup(VETTING)
         self._poster = Poster(settings, self._lookup)
         queue = Queue(pool, database, lease_s=lease_s(settings))
         self.sender = Sender(queue, self._poster, _sealer(settings), settings)
-        self.desk = open_desk(settings, book, self._lookup)
+        self.desk = open_desk(settings, book, self._vetting)
 
     async def __aenter__(self) -> Self:
         await self.sender.__aenter__()
@@ -39,6 +40,7 @@ class Webhooks:
         await self.sender.__aexit__(*exception)
         await self._poster.close()
         self._lookup.close()
+        self._vetting.close()
 
 
 def _sealer(settings: config.Webhooks) -> Sealer:

@@ -25,16 +25,20 @@ _TAKE = """
             SELECT d.endpoint_id FROM webhook_deliveries d WHERE d.state = 'pending' AND d.endpoint_id > owed.endpoint_id
             ORDER BY d.endpoint_id LIMIT 1
         ) FROM owed WHERE owed.endpoint_id IS NOT NULL
+    ), busy AS (
+        SELECT * FROM unnest($3::uuid[], $4::int[]) AS busy (id, count)
+    ), served AS (
+        SELECT e.tenant_id, sum(busy.count) AS count FROM busy JOIN webhook_endpoints e USING (id) GROUP BY e.tenant_id
     ), due AS (
         SELECT d.id FROM owed JOIN webhook_endpoints e ON e.id = owed.endpoint_id
-        LEFT JOIN unnest($3::uuid[], $4::int[]) AS busy (id, count) ON busy.id = e.id
+        LEFT JOIN busy ON busy.id = e.id LEFT JOIN served USING (tenant_id)
         CROSS JOIN LATERAL (
             SELECT d.id, d.due_at FROM webhook_deliveries d
             WHERE d.endpoint_id = e.id AND d.state = 'pending' AND d.due_at <= now()
             ORDER BY d.due_at LIMIT greatest(least($2, $5 - coalesce(busy.count, 0)), 0) FOR UPDATE SKIP LOCKED
         ) d
         WHERE (e.failing_since IS NOT NULL) = $1
-        ORDER BY d.due_at LIMIT $2
+        ORDER BY coalesce(served.count, 0) + row_number() OVER (PARTITION BY tenant_id ORDER BY d.due_at), d.due_at LIMIT $2
     )
     UPDATE webhook_deliveries d
     SET lease = gen_random_uuid(), due_at = now() + make_interval(secs => $6), attempts = d.attempts + 1
@@ -43,27 +47,31 @@ _TAKE = """
     RETURNING d.id, d.lease, d.attempts, d.tries, d.event_id, d.endpoint_id, e.url, e.enabled, e.secret,
         CASE WHEN e.former_until > now() THEN e.former_secret END AS former_secret, o.payload
 """
-"""``owed`` steps from endpoint to endpoint that anything is pending for: however many others there are, they cost nothing."""
+"""``owed`` steps from endpoint to endpoint that anything is pending for: however many others there are, they cost nothing.
+
+Whose tenant has the fewest under way comes first, so that one with many slow endpoints keeps no other waiting.
+"""
 _NEXT = """
     SELECT extract(epoch FROM min(due_at) - now())::float8 FROM webhook_deliveries WHERE state = 'pending' AND due_at > now()
 """
 _SETTLE = """
     WITH settled AS (
         UPDATE webhook_deliveries SET
-            state = CASE WHEN state = 'pending' OR $3 = 'delivered' THEN $3 ELSE state END,
-            settled_at = CASE WHEN $3 <> 'pending' THEN now() ELSE settled_at END,
-            due_at = now() + make_interval(secs => $4),
-            tries = tries + 1,
+            state = CASE WHEN state = 'pending' AND (tries = $10 OR $3 <> 'failed') OR $3 = 'delivered' THEN $3 ELSE state END,
+            settled_at = CASE WHEN $3 <> 'pending' AND (tries = $10 OR $3 <> 'failed') THEN now() ELSE settled_at END,
+            due_at = now() + make_interval(secs => CASE WHEN tries = $10 THEN $4 ELSE 0 END),
+            tries = CASE WHEN tries = $10 THEN tries + 1 ELSE tries END,
             lease = NULL
         WHERE id = $1 AND lease = $2
-        RETURNING id
+        RETURNING id, state
     ), logged AS (
         INSERT INTO webhook_attempts (delivery_id, number, at, took_ms, status, error)
         SELECT id, $5, $6, $7, $8, $9 FROM settled
     )
-    SELECT id FROM settled
+    SELECT state FROM settled
 """
-_HOLD = "SELECT FROM webhook_endpoints WHERE id = $1 FOR NO KEY UPDATE"
+"""$10: as often as it had failed when it was taken. Where that is another number by now, it was put on the schedule anew."""
+_HOLD = "SELECT url FROM webhook_endpoints WHERE id = $1 FOR NO KEY UPDATE"
 _WELL = "UPDATE webhook_endpoints SET failing_since = NULL WHERE id = $1 AND failing_since IS NOT NULL"
 _FAILING = "UPDATE webhook_endpoints SET failing_since = now() WHERE id = $1 AND failing_since IS NULL AND enabled"
 _SWITCH_OFF = """
@@ -117,7 +125,7 @@ class Queue:
         self._turn = asyncio.Semaphore(_CONNECTIONS)
 
     async def take(self, limit: int, busy: Mapping[UUID, int], *, failing: bool, each: int) -> list[Due]:
-        """Up to ``limit`` that are due, the oldest first; of an endpoint no more than brings it to ``each``.
+        """Up to ``limit`` that are due, the oldest first of each tenant in turn; of an endpoint no more than brings it to ``each``.
 
         ``busy``: how many of each endpoint are under way. ``failing``: of endpoints whose last try failed, else of the others.
         """
@@ -142,10 +150,10 @@ class Queue:
         final = verdict.fate in {Fate.GONE, Fate.FAILED}
         async with self._writing() as connection:
             # The endpoint's row is locked ahead of its deliveries', as everywhere: neither waits for the other in a circle.
-            if final:
-                await connection.execute(_HOLD, due.endpoint)
+            if final and await connection.fetchval(_HOLD, due.endpoint) != due.url and verdict.fate is Fate.GONE:
+                verdict, final = Verdict(Fate.RETRY), False  # gone is where it went before; it is due where it goes now
             await connection.execute(_WELL if verdict.fate is Fate.DELIVERED else _FAILING, due.endpoint)
-            settled = await connection.fetchval(
+            state = await connection.fetchval(
                 _SETTLE,
                 due.id,
                 due.lease,
@@ -156,8 +164,9 @@ class Queue:
                 tried.took_ms,
                 tried.status,
                 tried.error,
+                due.tries,
             )
-            if settled is None or not final or (verdict.fate is Fate.FAILED and patience_s is None):
+            if state in {None, "pending"} or not final or (verdict.fate is Fate.FAILED and patience_s is None):
                 return None
             why, since = ("gone", None) if verdict.fate is Fate.GONE else ("failing", patience_s)
             if await connection.fetchval(_SWITCH_OFF, due.endpoint, why, since) is None:

@@ -19,6 +19,8 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 _THREADS: Final = 128
 """A name server that does not answer keeps a thread for longer than its try waits: too few, and one tenant's keep all others' waiting."""
+VETTING: Final = 16
+"""Threads for names in requests: of those there are as many as somebody asks, so they have none of the tries'."""
 
 
 def guard_of(settings: Webhooks) -> Guard:
@@ -28,8 +30,8 @@ def guard_of(settings: Webhooks) -> Guard:
 class Lookup:
     """The system's own resolver, on threads of its own: one that hangs keeps nobody else waiting."""
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="webhook-dns")
+    def __init__(self, threads: int = _THREADS) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="webhook-dns")
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
         ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)

@@ -175,18 +175,27 @@ class Sender:
     async def _try(self, due: Due, until: float) -> Tried:
         """Is over by ``until``, on the loop's clock."""
         at = datetime.now(UTC)
-        try:
-            keys = [self._sealer.unseal(secret) for secret in due.secrets]
-        except Unsealable:
-            _log.exception(
-                "webhooks.secret_unreadable", endpoint=str(due.endpoint), fix="add its key to webhooks.secret_keys"
-            )
+        keys = self._keys(due)
+        if not keys:
             return Tried(at, 0, None, "defect")
         try:
             async with asyncio.timeout_at(until):
                 return await self._poster.post(due.url, due.body, signed_headers(str(due.event), at, due.body, keys))
         except TimeoutError:
             return Tried(at, 0, None, "timed_out")
+
+    def _keys(self, due: Due) -> list[str]:
+        """What signs it: nothing where the present secret can't be read; the former one only where it can."""
+        keys = []
+        for secret in due.secrets:
+            try:
+                keys.append(self._sealer.unseal(secret))
+            except Unsealable:
+                _log.exception(
+                    "webhooks.secret_unreadable", endpoint=str(due.endpoint), fix="add its key to webhooks.secret_keys"
+                )
+                break
+        return keys
 
 
 async def _insist(write: Callable[[], Awaitable[str | None]]) -> str | None:

@@ -12,7 +12,8 @@ from ...contract import UUID_FORM, Schema
 from ...errors import Malformed
 from ...model import CallRef, Head
 
-SURFACE_NAME = r"[a-z]{1,32}"
+SURFACE_NAME = r"[a-z][a-z0-9_]{0,31}"
+"""As the catalog keeps them, whoever registered them."""
 EXTERNAL_ID = r"[A-Za-z0-9_.+-]{1,128}"
 _EXTERNAL = re.compile(rf"({SURFACE_NAME}):({EXTERNAL_ID})", re.ASCII)
 _UUID = re.compile(UUID_FORM, re.ASCII)

@@ -8,13 +8,15 @@ from uuid import UUID
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.config import JsonDict
 
+from ...aliases import kept
 from ...asks.pipeline import CallPut, PutCall, PutRecording
 from ...contract import RETRY_S, Doc, Found, Reply, Route
 from ...errors import Malformed
 from ...event import Method
 from ...http.headers import NAMES
 from ...model import Entry, Head, NewCall, State, Verb
-from .._bodies import DAYS_MAX, LINE, WHOLE, Body, Instant, read_body
+from ...moments import DAYS_MAX, Happened, Instant
+from .._bodies import LINE, WHOLE, Body, read_body
 from .._words import json_reply
 from .ids import EXTERNAL_ID, PATH, SURFACE_NAME, call
 from .recordings import CallTold, described
@@ -45,9 +47,9 @@ class CallBody(Body):
         bool | None, Field(description="left is the caller, right the agent; false: people alone")
     ] = None
     department: Annotated[str, Field(json_schema_extra={"format": "uuid"})] | None = None
-    started_at: Instant | None = None
-    answered_at: Instant | None = None
-    ended_at: Instant | None = None
+    started_at: Happened | None = None
+    answered_at: Happened | None = None
+    ended_at: Happened | None = None
 
     @field_validator("department")
     @classmethod
@@ -96,7 +98,7 @@ class RecordingBody(Body):
             json_schema_extra={"anyOf": [{"enum": sorted(NAMES)}, {"type": "null"}]},
         ),
     ] = None
-    started_at: Instant | None = None
+    started_at: Happened | None = None
     expires_at: Annotated[Instant | None, Field(description="kept at least until then")] = None
     retention_days: Annotated[int, Field(ge=1, le=DAYS_MAX, description="kept at least so many days"), WHOLE] | None = (
         None
@@ -130,7 +132,7 @@ class RegisteredTold(CallTold):
 
 def _put_call(head: Head) -> PutCall:
     named, asked = call(head), read_body(head, CallBody)
-    aliases = dict(asked.aliases)
+    aliases = {surface: kept(surface, external) for surface, external in asked.aliases.items()}
     if named.surface is not None and aliases.setdefault(named.surface, named.id) != named.id:
         raise Malformed("body", "aliases", message="the path names another id on the same surface")
     return PutCall(
@@ -165,7 +167,7 @@ def _put_recording(head: Head) -> PutRecording:
 def _told(found: Found, entry: Entry) -> RegisteredTold:
     state = entry.state(found.now)
     failure = entry.recording.failure if entry.recording is not None and state is State.FAILED else None
-    return {**described(entry, state, found.base), "failure": failure}
+    return {**described(entry, state, found.base, found.scopes), "failure": failure}
 
 
 def _call_reply(found: Found) -> Reply:

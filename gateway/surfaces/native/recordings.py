@@ -9,6 +9,7 @@ from typing import Annotated, Literal, NotRequired, cast
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from ...aliases import PUBLIC
 from ...contract import Doc, Found, Reply, Route, Schema
 from ...http.headers import content_disposition, extension_for
 from ...model import Entry, Head, Listing, State, Verb
@@ -61,7 +62,7 @@ class LinksTold(TypedDict):
 
 
 class CallTold(TypedDict):
-    """A call and its recording."""
+    """A call and its recording. ``aliases``: agentphone's among them only for who may download, for it is a credential."""
 
     id: Id
     state: State
@@ -92,8 +93,8 @@ class CallsTold(TypedDict):
     links: NextPage
 
 
-def described(entry: Entry, state: State, base: str) -> CallTold:
-    """What a page says of a call, and the answer for one alone."""
+def described(entry: Entry, state: State, base: str, scopes: frozenset[str]) -> CallTold:
+    """What a page says of a call, and the answer for one alone, to whoever has ``scopes``."""
     call = entry.call
     place = f"{base}/v1/recordings/{call.id}"
     links: LinksTold = {"self": place}
@@ -107,7 +108,8 @@ def described(entry: Entry, state: State, base: str) -> CallTold:
     return {
         "id": str(call.id),
         "state": state,
-        "aliases": dict(call.aliases),
+        # Whoever knows the public one may download: it is told to nobody who may not.
+        "aliases": {surface: id_ for surface, id_ in call.aliases.items() if surface != PUBLIC or TEXT_SCOPE in scopes},
         "direction": cast("Direction | None", call.direction),
         "from_number": call.from_number,
         "to_number": call.to_number,
@@ -144,14 +146,14 @@ def _recording(entry: Entry, state: State) -> RecordingTold | None:
 
 def _describe(found: Found) -> Reply:
     assert found.entry is not None
-    return json_reply(200, described(found.entry, found.state, found.base))
+    return json_reply(200, described(found.entry, found.state, found.base, found.scopes))
 
 
 def _list(found: Found) -> Reply:
     assert found.page is not None
     cursor = found.page.cursor
     body: CallsTold = {
-        "data": [described(entry, entry.state(found.now), found.base) for entry in found.page.entries],
+        "data": [described(entry, entry.state(found.now), found.base, found.scopes) for entry in found.page.entries],
         "next_cursor": cursor,
         "links": {} if cursor is None else {"next": next_page(found, LISTING, cursor)},
     }
@@ -173,7 +175,8 @@ _PARAMETERS: dict[str, Parameter] = {
     "department": parameters.uuid("Of this department."),
     "text": parameters.words(
         "Words of the transcript, whatever its language and without regard to case: all of them;"
-        ' "several in this order"; one or the other; -not. Takes the scope recordings:download besides.'
+        ' "several in this order"; one or the other; -not. Takes the scope recordings:download besides;'
+        " 409 `transcription_disabled` where the account has transcription switched off."
     ),
 }
 

@@ -23,7 +23,8 @@ from ...contract import Doc, Found, Reply, Route, Schema
 from ...errors import NotFound
 from ...event import Method
 from ...model import Head, Tenant, Verb
-from .._bodies import DAYS_MAX, LINE, WHOLE, Body, read_body
+from ...moments import DAYS_MAX
+from .._bodies import LINE, WHOLE, Body, read_body
 from .._words import Timestamp, json_reply, no_content, timestamp
 from .ids import nothing, uuid_in
 from .recordings import Id

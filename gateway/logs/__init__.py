@@ -6,21 +6,23 @@ Nothing is meant to log a secret; striking out is the second lock, for the trace
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any
 
 import orjson
 import structlog
 
-from .config import Log
+from ..config import Log
+from .spool import Spool, Writable
 
 _SECRETS = re.compile(
-    r"(?:[a-z]{2,12}_live_[A-Za-z0-9]{8})[A-Za-z0-9]+"  # API keys: what is left tells which one
-    r"|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"  # JWTs
+    r"(?<=[a-z0-9]_)[A-Za-z0-9]{36}(?![A-Za-z0-9])|(?<=_live_)[A-Za-z0-9]{9,}"  # API keys: their prefix is left
+    r"|(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"  # JWTs
     r"|(?<=Signature=)[A-Za-z0-9%_-]{16,}|(?<=Credential=)[A-Za-z0-9%/_@.-]{16,}|(?<=Security-Token=)[A-Za-z0-9%_-]+"
     r"|(?<=Bearer )[A-Za-z0-9._~+/-]{8,}=*"
     r"|whsec_[A-Za-z0-9+/]+=*"
@@ -34,8 +36,12 @@ def strike_out(text: str) -> str:
     return _SECRETS.sub("[secret]", text)
 
 
-def configure(settings: Log, stream: TextIO = sys.stderr, **always: object) -> None:
-    """Sets up structlog and the libraries' logging, for this process. ``always`` stands in every line."""
+def configure(settings: Log, stream: Writable | None = None, **always: object) -> None:
+    """Sets up structlog and the libraries' logging, for this process: to ``stream``, standard error if there is none.
+
+    ``always`` stands in every line.
+    """
+    global _out  # noqa: PLW0603 - as structlog's and logging's own settings, the process has one
     structlog.contextvars.bind_contextvars(**always)  # for Lines; threads of their own have other contexts
     level = getattr(logging, settings.level.upper())
     shared: list[structlog.typing.Processor] = [
@@ -46,18 +52,35 @@ def configure(settings: Log, stream: TextIO = sys.stderr, **always: object) -> N
         *([_adding(always)] if always else []),
     ]
     renderer = _json if settings.format == "json" else _console
+
+    def lost(lines: int) -> str:
+        told = {"event": "log_lines_lost", "lines": lines, "level": "error", "timestamp": datetime.now(UTC).isoformat()}
+        return renderer(None, "error", told | always) + "\n"
+
+    if isinstance(_out, Spool) and _out.stream is (stream or sys.stderr):
+        _out.lost = lost  # of two threads to one stream, neither would know what the other has yet to write
+    else:
+        _out = Spool(stream or sys.stderr, lost)
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
-        cache_logger_on_first_use=True,
+        logger_factory=structlog.WriteLoggerFactory(file=_out),  # type: ignore[arg-type]  # of a TextIO it asks no more
+        cache_logger_on_first_use=False,  # else a reload's level and form would never reach who has logged before
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(_out)
     formatter = structlog.stdlib.ProcessorFormatter(processors=[_named, renderer], foreign_pre_chain=shared)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING))
+
+
+def for_commands() -> None:
+    """For a command line's process, whose stdout is not for this: lines on stderr, until ``configure`` says otherwise."""
+    structlog.configure(
+        processors=[structlog.stdlib.add_log_level, structlog.processors.format_exc_info, _console],
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
 
 
 class Lines:
@@ -66,12 +89,11 @@ class Lines:
     For facts that hold no secret: nothing is struck out here. ``flush`` it at the end.
     """
 
-    def __init__(self, settings: Log, event: str, stream: TextIO = sys.stderr) -> None:
+    def __init__(self, settings: Log, event: str) -> None:
         self._event = event
-        self._stream = stream
         self._told: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._log = structlog.get_logger() if settings.format == "console" else None
+        self._log = structlog.get_logger().bind() if settings.format == "console" else None
         self._off = getattr(logging, settings.level.upper()) > logging.INFO
         self._bound = structlog.contextvars.get_contextvars()
 
@@ -95,11 +117,12 @@ class Lines:
             self._timer = None
         if self._told:
             lines, self._told = self._told, []
-            self._stream.write("\n".join(lines) + "\n")
-            self._stream.flush()
+            _out.write("\n".join(lines) + "\n")
+            _out.flush()
 
 
 _TOGETHER_S = 0.05
+_out: Writable = sys.stderr
 
 
 def _adding(fields: Mapping[str, object]) -> structlog.typing.Processor:
@@ -111,10 +134,16 @@ def _adding(fields: Mapping[str, object]) -> structlog.typing.Processor:
 
 
 def _json(_logger: object, _name: str, event: structlog.typing.EventDict) -> str:
-    return strike_out(orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
+    try:
+        line = orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # a file's name that is no UTF-8, a number beyond 64 bits
+        line = json.dumps(event, default=str, ensure_ascii=False, skipkeys=True).encode(errors="replace").decode()
+    return strike_out(line)
 
 
-_plain = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
+_plain = structlog.dev.ConsoleRenderer(
+    colors=False, pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+)  # the other formatter shows what variables held
 
 
 def _console(logger: Any, name: str, event: structlog.typing.EventDict) -> str:  # Any: structlog's own

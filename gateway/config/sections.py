@@ -1,67 +1,37 @@
-"""One TOML file plus environment overrides → one frozen Config, or a ConfigError that names the key and the fix.
-
-The only reader of either. Every key's ``description`` gives its unit and its reason; ``config/defaults.toml`` is checked
-against them. An environment variable ``RECORDING_GATEWAY__SERVER__PORT`` overrides ``[server] port``; a list or a
-table is given as JSON. ``RECORDING_GATEWAY_CONFIG`` names the file.
-"""
+"""The tables of the file. Every key's ``description`` gives its unit and its reason."""
 
 from __future__ import annotations
 
-import os
 import re
-import tomllib
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from pydantic_settings.exceptions import SettingsError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-ENV_PREFIX = "RECORDING_GATEWAY__"
-ENV_FILE = "RECORDING_GATEWAY_CONFIG"
+from .forms import (
+    BaseUrl,
+    Bytes,
+    Count,
+    CountsUrl,
+    Folder,
+    Host,
+    MountHost,
+    Network,
+    Port,
+    PostgresUrl,
+    Rate,
+    Seconds,
+    Workers,
+    strong,
+)
+
 SURFACES = ("native", "yotel", "agentphone", "callsid", "voki", "envoy")
 """The surfaces that can be mounted."""
 
-
-class ConfigError(Exception):
-    """The configuration is refused. ``problems`` are lines of ``key: what is wrong, and what to do``."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
-
-
-Seconds = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Bytes = Annotated[int, Field(ge=1)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Network = IPv4Network | IPv6Network
-
-
-_SECRET_BYTES = 32
-
-
-def _strong(secret: SecretStr, least: int = _SECRET_BYTES) -> bool:
-    return len(secret.get_secret_value().encode()) >= least
-
-
-def _base_url(url: str) -> str:
-    parts = urlsplit(url)
-    if (
-        parts.scheme not in {"http", "https"}
-        or not parts.hostname
-        or "@" in parts.netloc
-        or parts.query
-        or parts.fragment
-    ):
-        raise ValueError("give an absolute http or https URL without credentials, query or fragment")
-    return url.rstrip("/")
-
-
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
+_STEP = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._~!$&'()*+,;=:@%-]+")
+"""A path's segment as clients send it: with anything else no request would find the mount."""
 
 
 class Section(BaseModel):
@@ -73,7 +43,7 @@ class Section(BaseModel):
 class Server(Section):
     """The listener towards clients."""
 
-    host: str = Field("127.0.0.1", description="address to bind; loopback unless you say otherwise")
+    host: Host = Field("127.0.0.1", description="address to bind; loopback unless you say otherwise")
     port: Port = Field(8080, description="TCP port; 0 takes a free one")
     public_url: BaseUrl | None = Field(
         None,
@@ -88,7 +58,9 @@ class Server(Section):
     header_timeout_s: Seconds = Field(10, description="seconds a client has to send a whole request head")
     keepalive_s: Seconds = Field(75, description="seconds an idle connection is kept; longer than the proxy's in front")
     write_stall_s: Seconds = Field(60, description="seconds a reader may take no byte at all before it is cut off")
-    max_header_bytes: Bytes = Field(16_384, description="bytes of one header line, and of the request line")
+    max_header_bytes: Bytes = Field(
+        16_384, description="bytes of one header line, and of the request line; of a whole head four times as many"
+    )
     max_body_bytes: Bytes = Field(1_048_576, description="bytes of a request body")
     send_buffer_bytes: int = Field(
         131_072,
@@ -107,7 +79,7 @@ class Server(Section):
         description="whether bodies go from socket to socket within the kernel where they can; false: always through this"
         " process, which is slower and does the same",
     )
-    workers: Literal["auto"] | Count = Field(
+    workers: Workers = Field(
         1,
         description="processes that serve on the one port, each with its own journal; auto: one for each CPU it may use",
     )
@@ -118,7 +90,7 @@ class Mount(Section):
 
     surface: str = Field(description="one of: " + ", ".join(SURFACES))
     prefix: str = Field("/", description="path prefix, / for the root")
-    host: str | None = Field(
+    host: MountHost | None = Field(
         None, description="host name this mount answers on; unset: any host that no other mount names"
     )
     public_url: BaseUrl | None = Field(
@@ -132,12 +104,13 @@ class Mount(Section):
     def _check(self) -> Self:
         if self.surface not in SURFACES:
             raise ValueError(f"no surface is called {self.surface!r}; there are {', '.join(SURFACES)}")
-        if not self.prefix.startswith("/") or "//" in self.prefix or "{" in self.prefix:
+        steps = self.prefix.removesuffix("/").split("/")[1:]
+        if not self.prefix.startswith("/") or any(_STEP.fullmatch(step) is None for step in steps):
             raise ValueError(f"prefix {self.prefix!r} must start with one slash and hold plain segments")
         return self
 
 
-def _default_mounts() -> tuple[Mount, ...]:
+def default_mounts() -> tuple[Mount, ...]:
     named = [name for name in SURFACES if name != "native"]
     return (
         Mount(surface="native"),
@@ -149,10 +122,10 @@ def _default_mounts() -> tuple[Mount, ...]:
 class Database(Section):
     """Postgres: the catalog and the audit's last home."""
 
-    url: SecretStr = Field(
+    url: PostgresUrl = Field(
         SecretStr("postgresql:///recording_gateway"), description="postgresql:// URL the service connects with"
     )
-    migrate_url: SecretStr | None = Field(
+    migrate_url: PostgresUrl | None = Field(
         None, description="URL of the owner that migrations run as; unset: url. Keep the two apart in production"
     )
     role: str | None = Field(
@@ -218,7 +191,7 @@ class DiskStore(Section):
     """A folder on this machine. Nothing outside it is ever opened."""
 
     kind: Literal["disk"]
-    root: Path = Field(description="folder that holds the recordings; must exist")
+    root: Folder = Field(description="folder that holds the recordings; must exist")
 
 
 AnyStore = Annotated[S3Store | GcsStore | DiskStore, Field(discriminator="kind")]
@@ -249,7 +222,7 @@ class Origin(Section):
 class Audit(Section):
     """The journal on this machine, and its way to Postgres."""
 
-    journal_dir: Path = Field(
+    journal_dir: Folder = Field(
         Path("/var/lib/recording-gateway/journal"), description="folder for journals, on a disk that survives a crash"
     )
     journal_bytes: Bytes = Field(
@@ -328,7 +301,7 @@ class Issuer(Section):
             raise ValueError("HS algorithms go with secret, RS and ES with jwks_url or public_key_file; never mixed")
         # RFC 7518 section 3.2: a key as long as the hash.
         least = max(int(a[2:]) // 8 for a in self.algorithms)
-        if self.secret is not None and not _strong(self.secret, least):
+        if self.secret is not None and not strong(self.secret, least):
             raise ValueError(f"secret must have at least {least} bytes; `openssl rand -base64 48` makes one")
         return self
 
@@ -351,34 +324,20 @@ class Identity(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not all(map(_strong, self.link_keys)):
+        if not all(map(strong, self.link_keys)):
             raise ValueError("link_keys: each must have at least 32 bytes; `openssl rand -base64 48` makes one")
         if len({(i.issuer, i.audience) for i in self.issuers}) != len(self.issuers):
             raise ValueError("issuers: two of them share issuer and audience")
+        for number, issuer in enumerate(self.issuers):
+            if unknown := sorted(set(issuer.roles.values()) - set(self.roles)):
+                raise ValueError(f"issuers.{number}.roles: names {', '.join(unknown)}; list it in identity.roles")
         return self
-
-
-RATE = r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$"
-Rate = Annotated[str, Field(pattern=RATE)]
-
-
-def _counts_url(url: SecretStr) -> SecretStr:
-    text = url.get_secret_value()
-    try:
-        parts = urlsplit(text)
-        known = parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and parts.port != 0
-        shared = known and re.fullmatch("(/[0-9]*)?", parts.path) is not None
-    except ValueError:  # which would quote the password of a URL that lacks its host
-        shared = False
-    if not shared and text != "memory://":
-        raise ValueError("give memory://, or redis://host:port/number (rediss:// for TLS) of a Redis or Valkey")
-    return url
 
 
 class Limits(Section):
     """How much anybody may ask before the answer is 429."""
 
-    url: Annotated[SecretStr, AfterValidator(_counts_url)] = Field(
+    url: CountsUrl = Field(
         SecretStr("memory://"),
         description="where counts are kept: memory:// counts for this process alone, redis://host:6379 for all replicas",
     )
@@ -476,7 +435,7 @@ class Webhooks(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not all(map(_strong, self.secret_keys)):
+        if not all(map(strong, self.secret_keys)):
             raise ValueError("secret_keys: each must have at least 32 bytes; `openssl rand -base64 48` makes one")
         return self
 
@@ -525,7 +484,7 @@ class Log(Section):
 class Metrics(Section):
     """Figures for Prometheus, on a listener of their own."""
 
-    host: str = Field("127.0.0.1", description="address to bind; loopback unless you say otherwise")
+    host: Host = Field("127.0.0.1", description="address to bind; loopback unless you say otherwise")
     port: Port | None = Field(None, description="TCP port of /metrics, for all workers together; unset: none")
 
 
@@ -539,120 +498,3 @@ class Tracing(Section):
     sample: float = Field(
         0.01, ge=0, le=1, description="part of the requests that begin a trace; one that a trusted proxy began goes on"
     )
-
-
-class Config(BaseSettings):
-    """Everything that can be set."""
-
-    model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__", hide_input_in_errors=True
-    )
-
-    server: Server = Server()
-    mounts: tuple[Mount, ...] = Field(default_factory=_default_mounts, min_length=1)
-    database: Database = Database()
-    catalog: Catalog = Catalog()
-    stores: Mapping[str, AnyStore] = Field({}, description="named stores; several at once")
-    origin: Origin = Origin()
-    audit: Audit = Audit()
-    identity: Identity = Identity()
-    limits: Limits = Limits()
-    pipeline: Pipeline = Pipeline()
-    webhooks: Webhooks = Webhooks()
-    retention: Retention = Retention()
-    cors: Cors = Cors()
-    log: Log = Log()
-    metrics: Metrics = Metrics()
-    tracing: Tracing = Tracing()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003  the signature is the library's
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.audit.segment_bytes > self.audit.journal_bytes:
-            raise ValueError("audit.segment_bytes: larger than audit.journal_bytes; make it smaller")
-        if self.database.pool_min > self.database.pool_max:
-            raise ValueError("database.pool_min: larger than database.pool_max; make it smaller")
-        return self
-
-    @property
-    def own_url(self) -> str:
-        """Where this process itself answers."""
-        return f"http://{_literal(self.server.host)}:{self.server.port}"
-
-    def listening_on(self, port: int) -> Self:
-        """The same, with the port that was really bound."""
-        return self.model_copy(update={"server": self.server.model_copy(update={"port": port})})
-
-    def public_url(self, mount: Mount) -> str:
-        """The base of what ``mount`` emits, without a slash at its end."""
-        if mount.public_url is not None:
-            return mount.public_url
-        base = self.server.public_url or self.own_url
-        if mount.host is not None:
-            parts = urlsplit(base)
-            port = f":{parts.port}" if parts.port else ""
-            base = f"{parts.scheme}://{mount.host}{port}{parts.path}"
-        return base + mount.prefix.rstrip("/")
-
-
-def _literal(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Reads the file (``path``, else ``$RECORDING_GATEWAY_CONFIG``, else none) and the environment. Raises ConfigError."""
-    named = path or (Path(os.environ[ENV_FILE]) if os.environ.get(ENV_FILE) else None)
-    values: dict[str, Any] = {}
-    if named is not None:
-        try:
-            values = tomllib.loads(named.read_text("utf-8"))
-        except OSError as error:
-            raise ConfigError(
-                [f"{named}: cannot be read ({error.strerror}); check the path and its permissions"]
-            ) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError([f"{named}: not valid TOML: {error}"]) from error
-    for section, table in (overrides or {}).items():
-        values[section] = {**values.get(section, {}), **table} if isinstance(table, Mapping) else table
-    _refuse_unknown_environment()
-    try:
-        return Config(**values)
-    except ValidationError as error:
-        raise ConfigError([_problem(dict(e)) for e in error.errors()]) from error
-    except SettingsError as error:
-        raise ConfigError([f"environment: {error}; a list or a table is given as JSON"]) from error
-
-
-def _refuse_unknown_environment() -> None:
-    """pydantic-settings passes over unknown top-level sections in the environment; a typo there is refused as well."""
-    known = {name.upper() for name in Config.model_fields}
-    problems = [
-        f"{name}: no such section; there are {', '.join(sorted(Config.model_fields))}"
-        for name in os.environ
-        if name.startswith(ENV_PREFIX) and name.removeprefix(ENV_PREFIX).split("__")[0].upper() not in known
-    ]
-    if problems:
-        raise ConfigError(problems)
-
-
-def _problem(error: dict[str, Any]) -> str:
-    path = ".".join(str(step) for step in error["loc"] if step not in {"s3", "gcs", "disk"})
-    message = str(error["msg"]).removeprefix("Value error, ")
-    match error["type"]:
-        case "extra_forbidden":
-            message = "no such key; `recording-gateway config show` lists those there are"
-        case "missing":
-            message = "required; add it"
-        case "union_tag_not_found" | "union_tag_invalid":
-            message = 'kind must be "s3", "gcs" or "disk"'
-    return f"{path}: {message}" if path else message

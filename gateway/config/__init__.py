@@ -1,0 +1,218 @@
+"""One TOML file plus environment overrides → one frozen Config, or a ConfigError that names the key and the fix.
+
+The only reader of either. Every key's ``description`` gives its unit and its reason; ``config/defaults.toml`` is checked
+against them. An environment variable ``RECORDING_GATEWAY__SERVER__PORT`` overrides ``[server] port``; a list or a
+table is given as JSON, in which null unsets what has a default. ``RECORDING_GATEWAY_CONFIG`` names the file.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
+
+from .sections import (
+    SURFACES,
+    AnyStore,
+    Audit,
+    Catalog,
+    Cors,
+    Database,
+    DiskStore,
+    GcsStore,
+    Identity,
+    Issuer,
+    Keys,
+    Limits,
+    Log,
+    Metrics,
+    Mount,
+    Origin,
+    Pipeline,
+    Retention,
+    S3Store,
+    Server,
+    Tracing,
+    Webhooks,
+    default_mounts,
+)
+
+__all__ = [
+    "ENV_FILE",
+    "ENV_PREFIX",
+    "SURFACES",
+    "AnyStore",
+    "Audit",
+    "Catalog",
+    "Config",
+    "ConfigError",
+    "Cors",
+    "Database",
+    "DiskStore",
+    "GcsStore",
+    "Identity",
+    "Issuer",
+    "Keys",
+    "Limits",
+    "Log",
+    "Metrics",
+    "Mount",
+    "Origin",
+    "Pipeline",
+    "Retention",
+    "S3Store",
+    "Server",
+    "Tracing",
+    "Webhooks",
+    "load",
+]
+
+ENV_PREFIX = "RECORDING_GATEWAY__"
+ENV_FILE = "RECORDING_GATEWAY_CONFIG"
+
+
+class ConfigError(Exception):
+    """The configuration is refused. ``problems`` are lines of ``key: what is wrong, and what to do``."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Config(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__", hide_input_in_errors=True
+    )
+
+    server: Server = Server()
+    mounts: tuple[Mount, ...] = Field(default_factory=default_mounts, min_length=1)
+    database: Database = Database()
+    catalog: Catalog = Catalog()
+    stores: Mapping[str, AnyStore] = Field({}, description="named stores; several at once")
+    origin: Origin = Origin()
+    audit: Audit = Audit()
+    identity: Identity = Identity()
+    limits: Limits = Limits()
+    pipeline: Pipeline = Pipeline()
+    webhooks: Webhooks = Webhooks()
+    retention: Retention = Retention()
+    cors: Cors = Cors()
+    log: Log = Log()
+    metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  the signature is the library's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.audit.segment_bytes > self.audit.journal_bytes:
+            raise ValueError("audit.segment_bytes: larger than audit.journal_bytes; make it smaller")
+        if self.database.pool_min > self.database.pool_max:
+            raise ValueError("database.pool_min: larger than database.pool_max; make it smaller")
+        return self
+
+    @property
+    def own_url(self) -> str:
+        """Where this process itself answers."""
+        return f"http://{_literal(self.server.host)}:{self.server.port}"
+
+    def listening_on(self, port: int) -> Self:
+        """The same, with the port that was really bound."""
+        return self.model_copy(update={"server": self.server.model_copy(update={"port": port})})
+
+    def public_url(self, mount: Mount) -> str:
+        """The base of what ``mount`` emits, without a slash at its end."""
+        if mount.public_url is not None:
+            return mount.public_url
+        base = self.server.public_url or self.own_url
+        if mount.host is not None:
+            parts = urlsplit(base)
+            port = f":{parts.port}" if parts.port else ""
+            base = f"{parts.scheme}://{mount.host}{port}{parts.path}"
+        return base + mount.prefix.rstrip("/")
+
+
+def _literal(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Reads the file (``path``, else ``$RECORDING_GATEWAY_CONFIG``, else none) and the environment. Raises ConfigError."""
+    named = path or (Path(os.environ[ENV_FILE]) if os.environ.get(ENV_FILE) else None)
+    values: dict[str, Any] = {}
+    if named is not None:
+        try:
+            values = tomllib.loads(named.read_text("utf-8"))
+        except OSError as error:
+            raise ConfigError(
+                [f"{named}: cannot be read ({error.strerror}); check the path and its permissions"]
+            ) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError([f"{named}: not valid TOML: {error}"]) from error
+    for section, table in (overrides or {}).items():
+        values[section] = {**values.get(section, {}), **table} if isinstance(table, Mapping) else table
+    _refuse_unknown_environment()
+    try:
+        return Config(**values)
+    except ValidationError as error:
+        raise ConfigError([_problem(dict(e)) for e in error.errors()]) from error
+    except SettingsError as error:
+        problems = [f"{name}: not JSON; a list or a table is given as JSON" for name in _no_json()]
+        raise ConfigError(problems or [f"environment: {error}"]) from None
+
+
+def _no_json() -> list[str]:
+    """The variables that the library cannot read, each tried by itself: it names no more than their section."""
+    found = []
+    for name, value in os.environ.items():
+        if name.upper().startswith(ENV_PREFIX):
+            source = EnvSettingsSource(Config)
+            source.env_vars = {name.lower(): value}
+            try:
+                source()
+            except SettingsError:
+                found.append(name)
+    return found
+
+
+def _refuse_unknown_environment() -> None:
+    """pydantic-settings passes over unknown top-level sections in the environment; a typo there is refused as well."""
+    known = {name.upper() for name in Config.model_fields}
+    problems = [
+        f"{name}: no such section; there are {', '.join(sorted(Config.model_fields))}"
+        for name in os.environ
+        if name.startswith(ENV_PREFIX) and name.removeprefix(ENV_PREFIX).split("__")[0].upper() not in known
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _problem(error: dict[str, Any]) -> str:
+    path = ".".join(str(step) for step in error["loc"] if step not in {"s3", "gcs", "disk"})
+    message = str(error["msg"]).removeprefix("Value error, ")
+    match error["type"]:
+        case "extra_forbidden":
+            message = "no such key; `recording-gateway config show` lists those there are"
+        case "missing":
+            message = "required; add it"
+        case "union_tag_not_found" | "union_tag_invalid":
+            message = 'kind must be "s3", "gcs" or "disk"'
+    return f"{path}: {message}" if path else message

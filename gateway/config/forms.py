@@ -1,0 +1,135 @@
+"""The forms that values take, each with the words in which a wrong one is refused."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+Seconds = Annotated[float, Field(gt=0, le=2_000_000)]
+"""Postgres counts its own in milliseconds, of which it takes 2**31."""
+Count = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, Field(ge=1)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _network(value: object) -> object:
+    """One problem in our own words; a union would name two, by the library's insides."""
+    if isinstance(value, str):
+        try:
+            return ip_network(value)
+        except ValueError:
+            raise ValueError('give a network as "10.20.0.0/24" or "fd00::/8", with nothing behind its prefix') from None
+    return value
+
+
+def _workers(value: object) -> object:
+    if value == "auto" or (str(value).isascii() and str(value).isdigit() and int(str(value)) > 0):
+        return value
+    raise ValueError('give "auto" or a number above 0')
+
+
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+Workers = Annotated[Literal["auto"] | Count, BeforeValidator(_workers)]
+
+
+SECRET_BYTES = 32
+"""Of a secret that signs or seals, at least."""
+
+
+def strong(secret: SecretStr, least: int = SECRET_BYTES) -> bool:
+    """Whether it is as long as it should be."""
+    return len(secret.get_secret_value().encode()) >= least
+
+
+def _base_url(url: str) -> str:
+    parts = urlsplit(url)
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or not _is_port(parts)
+        or re.search(r"[\s\x00-\x1f\x7f]", url)
+        or "@" in parts.netloc
+        or parts.query
+        or parts.fragment
+    ):
+        raise ValueError("give an absolute http or https URL without credentials, query, fragment or spaces")
+    return url.rstrip("/")
+
+
+def _is_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
+
+
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(:(?P<port>[0-9]{1,5}))?")
+
+
+def _postgres_url(url: SecretStr) -> SecretStr:
+    """The drivers' own words for one that is none quote what may be half of a password."""
+    try:
+        parts = urlsplit(url.get_secret_value())
+        hosts = [_HOST.fullmatch(host) for host in parts.netloc.rpartition("@")[2].split(",")]
+        known = parts.scheme in {"postgresql", "postgres"} and "@" not in parts.path and not parts.fragment
+        known = known and all(host is not None and int(host["port"] or 1) in range(1, 65_536) for host in hosts)
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError(
+            "give postgresql://user:password@host:port/database, with %2F, %23, %3F, %40 for / # ? @ in it"
+        )
+    return url
+
+
+PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
+
+
+def _mount_host(host: str) -> str:
+    """As requests' hosts are compared: lower-case, no port, no dot at the end."""
+    bare = host.lower().rstrip(".")
+    if re.fullmatch(r"[a-z0-9_.-]+|\[[0-9a-f:.]+\]", bare) is None:
+        raise ValueError("give a host name alone, without scheme, port or path")
+    return bare
+
+
+MountHost = Annotated[str, AfterValidator(_mount_host)]
+
+
+def _folder(path: object) -> object:
+    if path == "":
+        raise ValueError('give a folder; "" would be the one that the service happens to be started in')
+    return path
+
+
+Host = Annotated[str, Field(min_length=1)]
+"""Bound to, an empty one would be every address of the machine."""
+Folder = Annotated[Path, BeforeValidator(_folder)]
+
+
+RATE = r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$"
+Rate = Annotated[str, Field(pattern=RATE)]
+
+
+def _counts_url(url: SecretStr) -> SecretStr:
+    text = url.get_secret_value()
+    try:
+        parts = urlsplit(text)
+        known = parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and parts.port != 0
+        shared = known and re.fullmatch("(/[0-9]*)?", parts.path) is not None
+    except ValueError:  # which would quote the password of a URL that lacks its host
+        shared = False
+    if not shared and text != "memory://":
+        raise ValueError("give memory://, or redis://host:port/number (rediss:// for TLS) of a Redis or Valkey")
+    return url
+
+
+CountsUrl = Annotated[SecretStr, AfterValidator(_counts_url)]

@@ -1,0 +1,112 @@
+"""Text on its way to a stream that may be slow, full or gone.
+
+A pipe whose reader hangs takes 64 KiB and then holds up whoever writes: an event loop, and with it every body on its way.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import Final, Protocol
+
+BOUND: Final = 4 * 1024 * 1024
+"""Characters that may wait."""
+EXIT_S: Final = 2.0
+"""The stream gets so long to take the rest when the process ends."""
+
+
+class Writable(Protocol):
+    """As much of a TextIO as a log needs."""
+
+    def write(self, text: str, /) -> int: ...
+    def flush(self) -> None: ...
+
+
+class Spool:
+    """A Writable whose writers never wait and never fail. A thread hands on to ``stream`` what they wrote, in its order.
+
+    What would make more than BOUND wait is dropped, and so is what the stream refuses (its reader has gone, its disk is
+    full). ``lost`` words the line that tells of so many lines once the stream takes some again.
+    """
+
+    def __init__(self, stream: Writable, lost: Callable[[int], str]) -> None:
+        self.stream = stream
+        self.lost = lost
+        self._hand_on = _handing_on(stream)
+        self._queue: queue.SimpleQueue[str | threading.Event] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._dropped = 0
+        self._thread: threading.Thread | None = None
+
+    def write(self, text: str, /) -> int:
+        with self._lock:
+            if self._waiting + len(text) > BOUND:
+                self._dropped += text.count("\n")
+            else:
+                self._waiting += len(text)
+                self._queue.put(text)
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+                    self._thread.start()
+                    atexit.register(self.drain, EXIT_S)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing: the thread does so after each write."""
+
+    def drain(self, within_s: float) -> bool:
+        """Waits until the stream has what was written; whether it has."""
+        if self._thread is None:
+            return True
+        done = threading.Event()
+        self._queue.put(done)
+        return done.wait(within_s)
+
+    def _run(self) -> None:
+        while True:
+            text = self._queue.get()
+            if isinstance(text, threading.Event):
+                text.set()
+                continue
+            took = self._tell(text)
+            with self._lock:
+                self._waiting -= len(text)
+                if not took:
+                    self._dropped += text.count("\n")
+                lost = self._dropped if took else 0
+                self._dropped -= lost
+            if lost and not self._tell(self.lost(lost)):
+                with self._lock:
+                    self._dropped += lost
+
+    def _tell(self, text: str) -> bool:
+        try:
+            self._hand_on(text)
+        except (OSError, ValueError):  # ValueError: it was closed
+            return False
+        return True
+
+
+def _handing_on(stream: Writable) -> Callable[[str], None]:
+    """What writes to ``stream``; past its buffer where there is a descriptor: that keeps what failed, and sends it with the next."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        stream.flush()
+        descriptor = os.dup(stream.fileno())  # type: ignore[attr-defined]  # one without goes the other way
+        return lambda text: _write_all(descriptor, text.encode(errors="backslashreplace"))
+
+    def through(text: str) -> None:
+        stream.write(text)
+        stream.flush()
+
+    return through
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]

@@ -1,0 +1,40 @@
+"""Times that others tell of calls and recordings, as they may be kept. Pure.
+
+Programs that know no time often write the first or the last one there is. Postgres keeps those two as infinities, which
+are no time to anybody who reads them; and a start long before there were calls would end its recording at once.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime
+
+_FIRST = datetime(1900, 1, 1, tzinfo=UTC)
+_LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+DAYS_MAX = 36_500
+"""A hundred years: of days that a recording is kept, at most."""
+_LAST_START = _LAST - timedelta(days=DAYS_MAX)
+"""Those days are counted from a start: the calendar must not end before they do."""
+
+
+def _until(last: datetime) -> AfterValidator:
+    def kept(when: datetime) -> datetime:
+        try:
+            in_utc = when.astimezone(UTC)
+        except OverflowError:
+            in_utc = None
+        if in_utc is None or not _FIRST <= in_utc <= last:
+            raise ValueError(
+                f"must lie between the years {_FIRST.year} and {last.year} in UTC; what is not known is left out"
+            )
+        return in_utc
+
+    return AfterValidator(kept)
+
+
+Instant = Annotated[AwareDatetime, _until(_LAST)]
+"""A time with its zone, as 2026-05-25T10:04:48Z."""
+Happened = Annotated[AwareDatetime, _until(_LAST_START)]
+"""A time at which something of a call began or ended."""

@@ -1,0 +1,210 @@
+"""The log's lines on their way to a stream that is slow, full, gone, or well again."""
+
+import errno
+import json
+import logging
+import os
+import threading
+import time
+
+import pytest
+import structlog
+
+from gateway import logs
+from gateway.config import Log
+from gateway.identity import keys
+from gateway.logs import spool
+from gateway.logs.spool import Spool
+
+PATIENCE_S = 10.0
+
+
+class Stream:
+    """Takes text while it is open, and fails while it is told to."""
+
+    def __init__(self) -> None:
+        self.taken = ""
+        self.failing: Exception | None = None
+        self.open = threading.Event()
+        self.open.set()
+        self.writing = 0
+        """How many writes have begun."""
+
+    def write(self, text: str, /) -> int:
+        self.writing += 1
+        assert self.open.wait(PATIENCE_S)
+        if self.failing is not None:
+            raise self.failing
+        self.taken += text
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+@pytest.fixture
+def stream():
+    return Stream()
+
+
+@pytest.fixture
+def lines(stream):
+    return Spool(stream, lambda count: f"lost {count}\n")
+
+
+def test_lines_arrive_in_the_order_in_which_they_were_written(stream, lines):
+    for number in range(1000):
+        assert lines.write(f"{number}\n") == len(f"{number}\n")
+    assert lines.drain(PATIENCE_S)
+    assert stream.taken.split() == [str(number) for number in range(1000)]
+
+
+def test_who_writes_to_a_stream_that_takes_nothing_does_not_wait_and_what_is_too_much_is_told_once_it_takes_again(
+    stream, lines, monkeypatch
+):
+    monkeypatch.setattr(spool, "BOUND", 100)
+    stream.open.clear()
+    for number in range(10, 60):
+        lines.write(f"{number}\nand\n")  # 7 of them are 98 characters or fewer
+    assert not lines.drain(0.01)
+    stream.open.set()
+    assert lines.drain(PATIENCE_S)
+    lines.write("again\n")
+    assert lines.drain(PATIENCE_S)
+
+    kept = [number for number in range(10, 60) if f"{number}\nand\n" in stream.taken]
+    assert kept == [*range(10, 10 + 100 // len("10\nand\n"))]
+    assert stream.taken.count(f"lost {2 * (50 - len(kept))}\n") == 1
+    assert stream.taken.count("lost") == 1
+    assert stream.taken.endswith("again\n")
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [BrokenPipeError(errno.EPIPE, "gone"), OSError(errno.ENOSPC, "full"), ValueError("closed")],
+    ids=["gone", "full", "closed"],
+)
+def test_who_writes_to_a_stream_that_fails_hears_nothing_of_it_and_the_loss_is_told_once_it_takes_again(
+    stream, lines, failing
+):
+    stream.failing = failing
+    for _ in range(3):
+        lines.write("never seen\n")
+    assert lines.drain(PATIENCE_S)
+    stream.failing = None
+    lines.write("seen\n")
+    lines.write("and more\n")
+    assert lines.drain(PATIENCE_S)
+    assert stream.taken == "seen\nlost 3\nand more\n"
+
+
+def test_a_descriptor_gets_all_of_a_text_that_is_more_than_it_holds():
+    told = "a line of some length\n" * 20_000
+    reads, writes = os.pipe()
+    with os.fdopen(reads, "rb") as reader, os.fdopen(writes, "w", encoding="utf-8") as writer:
+        lines = Spool(writer, str)
+        lines.write(told)
+        lines.write("\ud800 cannot be encoded\n")
+        rest = "\\ud800 cannot be encoded\n"
+        came = b""
+        while len(came) < len(told) + len(rest):
+            came += os.read(reader.fileno(), 65_536)
+        assert lines.drain(PATIENCE_S)
+    assert came.decode() == told + rest
+
+
+@pytest.fixture
+def configured(stream, monkeypatch):
+    """Configures the process' log to go to the stream, and gives what waits for its last line; all is as it was afterwards."""
+    monkeypatch.setattr(logs, "_out", logs._out)
+    monkeypatch.setattr(logging.root, "handlers", [])
+    monkeypatch.setattr(logging.root, "level", logging.root.level)
+
+    def configure(settings: Log = Log(), **always: object):  # noqa: B008  frozen
+        logs.configure(settings, stream, **always)
+        return lambda: logs._out.drain(PATIENCE_S)
+
+    yield configure
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_what_was_lost_is_told_in_the_form_of_every_other_line(stream, configured, form):
+    drained = configured(Log(format=form), worker=3)
+    stream.failing = BrokenPipeError(errno.EPIPE, "gone")
+    structlog.get_logger().warning("unheard")
+    assert drained()
+    stream.failing = None
+    structlog.get_logger().warning("heard")
+    assert drained()
+    heard, lost = stream.taken.splitlines()
+    assert "heard" in heard
+    assert "log_lines_lost" in lost
+    if form == "json":
+        told = {"event": "log_lines_lost", "lines": 1, "level": "error", "worker": 3, "timestamp": ""}
+        assert json.loads(lost) | {"timestamp": ""} == told
+
+
+def test_lines_keep_their_order_where_the_log_is_configured_anew_meanwhile(stream, configured):
+    """As a reload does: a thread for each would not know of the other."""
+    stream.open.clear()
+    configured()
+    structlog.get_logger().info("before")
+    drained = configured(Log(format="console"))
+    structlog.get_logger().info("after")
+    assert not logs._out.drain(0.05)
+    assert stream.writing == 1
+    stream.open.set()
+    assert drained()
+    before, after = stream.taken.splitlines()
+    assert (json.loads(before)["event"], "after" in after) == ("before", True)
+
+
+@pytest.mark.parametrize("odd", ["\udcff", 2**70, {"name": "\udcff"}])
+def test_a_line_with_what_json_does_not_hold_is_written_all_the_same(stream, configured, odd):
+    drained = configured()
+    structlog.get_logger().warning("told", odd=odd)
+    assert drained()
+    assert json.loads(stream.taken)["event"] == "told"
+
+
+def test_who_has_logged_before_heeds_another_level_and_form_from_then_on(stream, configured):
+    """As the supervisor does at a reload."""
+    log = structlog.get_logger("any")
+    drained = configured()
+    log.info("told")
+    assert drained()
+    drained = configured(Log(level="warning", format="console"))
+    log.info("too little")
+    log.warning("in words")
+    assert drained()
+    first, second = stream.taken.splitlines()
+    assert json.loads(first)["event"] == "told"
+    assert "in words" in second
+    assert not second.startswith("{")
+
+
+def test_a_key_of_any_configured_prefix_is_struck_out():
+    secret = keys.mint("acme_test").secret
+    assert logs.strike_out(f"no key: {secret}.") == "no key: acme_test_[secret]."
+
+
+def test_a_long_line_that_is_no_token_takes_no_time():
+    begun = time.thread_time()
+    assert logs.strike_out(text := "eyJ" * 100_000) == text
+    assert time.thread_time() - begun < 1
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_command_logs_to_stderr_and_shows_no_variable_of_a_traceback(capsys):
+    logs.for_commands()
+    password = "hunter" * 2
+    try:
+        int(password[:1])
+    except ValueError:
+        structlog.get_logger("test").exception("defect", call=1)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "ValueError: invalid literal" in told.err
+    assert password not in told.err
