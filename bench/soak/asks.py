@@ -57,7 +57,7 @@ class Ask:
     request: bytes
     status: int
     length: int | None
-    """Of its body; None: a refusal's, which is as long as it says."""
+    """Of its body, or of what HEAD asks about; None: a refusal's, which is as long as it says."""
     wanted: int | None = None
     """Bytes after which its reader leaves; None: it takes all."""
     fresh: bool = False
@@ -164,7 +164,7 @@ class Asker:
 
     def _head(self) -> Ask:
         target = self._chance.choice(self._plan.large)
-        return Ask(Kind.HEAD, self._get(target, method="HEAD"), 200, 0, fresh=self._fresh())
+        return Ask(Kind.HEAD, self._get(target, method="HEAD"), 200, self._plan.object_bytes, fresh=self._fresh())
 
     def _unproven(self) -> Ask:
         request = self._large().replace(self._plan.secret.encode(), b"rg_live_" + b"0" * 40)

@@ -241,7 +241,7 @@ class Client:
             talk.received = received
             return
         status, length = int(received[9:12]), _LENGTH.search(received, 0, end + 2)
-        if status != ask.status or length is None or (ask.length or int(length[1])) != int(length[1]):
+        if status != ask.status or length is None or ask.length not in {None, int(length[1])}:
             if status >= 400:  # a refusal all the same, and counted as one
                 self.tally.ends[status, End.REFUSED] += 1
             self._wrong(talk, repr(received[:600]))
