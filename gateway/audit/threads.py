@@ -19,8 +19,9 @@ class OwnThread:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Cancelled, it leaves the work to end by itself."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *args, **kwargs))
+        """Cancelled, it leaves the work to be done by itself, begun or not."""
+        done = asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *args, **kwargs))
+        return await asyncio.shield(done)  # cancelled itself, it would take back what the thread has not begun
 
     def close(self) -> None:
         """Waits for nothing."""

@@ -151,7 +151,9 @@ async def test_a_range_too_long_to_be_kept_is_told_as_what_it_came_to(calls: Cal
 
 
 async def test_access_log_cannot_be_changed(calls: Calls):
-    await calls.stage.accesses("call", calls.ready["s3"].id, 1, or_more=True)
+    agent = f"heard {uuid4()}"
+    calls.ask("HEAD", calls.ready["s3"].native, lines=[("User-Agent", agent)])
+    await calls.stage.accesses("user_agent", agent, 1)
     for change in ("UPDATE access_events SET surface = 'x'", "DELETE FROM access_outcomes", "TRUNCATE access_events"):
         with pytest.raises(Exception, match="is refused: its rows are kept"):
             await calls.stage.office.rows(change)
