@@ -122,8 +122,8 @@ def test_call_response_contains_the_url_and_whether_it_can_be_fetched(account: A
     assert curl(told["recordingUrl"]).body == DATA
 
 
-async def test_call_response_tells_how_far_the_call_is(account: Account):
-    stage = account.stage
+async def test_call_response_tells_how_far_the_call_is(stage: Stage):
+    account = await opened(stage, "lasting", recording_enabled=True)
     for change, status, lasted in (
         ("started_at = '2026-02-15T14:30:00Z'", "in-progress", None),
         ("ended_at = '2026-02-15T14:32:21.6Z'", "completed", 142),

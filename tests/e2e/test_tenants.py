@@ -26,12 +26,13 @@ async def other(stage: Stage) -> Uploader:
     return await Uploader.made(stage, stage.house, "others")
 
 
-def test_settings_are_shown_and_changed_one_by_one(admin: Uploader):
+async def test_settings_are_shown_and_changed_one_by_one(stage: Stage):
+    admin = await Uploader.made(stage, stage.house, "fresh")
     path = f"/v1/tenants/{admin.slug}"
     before = {
         "id": str(admin.tenant),
         "slug": admin.slug,
-        "name": "Admins",
+        "name": "Fresh",
         "recording_enabled": False,
         "transcription_enabled": False,
         "retention_days": None,
@@ -40,11 +41,11 @@ def test_settings_are_shown_and_changed_one_by_one(admin: Uploader):
     told = dict(before)
     for change in (
         {"recording_enabled": True},
-        {"transcription_enabled": True, "name": "Admins & Söhne"},
+        {"transcription_enabled": True, "name": "Fresh & Söhne"},
         {"retention_days": 365},
         {},
         {"retention_days": None},
-        {"recording_enabled": False, "transcription_enabled": False, "name": "Admins"},
+        {"recording_enabled": False, "transcription_enabled": False, "name": "Fresh"},
     ):
         told |= change
         answer = admin.ask("PATCH", path, change)
