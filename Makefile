@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 JOBS ?= 2
+AGAIN ?=
 
 BIN := $(VENV)/bin
 LOCKS := requirements
@@ -28,8 +29,9 @@ help: ## list these
 demo: $(VENV)/demo.stamp ## start everything on loopback and print lines to paste; ARGS="--port 9000 --once"
 	@$(BIN)/recording-gateway demo $(ARGS)
 
-test: $(VENV)/test.stamp tools ## run the tests against real parts; ARGS="tests/http -k range"; JOBS=0 runs them in one process
-	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+test: $(VENV)/test.stamp tools ## run the tests against real parts; ARGS="tests/http -k range"; JOBS=0 in one process; AGAIN=1 tries failures once more
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile $(ARGS) || { [ $$? = 1 ] && [ -n "$(AGAIN)" ] && \
+		$(BIN)/pytest --last-failed --last-failed-no-failures none --maxfail 1 $(ARGS); }
 
 check: $(VENV)/test.stamp ## format, lint, types, import rules, Dockerfile, locks
 	@echo "ruff format";  $(BIN)/ruff format --check .
