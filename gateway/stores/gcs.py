@@ -114,7 +114,7 @@ class Gcs:
                 modified=datetime.fromisoformat(told["timeCreated"]).astimezone(UTC),
                 media_type=told.get("contentType"),
             )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise OriginFailed(f"{self._where}: answered metadata without size, generation or time") from None
 
     async def open(self, key: str, span: Span, version: str) -> Body:

@@ -118,7 +118,7 @@ class S3:
                 await self._bucket_stands()
                 raise NotFound(f"{self._where}: no such object") from None
             raise self._failed(error) from None
-        except ValueError:  # botocore's parser, at a date or a number that is none
+        except (ValueError, RuntimeError):  # botocore's parser, at a date or a number that is none
             raise OriginFailed(f"{self._where}: answered metadata that cannot be read; check its endpoint") from None
         if head.get("ContentEncoding", "").lower() not in UNCODED:
             raise OriginFailed(
@@ -135,7 +135,7 @@ class S3:
                 modified=head["LastModified"].astimezone(UTC),
                 media_type=head.get("ContentType"),
             )
-        except KeyError:
+        except (KeyError, OverflowError):
             raise OriginFailed(f"{self._where}: answered metadata without size or time") from None
 
     async def open(self, key: str, span: Span, version: str) -> Body:

@@ -201,6 +201,11 @@ METADATA = {"size": "5", "generation": "7", "timeCreated": "2026-11-20T21:00:00Z
         (answer("200 OK", b"null"), OriginFailed, 1),
         (answer("200 OK", json.dumps(METADATA | {"size": "x"}).encode()), OriginFailed, 1),
         (answer("200 OK", json.dumps(METADATA | {"timeCreated": 5}).encode()), OriginFailed, 1),
+        (
+            answer("200 OK", json.dumps(METADATA | {"timeCreated": "0001-01-01T00:00:00+14:00"}).encode()),
+            OriginFailed,
+            1,
+        ),
         (answer("302 Found", Location="http://127.0.0.1:9/"), OriginFailed, 1),
         (answer("403 Forbidden"), OriginFailed, 1),
         (answer("401 Unauthorized"), OriginFailed, 2),
