@@ -41,6 +41,7 @@ class Line:
         self._changed: dict[str, int] = {}
         self._forgotten = 0
         self._under_way: dict[object, float] = {}
+        self._answered_at = -math.inf
         self._closed_until: float | None = None
         self._trial = False
 
@@ -95,6 +96,7 @@ class Line:
     async def ask(self, question: Callable[[Mark], Awaitable[T]], *, lengthy: bool = False) -> T:
         """Asks, and learns from it whether Postgres answers. To be run in a task that no caller cancels.
 
+        One that fails where another was answered meanwhile speaks for itself: this process may have been too busy for it.
         ``question`` may call ``holds`` with its Mark for as long as it runs, unless it is ``lengthy``: one whose taking long
         may be its own fault, and speaks for no other as long as those are answered.
         """
@@ -104,20 +106,24 @@ class Line:
         try:
             answer = await question(mark)
         except Unavailable:
-            if not lengthy or self._closed_until is not None:
+            if self._answered_at <= mark.at and (not lengthy or self._closed_until is not None):
                 self._closed_until = self.clock() + PAUSE_S
             raise
         except BaseException:
-            self._closed_until = None
+            self._answered()
             raise
         else:
-            self._closed_until = None
+            self._answered()
             return answer
         finally:
             self._trial = False
             self._under_way.pop(this, None)
             if not self._under_way:
                 self._changed.clear()
+
+    def _answered(self) -> None:
+        self._answered_at = self.clock()
+        self._closed_until = None
 
     def unchanged_since(self, mark: Mark) -> bool:
         """Nothing at all was heard to change, and the line neither lost nor restored."""

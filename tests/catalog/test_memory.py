@@ -1,5 +1,6 @@
 """Memory and Line against models that are too simple to be wrong."""
 
+import contextlib
 from collections.abc import Coroutine, Generator
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.catalog.line import Line, Mark
 from gateway.catalog.memory import Held, Memory
+from gateway.errors import Unavailable
 
 SIZE = 3
 keys = st.integers(0, 5)
@@ -114,3 +116,27 @@ def test_more_changes_than_can_be_told_apart_void_what_was_asked_before_them():
         with pytest.raises(StopIteration) as end:
             asked.send(frozenset())
         assert end.value.value is kept
+
+
+def test_a_question_that_fails_while_others_are_answered_speaks_for_itself_alone():
+    now = [0.0]
+    line = Line(lambda: now[0])
+
+    async def question(_mark: Mark) -> None:
+        if not await _Parked():
+            raise Unavailable("no answer in time")
+
+    asked = [line.ask(question) for _ in range(3)]
+    told: list[bool] = []
+    for now[0], number, answered in (
+        (0.0, 0, None),
+        (1.0, 1, None),
+        (2.0, 1, True),
+        (3.0, 0, False),
+        (3.0, 2, None),
+        (4.0, 2, False),
+    ):
+        with contextlib.suppress(StopIteration, Unavailable):
+            asked[number].send(None if answered is None else frozenset("x" * answered))
+        told.append(line.open())
+    assert told == [True, True, True, True, True, False]
