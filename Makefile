@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-JOBS ?= 2
+JOBS ?= 3
 AGAIN ?=
 
 BIN := $(VENV)/bin
@@ -30,7 +30,7 @@ demo: $(VENV)/demo.stamp ## start everything on loopback and print lines to past
 	@$(BIN)/recording-gateway demo $(ARGS)
 
 test: $(VENV)/test.stamp tools ## run the tests against real parts; ARGS="tests/http -k range"; JOBS=0 in one process; AGAIN=1 tries failures once more
-	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile $(ARGS) || { [ $$? = 1 ] && [ -n "$(AGAIN)" ] && \
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS) || { [ $$? = 1 ] && [ -n "$(AGAIN)" ] && \
 		$(BIN)/pytest --last-failed --last-failed-no-failures none --maxfail 1 $(ARGS); }
 
 check: $(VENV)/test.stamp ## format, lint, types, import rules, Dockerfile, locks
