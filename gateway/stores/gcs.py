@@ -35,7 +35,7 @@ from ..model import Link, Span, Stat
 from . import gcs_key
 from .body import Body
 from .gcs_token import Bearer
-from .origin import BUSY, UNCODED, Pin, Reader, Refused, Target, jittered
+from .origin import UNCODED, Pin, Reader, Refused, Target, is_outage, jittered
 
 GOOGLE: Final = "https://storage.googleapis.com"
 LONGEST_LINK: Final = timedelta(days=7)
@@ -257,7 +257,7 @@ class Gcs:
             return Unavailable(f"{self._where}: answered 403, for it was asked too often")
         if status == FORBIDDEN:
             return OriginFailed(f"{self._where}: answered 403; give its account the role {role}")
-        if status in BUSY or status >= 500:  # noqa: PLR2004 - status codes are their own names
+        if is_outage(status):
             return Unavailable(f"{self._where}: answered {status}")
         return OriginFailed(f"{self._where}: answered {status}; check its bucket and endpoint")
 

@@ -33,7 +33,7 @@ ERROR_BYTES: Final = 8 * 1024
 HEAD_ROOM: Final = 4 * 1024
 """Bytes asked for at first, besides those of a short answer: heads are shorter."""
 SCRATCH: Final = 256 * 1024
-BUSY: Final = frozenset({408, 429})
+_BUSY: Final = frozenset({408, 429})
 """Statuses that tell of the store, as 5xx do, and not of what was asked: Google's own word for a request it took too long over is 408."""
 PORTS: Final = {"http": 80, "https": 443}
 PATH: Final = re.compile(r"/[\x21-\x7e]*")
@@ -43,8 +43,13 @@ UNCODED: Final = frozenset({"", "identity", "aws-chunked"})
 CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})", re.ASCII)
 
 
+def is_outage(status: int) -> bool:
+    """Whether a store that answers so may answer rightly another time."""
+    return status in _BUSY or status >= 500  # noqa: PLR2004 - status codes are their own names
+
+
 class Refused(Exception):
-    """The store answered 4xx, neither 412, 416 nor one of BUSY. Only its adapter knows what that means.
+    """The store answered 4xx, neither 412, 416 nor an outage's. Only its adapter knows what that means.
 
     ``body`` is the answer's beginning, at most ERROR_BYTES. It may quote a signature: it belongs in no message.
     """
@@ -226,9 +231,9 @@ class Reader:
                 raise OriginFailed(f"{self._where}: answered {wrong}")
         elif status in {412, 416}:
             raise Changed(f"{self._where}: answered {status}")
-        elif status in BUSY or status >= 500:  # noqa: PLR2004 - status codes are their own names
+        elif is_outage(status):
             raise Unavailable(f"{self._where}: answered {status}")
-        elif status >= 400:  # noqa: PLR2004
+        elif status >= 400:  # noqa: PLR2004 - status codes are their own names
             raise Refused(status, await self._beginning(connection, head, rest))
         else:
             raise OriginFailed(f"{self._where}: answered {status}; check its endpoint, region and addressing")

@@ -17,7 +17,7 @@ from botocore.exceptions import (
 )
 
 from ..errors import NotFound, OriginFailed, OriginTimeout, Refusal, Unavailable
-from .origin import BUSY, Refused
+from .origin import Refused, is_outage
 
 CODE: Final = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
 STALE: Final = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestExpired"})
@@ -100,6 +100,6 @@ def _answered(where: str, bucket: str, answer: int) -> Refusal:
         return OriginFailed(f"{where}: bucket {bucket!r} does not exist")
     if answer in DENIED:
         return OriginFailed(f"{where}: answered {answer}; check its credentials and their right to s3:ListBucket")
-    if answer in BUSY or answer >= 500:  # noqa: PLR2004 - status codes are their own names
+    if is_outage(answer):
         return Unavailable(f"{where}: answered {answer}")
     return OriginFailed(f"{where}: answered {answer}; check its endpoint, region and addressing")
