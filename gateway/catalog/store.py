@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import astuple, replace
 from typing import Any, TypeVar
 from uuid import UUID
@@ -18,6 +18,7 @@ from ..postgres import Pool, Pooled, borrow, planned_anew
 from . import queries, records, search
 from .schema import pending
 from .tasks import Tasks
+from .together import Together
 
 LIMIT = 200
 """Entries of one page at most."""
@@ -39,23 +40,29 @@ class PostgresCatalog:
         self._wait_s = database.connect_s
         self._searches = asyncio.Semaphore(max(1, database.pool_max // 2))
         self._tasks = Tasks()
+        self._by_id = self._together(queries.FIND_BY_ID, "uuid", "uuid")
+        self._by_alias = self._together(queries.FIND_BY_ALIAS, "uuid", "text", "text")
+        self._by_link = self._together(queries.FIND_BY_LINK, "uuid", "uuid")
+        self._public = self._together(queries.FIND_PUBLIC, "text", "text")
+        self._keys = self._together(queries.KEY_BY_SHA256, "bytea")
+        self._tenants = self._together(queries.TENANT_BY_SLUG, "text")
+        self._links = self._together(queries.LINK_BY_ID, "uuid")
 
     async def find(self, tenant: UUID | None, ref: CallRef) -> Entry:
         """Raises NotFound (another tenant's call is one), Unavailable."""
-        asked: tuple[object, ...]
         if tenant is None:
             if ref.surface is None or not storable(ref.id):
                 raise NotFound("not an id that could be public")
-            statement, asked = queries.FIND_PUBLIC, (ref.surface, ref.id)
+            asked = self._public.ask((ref.surface, ref.id))
         elif ref.surface is None:
-            statement, asked = queries.FIND_BY_ID, (tenant, _uuid(ref.id))
+            asked = self._by_id.ask((tenant, _uuid(ref.id)))
         elif ref.surface == BY_LINK:
-            statement, asked = queries.FIND_BY_LINK, (tenant, _uuid(ref.id))
+            asked = self._by_link.ask((tenant, _uuid(ref.id)))
         elif storable(ref.id):
-            statement, asked = queries.FIND_BY_ALIAS, (tenant, ref.surface, ref.id)
+            asked = self._by_alias.ask((tenant, ref.surface, ref.id))
         else:
             raise NotFound("not an id that could be kept")
-        row = await self._ask(lambda connection: connection.fetchrow(statement, *asked))
+        row = await asked
         if row is None:
             raise NotFound("no such call of this tenant")
         return records.entry(row, None if ref.surface == BY_LINK else ref)
@@ -92,19 +99,19 @@ class PostgresCatalog:
 
     async def key(self, sha256: bytes) -> Key | None:
         """Also one that is revoked or has expired: that is for identity to see. Raises Unavailable."""
-        row = await self._ask(lambda connection: connection.fetchrow(queries.KEY_BY_SHA256, sha256))
+        row = await self._keys.ask((sha256,))
         return None if row is None else records.key(row)
 
     async def tenant(self, slug: str) -> Tenant | None:
         """Raises Unavailable."""
         if not storable(slug):
             return None
-        row = await self._ask(lambda connection: connection.fetchrow(queries.TENANT_BY_SLUG, slug))
+        row = await self._tenants.ask((slug,))
         return None if row is None else records.tenant(row)
 
     async def link(self, link: UUID) -> IssuedLink | None:
         """Also one that was taken back: that is for identity to see. Raises Unavailable."""
-        row = await self._ask(lambda connection: connection.fetchrow(queries.LINK_BY_ID, link))
+        row = await self._links.ask((link,))
         return None if row is None else records.link(row)
 
     async def check(self) -> None:
@@ -115,6 +122,19 @@ class PostgresCatalog:
     async def close(self) -> None:
         """Waits for the questions under way: each ends within its timeouts."""
         await self._tasks.close()
+
+    def _together(self, statement: str, *types: str) -> Together[tuple[object, ...], Record | None]:
+        """For a statement that has at most one row, by the types of its parameters."""
+        for_each = queries.for_each(statement, *types)
+
+        async def carry(keys: Sequence[tuple[object, ...]]) -> Sequence[Record | None]:
+            if len(keys) == 1:  # Postgres keeps this one's plan, and makes the other's anew each time
+                return [await self._run(lambda connection: connection.fetchrow(statement, *keys[0]))]
+            rows = await self._run(lambda connection: connection.fetch(for_each, *map(list, zip(*keys, strict=True))))
+            found = {row["place"]: row for row in rows}
+            return [found.get(place) for place in range(1, len(keys) + 1)]
+
+        return Together(self._tasks, carry)
 
     async def _ask(self, question: Callable[[Pooled], Coroutine[Any, Any, T]]) -> T:
         return await asyncio.shield(self._tasks.start(self._run(question)))
