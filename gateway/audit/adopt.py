@@ -14,6 +14,7 @@ from .courier import Courier
 from .events import OpenEvents
 from .folders import Folder, folders_of
 from .frames import Kind
+from .portion import BACKLOG
 from .quarantine import Quarantine
 from .segments import Chunk, filled, read_batch, segments_of
 from .threads import OwnThread
@@ -40,7 +41,7 @@ class Adopter:
         self._courier = courier
         self._quarantine = quarantine
         self._root = settings.journal_dir
-        self._batch = settings.batch
+        self._batch = min(settings.batch, BACKLOG)
         self._interval_s = settings.adopt_interval_s
         self._held = held
         self._thread = OwnThread("audit-adopter")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from time import monotonic
 
 import structlog
 
@@ -12,6 +13,7 @@ from .. import config
 from .courier import Courier
 from .frames import Kind
 from .journal import Journal, NotDurable, Segment
+from .portion import Portion
 from .quarantine import Quarantine
 from .segments import Chunk, Damage, read_batch
 from .threads import OwnThread
@@ -23,10 +25,6 @@ CARRY_SHARE = 4
 """Files go once they hold so many times the bytes it takes to carry on the events that are open in them."""
 PAUSE_S = 1.0
 """Seconds until a file that cannot be read, or could not go yet, is tried again."""
-PROMPT = 200
-"""Records sent at once by who keeps up: more of them keep Postgres' CPU, or this one's, for milliseconds, and a request waits behind."""
-BEHIND_S = 2.0
-"""Age of the oldest record from which on it is a backlog: then as many at once as the configuration allows."""
 
 
 class Shipper:
@@ -43,7 +41,7 @@ class Shipper:
         self._trail = trail
         self._courier = courier
         self._quarantine = quarantine
-        self._batch = settings.batch
+        self._portion = Portion(settings.batch)
         self._interval_s = settings.ship_interval_ms / 1000
         self._thread = OwnThread("audit-shipper")
         self._offset = 0
@@ -91,7 +89,8 @@ class Shipper:
     async def _ship(self) -> bool:
         """One batch. Whether it was a full one, so that there may be more."""
         segment = self._journal.segments[0]
-        size = self._batch if self._journal.oldest_s >= BEHIND_S else min(self._batch, PROMPT)
+        size = self._portion.size(self._journal.oldest_s)
+        began = monotonic()
         try:
             chunk = await self._thread.run(self._read, segment, size)
         except OSError as error:
@@ -105,9 +104,10 @@ class Shipper:
         await self._courier.deliver(records)
         self._journal.confirm(chunk.offset - self._offset, len(records))
         self._offset = chunk.offset
+        self._portion.took(len(chunk.records), monotonic() - began)
         self._advance()
         await self._tidy()
-        return len(records) >= size
+        return len(chunk.records) >= size
 
     async def _tidy(self) -> None:
         """Deletes files that are done with, first carrying on what is open in them where that is worth it."""

@@ -236,7 +236,9 @@ class Audit(Section):
     )
     commit_s: Seconds = Field(5, description="seconds a record may wait for the disk before the answer is 503")
     batch: Count = Field(
-        1000, description="records of a backlog sent to Postgres at once; without one, 200 at the most"
+        8000,
+        description="records sent to Postgres at once at most: 200 by who keeps up; of a backlog 1000, and more where"
+        " such a shipment takes long",
     )
     ship_interval_ms: float = Field(
         100, gt=0, description="milliseconds between shipments when there is little to ship"

@@ -14,13 +14,14 @@ import orjson
 import pytest
 from parts.audit import FaultyFiles, House, MemorySink, intent, outcome, settings, until
 
-from gateway.audit import shipper
+from gateway.audit import portion, shipper
 from gateway.audit.courier import Courier
 from gateway.audit.events import OpenEvents
 from gateway.audit.frames import Kind, frame
+from gateway.audit.portion import PROMPT
 from gateway.audit.quarantine import Quarantine
 from gateway.audit.segments import segments_of
-from gateway.audit.shipper import PROMPT, Shipper
+from gateway.audit.shipper import Shipper
 from gateway.errors import Unavailable
 from gateway.event import Intent
 
@@ -99,13 +100,28 @@ async def test_little_is_sent_together_and_much_in_batches(shipping: Ship):
 async def test_a_backlog_is_sent_in_larger_batches_than_what_is_new(
     shipping: Ship, monkeypatch: pytest.MonkeyPatch, behind_s: float, sizes: list[int]
 ):
-    monkeypatch.setattr(shipper, "BEHIND_S", behind_s)
+    monkeypatch.setattr(portion, "BEHIND_S", behind_s)
     at = await shipping(batch=500)
     await asyncio.gather(*(at.access() for _ in range(300)))
     assert await at.journal.drain()
     async with at.running():
         await until(lambda: len(at.sink.outcomes) == 300)
     assert at.sink.batches == [size for size in sizes if size]
+
+
+async def test_a_backlog_that_takes_long_is_sent_in_ever_larger_batches(
+    shipping: Ship, monkeypatch: pytest.MonkeyPatch
+):
+    """As where each turn of the loop is long: what a shipment waits for is the same for many records as for few."""
+    monkeypatch.setattr(portion, "BEHIND_S", 0.0)
+    monkeypatch.setattr(portion, "BACKLOG", 20)
+    monkeypatch.setattr(portion, "LONG_S", 0.0)
+    at = await shipping(batch=150)
+    await asyncio.gather(*(at.access() for _ in range(300)))
+    assert await at.journal.drain()
+    async with at.running():
+        await until(lambda: len(at.sink.outcomes) == 300)
+    assert at.sink.batches == [20, 40, 80, 150, 150, 150, 10]
 
 
 async def test_files_go_when_all_of_them_arrived(shipping: Ship):
@@ -246,7 +262,7 @@ async def test_a_sink_that_is_away_gets_everything_when_it_is_back(shipping: Shi
 
 async def test_a_batch_that_fails_is_tried_in_halves(shipping: Ship, monkeypatch: pytest.MonkeyPatch):
     """A sink may be too slow for so many at once: halves get through where the whole never would."""
-    monkeypatch.setattr(shipper, "BEHIND_S", 0.0)
+    monkeypatch.setattr(portion, "BEHIND_S", 0.0)
     at = await shipping(batch=400)
     write, sizes = at.sink.write, []
 
