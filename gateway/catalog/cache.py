@@ -95,7 +95,10 @@ class Shelf(Generic[K, V]):
                 if held is not None:
                     self.misses, self.stale = self.misses - 1, self.stale + 1
                     return held.value
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        finally:
+            del task  # what it raises leads back to here, and both would stay until a collection
 
     def _fallback(self, key: K) -> Held[V] | None:
         """What is remembered and may be served where Postgres doesn't answer."""

@@ -189,16 +189,15 @@ class Handler:
         except (ConnectionError, asyncio.CancelledError) as error:
             self._access.abandoned(draft, ending=_ending(request, error))
             raise
-        except Refusal as refused:
-            refusal = refused
+        except Refusal as refusal:
+            reply = await self._refused(surface, refusal, draft, told)
         except Exception:
             log.exception("defect", request_id=head.request_id, surface=surface.name, route=told.route)
-            refusal = Internal()
+            reply = await self._refused(surface, Internal(), draft, told)
         else:
             if answer.source is None:
                 return await self._send(request, answer.reply, told, surface.vary)
             return await self._deliver(request, answer, draft, told, surface.vary)
-        reply = await self._refused(surface, refusal, draft, told)
         if route.even_s:
             await until_multiple(route.even_s, begun)
         return await self._send(request, reply, told, surface.vary)

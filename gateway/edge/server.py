@@ -3,7 +3,8 @@
 What is used beyond the documented surface: ``Server.__call__`` makes the protocol, ``RequestHandler`` is an
 asyncio.Protocol whose ``handle_error`` words what could not be parsed, and which asks a response that is given back for
 ``prepare``, ``write_eof`` and ``keep_alive`` alone; which keeps parsed requests in ``_messages``, and reads no more between
-``_pause_reading_for_buffer`` and the last of them. ``tests/edge/test_server.py`` fails when those move.
+``_pause_reading_for_buffer`` and the last of them; and ``_read_ready_cb`` of asyncio's transport.
+``tests/edge/test_server.py`` fails when those move.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _TOO_LARGE = (
 _SPOKEN = frozenset({HttpVersion10, HttpVersion11})
 
 _LOOK_S = 0.02
+_RING = "_read_ready_cb"
+"""Where asyncio's transport holds a method of its own: the transport would stay, and its socket, until a collection."""
 _BEHIND = 65_536
 """Bytes of further requests that are taken in behind one that is being answered, and what comes with the last of them."""
 _LONG_LINES = 4
@@ -116,9 +119,12 @@ class Connection(RequestHandler):
             self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self.lost = True
+        self.lost, self.body = True, None
         self._stop_timer()
+        transport = self.transport
         super().connection_lost(exc)
+        if hasattr(transport, _RING):
+            setattr(transport, _RING, _nothing)
 
     def head_read(self) -> None:
         """A whole head has come; its answer is under way."""
@@ -174,6 +180,10 @@ class Connection(RequestHandler):
     def _too_slow(self) -> None:
         self._head_timer = None
         self.force_close()
+
+
+def _nothing() -> None:
+    """In place of a method."""
 
 
 class Answered(web.StreamResponse):

@@ -16,7 +16,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ..config import Origin
-from ..errors import Changed, OriginFailed, OriginTimeout, Refusal, Unavailable
+from ..errors import Changed, OriginFailed, OriginTimeout, Unavailable
 from ..model import PIECE, Span
 from .body import Body, Means
 from .connection import DRY, Connection, Stale
@@ -160,18 +160,14 @@ class Reader:
         while True:
             try:
                 return await self._try(target, span)
-            except Unavailable as error:
-                tries -= 1
-                last: Refusal = error
-            except OriginTimeout as error:
-                tries -= 2
-                last = error
+            except (Unavailable, OriginTimeout) as error:
+                tries -= 1 if isinstance(error, Unavailable) else 2
+                if tries <= 0:
+                    self.counts.errors[error.reason] += 1
+                    raise
             except (OriginFailed, Changed) as error:
                 self.counts.errors[error.reason if isinstance(error, OriginFailed) else "object_changed"] += 1
                 raise
-            if tries <= 0:
-                self.counts.errors[last.reason] += 1
-                raise last
             self.counts.retries += 1
             await asyncio.sleep(jittered(TRIES - tries))
 

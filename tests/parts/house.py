@@ -77,6 +77,8 @@ class House:
     sections: dict[str, Any] = field(default_factory=dict)
     """Name → table, or a list of tables."""
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="rg-house-")))
+    serve: str = SERVE
+    """What the process runs."""
     base_url: str = ""
     process: subprocess.Popen[str] | None = None
     logs: list[dict[str, Any]] = field(default_factory=list)
@@ -102,7 +104,7 @@ class House:
         """Returns once it listens. Its log lines are kept in ``logs``."""
         (self.folder / "journal").mkdir(exist_ok=True)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVE],
+            [sys.executable, "-c", self.serve],
             env=self.environment(),
             cwd=self.folder,
             stderr=subprocess.PIPE,
