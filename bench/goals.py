@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .results import Results
+from .slices import SLICE
 
 
 class Verdict(StrEnum):
@@ -55,14 +56,20 @@ def _itself(workload: str, metric: str) -> Callable[[Results], float | None]:
 
 
 def _times_one(results: Results) -> float | None:
-    return results.median("workers", "gateway-2", "times_one_worker")
+    """Where each worker had CPU of its own; else on what the machine had left for a second one."""
+    sliced = results.median("workers-sliced", "gateway-2", "times_one_worker")
+    return results.median("workers", "gateway-2", "times_one_worker") if sliced is None else sliced
 
 
 def _control(results: Results) -> str:
-    """What the machine left for a second worker, and what nginx made of that."""
+    """What the machine left for a second worker that had no CPU of its own, and what nginx made of that."""
+    sliced = results.median("workers-sliced", "gateway-2", "times_one_worker")
+    whole = results.median("workers", "gateway-2", "times_one_worker")
     control = results.median("workers", "nginx-2", "times_one_worker")
     busy = results.median("workers", "gateway-1", "cpus_busy")
-    told = [] if control is None else [f"nginx {control:.2f} ×"]
+    told = [] if sliced is None else [f"each with {SLICE:g} of a CPU"]
+    told += [] if sliced is None or whole is None else [f"with what this machine has {whole:.2f} ×"]
+    told += [] if control is None else [f"nginx {control:.2f} ×"]
     told += [] if busy is None else [f"one worker, its client, origin and Postgres kept {busy:.2f} CPUs busy"]
     return "; ".join(told)
 

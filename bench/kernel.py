@@ -71,6 +71,13 @@ def cpu_seconds(root: int) -> float:
     return sum(process.ticks for process in tree(root, _running())) / _TICKS
 
 
+def workers(root: int) -> list[int]:
+    """Pids of those of ``root`` and its descendants that have no children: who serves, and not who supervises."""
+    found = tree(root, _running())
+    parents = {process.parent for process in found}
+    return [process.pid for process in found if process.pid not in parents]
+
+
 def resident_bytes(root: int) -> int:
     """Resident memory of ``root`` and its descendants."""
     total = 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 from ..client import wrk
-from ..kernel import busy_cpus
+from ..kernel import busy_cpus, workers
+from ..slices import SLICE, can_slice, sliced
 from ..variants import Target
 from .workload import Metrics, Spent, Turn, Workload
 
@@ -13,12 +15,17 @@ CONNECTIONS = 64
 """Enough for the kernel to spread them over two workers evenly."""
 
 
-def _round(turn: Turn) -> Mapping[str, Metrics]:
+def _sliced_round(turn: Turn) -> Mapping[str, Metrics]:
+    return _round(turn, SLICE) if can_slice() else {}
+
+
+def _round(turn: Turn, share: float | None = None) -> Mapping[str, Metrics]:
     stage, size = turn.stage, turn.stage.size
     seed = turn.chance.randrange(1 << 30)
 
     def measure(target: Target) -> Metrics:
-        with busy_cpus() as machine, Spent(target.pid) as spent:
+        bounds = nullcontext() if share is None else sliced(workers(target.pid), share)
+        with bounds, busy_cpus() as machine, Spent(target.pid) as spent:
             asked = wrk.ask(target, stage, connections=CONNECTIONS, seconds=size.ranges_s, seed=seed)
         return {
             "requests_per_s": asked.requests_per_s,
@@ -47,5 +54,13 @@ WORKLOADS = (
         ("gateway-1", "gateway-2", "nginx-1", "nginx-2"),
         "gateway-1",
         _round,
+    ),
+    Workload(
+        "workers-sliced",
+        f"The same, each worker with {SLICE:g} of a CPU and no more, so that no CPU is short: what a second one adds where"
+        " CPUs are free. Measured where control groups may be made.",
+        ("gateway-1", "gateway-2", "nginx-1", "nginx-2"),
+        "gateway-1",
+        _sliced_round,
     ),
 )

@@ -123,8 +123,7 @@ class Gcs:
             return await self._reader.get(self._target(key, version, header), span)
         except Refused as error:
             refused = error
-        if refused.status == UNAUTHORIZED and self._bearer is not None:
-            self._bearer.drop(header)
+        if refused.status == UNAUTHORIZED and self._bearer is not None and self._bearer.drop(header):
             try:
                 return await self._reader.get(self._target(key, version, await self._header()), span)
             except Refused as error:
@@ -222,8 +221,8 @@ class Gcs:
         try:
             return await self._ask_once(call, role)
         except _Stale as stale:
-            if self._bearer is not None:
-                self._bearer.drop(stale.header)
+            if self._bearer is None or not self._bearer.drop(stale.header):
+                raise
         except Unavailable:
             await asyncio.sleep(jittered(1))
         return await self._ask_once(call, role)

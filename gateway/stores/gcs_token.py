@@ -19,6 +19,9 @@ NAMED: Final = "GOOGLE_APPLICATION_CREDENTIALS"
 SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
 """Reading, and deleting what is past its retention. What the account itself may do bounds it further."""
 
+RETRY_S: Final = 15.0
+"""Seconds between fresh tokens for refused ones at least."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -36,6 +39,7 @@ class Bearer:
         self._token: str | None = None
         self._header: dict[str, str] = {}
         """Of ``_token``."""
+        self._dropped = float("-inf")
         try:
             self.token = Token(service_file=None if file is None else str(file), scopes=[SCOPE])
             # What it cannot parse it takes for none at all, and goes on as the instance's own identity.
@@ -72,10 +76,14 @@ class Bearer:
             self._token, self._header = token, {"Authorization": f"Bearer {token}"}
         return self._header
 
-    def drop(self, header: dict[str, str]) -> None:
-        """``header`` was refused before its time: the next one holds a fresh token."""
+    def drop(self, header: dict[str, str]) -> bool:
+        """``header`` was refused before its time. Whether the next one holds another token: it may be that none would do."""
         if header.get("Authorization") == f"Bearer {self.token.access_token}":
+            if (now := time.monotonic()) - self._dropped < RETRY_S:
+                return False
+            self._dropped = now
             self.token.access_token = None
+        return True
 
     async def close(self) -> None:
         renewal = self.token.acquiring

@@ -123,6 +123,8 @@ class GcsStub:
     token_life_s: int = 3600
     tokens_refused: bool = False
     """The token endpoint says no."""
+    tokens_disowned: bool = False
+    """No token that it gives is good for anything."""
     denied: bool = False
     """The account may not read."""
     undeletable: bool = False
@@ -202,7 +204,7 @@ class GcsStub:
 
     def _refused(self, request: web.Request) -> web.Response | None:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if given not in self._valid and not self.anonymous:
+        if (given not in self._valid or self.tokens_disowned) and not self.anonymous:
             return web.json_response({"error": {"code": 401, "message": "Invalid Credentials"}}, status=401)
         if self.denied:
             return web.json_response({"error": {"code": 403, "message": "no storage.objects.get"}}, status=403)

@@ -19,7 +19,7 @@ from tenacity import wait_none
 from gateway.config import ConfigError, GcsStore, Origin
 from gateway.errors import NotFound, OriginFailed, OriginTimeout, Unavailable
 from gateway.model import Span, Store
-from gateway.stores import open_store
+from gateway.stores import gcs_token, open_store
 from gateway.stores.gcs import Gcs
 
 Emulated = Callable[..., Awaitable[Store]]
@@ -51,7 +51,8 @@ async def test_one_token_serves_everybody(stub: GcsStub, store: Gcs) -> None:
     assert stub.tokens_given == 1
 
 
-async def test_a_token_taken_back_is_replaced_once(stub: GcsStub, store: Gcs) -> None:
+async def test_a_token_taken_back_is_replaced_once(stub: GcsStub, store: Gcs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gcs_token, "RETRY_S", 0)  # as if there were time between the three
     stub.put("a", b"bytes")
     stat = await store.stat("a")
     stub.revoke_tokens()
@@ -61,6 +62,20 @@ async def test_a_token_taken_back_is_replaced_once(stub: GcsStub, store: Gcs) ->
     stub.revoke_tokens()
     await store.check()
     assert stub.tokens_given == 4
+
+
+async def test_where_no_token_is_good_not_every_request_fetches_one(stub: GcsStub, store: Gcs) -> None:
+    stub.put("a", b"bytes")
+    stat = await store.stat("a")
+    stub.tokens_disowned = True
+    for _ in range(10):
+        with pytest.raises(OriginFailed, match="answered 401; check its service account"):
+            await store.open("a", Span(0, 5), stat.version)
+        with pytest.raises(OriginFailed, match="answered 401; check its service account"):
+            await store.stat("a")
+    assert stub.tokens_given == 2
+    stub.tokens_disowned = False
+    assert await store.stat("a") == stat
 
 
 async def test_a_token_is_renewed_ahead_of_its_end_and_nobody_waits_for_it(stub: GcsStub, store: Gcs) -> None:
@@ -208,7 +223,7 @@ METADATA = {"size": "5", "generation": "7", "timeCreated": "2026-11-20T21:00:00Z
         ),
         (answer("302 Found", Location="http://127.0.0.1:9/"), OriginFailed, 1),
         (answer("403 Forbidden"), OriginFailed, 1),
-        (answer("401 Unauthorized"), OriginFailed, 2),
+        (answer("401 Unauthorized"), OriginFailed, 1),
         (answer("408 Request Timeout"), Unavailable, 2),
         (answer("429 Too Many"), Unavailable, 2),
         (answer("503 Unavailable"), Unavailable, 2),
