@@ -39,9 +39,9 @@ def filters(command: F) -> F:
     """Which accesses."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON object a line, every field."),
-        click.option("--actor", metavar="ID", help="By this actor: a key's id, a token's sub."),
+        click.option("--actor", type=params.stored, metavar="ID", help="By this actor: a key's id, a token's sub."),
         click.option("--call", type=click.UUID, help="Of this call."),
-        click.option("--tenant", "-t", metavar="SLUG", help="Of this tenant's recordings."),
+        click.option("--tenant", "-t", type=params.stored, metavar="SLUG", help="Of this tenant's recordings."),
     ):
         command = option(command)
     return command

@@ -41,6 +41,15 @@ def note(text: str) -> str:
     return text
 
 
+def stored(text: str) -> str:
+    """What could stand in Postgres; perhaps nothing does."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter(f"{text!r} is not UTF-8, and so nobody's") from None
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Days:
     """``number`` None: for ever."""

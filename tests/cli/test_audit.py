@@ -70,6 +70,14 @@ def test_an_unknown_tenant_is_refused_by_name(command):
     assert "'nobody'" in done.err
 
 
+@pytest.mark.parametrize("command_", ["list", "follow"])
+@pytest.mark.parametrize("option", ["--actor", "--tenant"])
+def test_what_is_not_utf8_is_nobodys_and_refused_as_such(command, command_, option):
+    done = command("audit", command_, option, "s\udcff")
+    assert (done.code, done.out) == (2, "")
+    assert "is not UTF-8" in done.err
+
+
 async def test_follow_tells_of_accesses_until_interrupted(command, sink):
     following = await asyncio.to_thread(process, "-c", command.file, "audit", "follow", "--json")
     try:
