@@ -62,5 +62,6 @@ WORKLOADS = (
         ("gateway-1", "gateway-2", "nginx-1", "nginx-2"),
         "gateway-1",
         _sliced_round,
+        rounds=3,
     ),
 )
