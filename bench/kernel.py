@@ -10,7 +10,7 @@ import sys
 import termios
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -72,10 +72,14 @@ def cpu_seconds(root: int) -> float:
 
 
 def workers(root: int) -> list[int]:
-    """Pids of those of ``root`` and its descendants that have no children: who serves, and not who supervises."""
-    found = tree(root, _running())
-    parents = {process.parent for process in found}
-    return [process.pid for process in found if process.pid not in parents]
+    """Pids of those of ``root`` and its descendants that serve, and do not supervise."""
+    return leaves(tree(root, _running()))
+
+
+def leaves(processes: Sequence[Process]) -> list[int]:
+    """Pids of those that are nobody's parent among them."""
+    parents = {process.parent for process in processes}
+    return [process.pid for process in processes if process.pid not in parents]
 
 
 def resident_bytes(root: int) -> int:

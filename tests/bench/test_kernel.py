@@ -14,6 +14,7 @@ from bench.kernel import (
     cpu_seconds,
     filesystem,
     held,
+    leaves,
     parse_busy,
     parse_stat,
     pipe_bytes,
@@ -99,6 +100,12 @@ def test_what_lies_in_a_pipe_is_counted_once_though_both_its_ends_are_open_here(
     finally:
         os.close(reading)
         os.close(writing)
+
+
+def test_workers_are_those_that_have_nobody_below_them():
+    supervised = [Process(1, 0, 0), Process(2, 1, 0), Process(3, 1, 0)]
+    assert leaves(supervised) == [2, 3]
+    assert leaves(supervised[:1]) == [1]
 
 
 def test_a_cpu_is_busy_unless_it_is_idle_or_waits_for_a_disk():

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import gc
 import time
+import weakref
 
 import pytest
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
+from parts.audit import until
 
 from gateway.edge.server import Connection, Server
 
@@ -246,6 +249,23 @@ async def test_little_of_what_is_asked_behind_an_answer_is_taken_in_and_all_of_i
             answers = await reader.read()
         writer.close()
     assert answers.count(b"HTTP/1.1 200 ") == 32
+
+
+async def test_a_connection_that_is_over_is_freed_with_its_socket_and_waits_for_no_collection():
+    transports = []
+
+    async def noted(request):
+        transports.append(weakref.ref(request.transport))
+        request.protocol.answered()
+        return web.Response(text="ok")
+
+    async with serving(noted) as (port, _):
+        gc.disable()
+        try:
+            assert (await talk(port, GOOD)).startswith(b"HTTP/1.1 200 ")
+            await until(lambda: transports[0]() is None)
+        finally:
+            gc.enable()
 
 
 def test_the_internals_that_connection_builds_on_are_where_they_were():
