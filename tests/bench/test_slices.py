@@ -28,7 +28,7 @@ def _quotas() -> list[str]:
 def test_a_process_has_its_slice_inside_with_and_is_back_where_it_was_afterwards(idle: "subprocess.Popen[bytes]"):
     before = _groups(idle.pid)
     with (
-        nullcontext() if can_slice() else pytest.raises(OSError, match="control groups|cgroup"),
+        nullcontext() if can_slice() else pytest.raises(OSError, match=r"control groups|cgroup"),
         sliced([idle.pid], 0.25),
     ):
         assert "/rg-bench-" in _groups(idle.pid)
