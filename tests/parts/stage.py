@@ -3,7 +3,7 @@
 import asyncio
 import json
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -133,11 +133,14 @@ class Stage:
     async def accesses(self, column: str, value: object, count: int, *, or_more: bool = False) -> list[asyncpg.Record]:
         """The audit's rows in which ``column`` has ``value``, oldest first, once ``count`` of them are there and ended."""
         rows: list[asyncpg.Record] = []
-        async with asyncio.timeout(20):
-            while len(rows) < count or any(row["result"] is None for row in rows):
-                query = f"SELECT * FROM accesses WHERE {column} = $1 ORDER BY event_id"  # noqa: S608  the tests' own
-                rows = await self.office.rows(query, value)
-                await asyncio.sleep(0.02)  # Postgres tells nobody of what arrives
+        try:
+            async with asyncio.timeout(20):
+                while len(rows) < count or any(row["result"] is None for row in rows):
+                    query = f"SELECT * FROM accesses WHERE {column} = $1 ORDER BY event_id"  # noqa: S608  the tests' own
+                    rows = await self.office.rows(query, value)
+                    await asyncio.sleep(0.02)  # Postgres tells nobody of what arrives
+        except TimeoutError:
+            raise AssertionError(f"of {count} accesses the audit has {_ends(rows)}") from None
         assert or_more or len(rows) == count, "more stands in the audit than was asked"
         return rows
 
@@ -151,3 +154,7 @@ class Stage:
         told = "\n".join(json.dumps(line, ensure_ascii=False) for house in self.houses for line in house.logs)
         for secret in self.secrets:
             assert secret not in told, "a secret stands in a log"
+
+
+def _ends(rows: Sequence[asyncpg.Record]) -> list[tuple[object, ...]]:
+    return [(row["method"], row["status"], row["result"], row["reason"]) for row in rows]
