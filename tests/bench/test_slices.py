@@ -20,8 +20,10 @@ def _groups(pid: int) -> str:
     return Path(f"/proc/{pid}/cgroup").read_text()
 
 
-def _quotas() -> list[str]:
-    told = [*GROUPS.glob("**/rg-bench-*/cpu.cfs_quota_us"), *GROUPS.glob("**/rg-bench-*/cpu.max")]
+def _quotas(pid: int) -> list[str]:
+    """Of the groups that were made for it."""
+    made = f"**/rg-bench-*-{pid}"
+    told = [*GROUPS.glob(f"{made}/cpu.cfs_quota_us"), *GROUPS.glob(f"{made}/cpu.max")]
     return [path.read_text().split()[0] for path in told]
 
 
@@ -32,6 +34,6 @@ def test_a_process_has_its_slice_inside_with_and_is_back_where_it_was_afterwards
         sliced([idle.pid], 0.25),
     ):
         assert "/rg-bench-" in _groups(idle.pid)
-        assert _quotas() == [str(round(0.25 * PERIOD_US))]
+        assert _quotas(idle.pid) == [str(round(0.25 * PERIOD_US))]
     assert _groups(idle.pid) == before
-    assert not _quotas()
+    assert not _quotas(idle.pid)
