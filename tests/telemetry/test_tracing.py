@@ -241,10 +241,11 @@ async def test_a_collector_that_is_away_holds_up_nobody(unused_tcp_port: int):
 
 
 async def test_a_collector_that_never_answers_holds_up_the_end_as_long_as_one_batch_however_many_wait():
-    clients = []
+    over = asyncio.Event()
 
     async def never(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        clients.append(writer)
+        await over.wait()
+        writer.close()
 
     listener = await asyncio.start_server(never, "127.0.0.1", 0)
     settings = Tracing(endpoint=f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}", sample=1.0)
@@ -258,8 +259,7 @@ async def test_a_collector_that_never_answers_holds_up_the_end_as_long_as_one_ba
         begun = asyncio.get_running_loop().time()
     assert asyncio.get_running_loop().time() - begun < 9.5, "two batches take 10"
     listener.close()
-    for writer in clients:
-        writer.close()
+    over.set()  # for whoever comes in this moment as well
     for thread in [thread for thread in threading.enumerate() if thread.name == "tracing-end"]:
         await asyncio.to_thread(thread.join, 10)
         assert not thread.is_alive()
