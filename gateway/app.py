@@ -30,6 +30,7 @@ from .catalog.webhooks import WebhookBook
 from .config import Config, ConfigError, Mount
 from .contract import Surface
 from .draft import Draft
+from .edge.bind import bind
 from .edge.handler import Handler
 from .edge.lifecycle import Lifecycle
 from .edge.limits import RateLimits
@@ -291,27 +292,6 @@ class Gateway:
     def hurry(self) -> None:
         """Cuts the waiting in ``stop`` short."""
         self._hurry.set()
-
-
-def bind(config: Config, *, shared: bool = False) -> socket.socket:
-    """The configured address. ``shared``: others of this user may take it as well, and nothing is queued yet. Raises OSError."""
-    server = config.server
-    bound = socket.socket(socket.AF_INET6 if ":" in server.host else socket.AF_INET)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if bound.family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if server.send_buffer_bytes:  # what it accepts inherits
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, server.send_buffer_bytes)
-        bound.bind((server.host, server.port))
-        if not shared:
-            bound.listen(server.backlog)
-    except BaseException:
-        bound.close()
-        raise
-    return bound
 
 
 def _traced(access: Access) -> Access:

@@ -19,7 +19,7 @@ from limits import RateLimitItem, parse
 from .. import config
 from ..errors import TooMany
 from ..model import Caller, Presented
-from .counts import BoundedMemory, Counter, Counts, SharedCounts, Wait
+from .counts import BoundedMemory, Counter, Counts, Wait
 
 _PROVEN_S = 600.0
 """Seconds after its proof that a credential is looked at whatever its address did."""
@@ -45,6 +45,8 @@ class RateLimits:
         url = settings.url.get_secret_value()
         if url.startswith("memory:"):
             return cls(settings, Counter(BoundedMemory()))
+        from .shared_counts import SharedCounts  # noqa: PLC0415  whoever shares no counts starts without it
+
         try:
             return cls(settings, SharedCounts(url, wait_s=settings.wait_s))
         except ValueError as error:  # without its text, which may quote the URL

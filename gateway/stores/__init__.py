@@ -1,4 +1,7 @@
-"""Where audio lies: one Store for each kind of store, and bodies that survive a broken connection."""
+"""Where audio lies: one Store for each kind of store, and bodies that survive a broken connection.
+
+A kind that nothing is kept in is not even imported: of a start and its memory, AWS's library alone is a sixth.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,7 @@ from typing import assert_never
 
 from ..config import AnyStore, DiskStore, GcsStore, Origin, S3Store
 from ..model import Store
-from .disk import Disk
-from .gcs import Gcs
 from .resume import Resuming, open_resuming
-from .s3 import S3
 
 __all__ = ["Resuming", "open_resuming", "open_store"]
 
@@ -21,10 +21,16 @@ async def open_store(name: str, settings: AnyStore, origin: Origin) -> Store:
     """
     match settings:
         case S3Store():
+            from .s3 import S3  # noqa: PLC0415
+
             return await S3.connect(name, settings, origin)
         case GcsStore():
+            from .gcs import Gcs  # noqa: PLC0415
+
             return Gcs(name, settings, origin)
         case DiskStore():
+            from .disk import Disk  # noqa: PLC0415
+
             return Disk(name, settings, origin)
         case _:
             assert_never(settings)

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from ..config import Config, ConfigError, load
+from ..loading import uncollected
 from .cpus import usable_cpus
 from .given import Given
-from .process import serve_alone
 from .supervisor import supervise
 
 
@@ -26,6 +26,8 @@ async def serve(config: Config, *, path: Path | None = None, workers: int | None
             [f"LISTEN_FDS: {len(given.sockets)} sockets and {count} workers; a worker serves one, give fewer"]
         )
     if given.slot is not None or count == 1:
+        with uncollected():
+            from .process import serve_alone  # noqa: PLC0415  a supervisor holds nothing of what its workers serve with
         await serve_alone(config, given)
         return 0
     chosen = [] if path is None else ["--config", str(path)]

@@ -18,7 +18,7 @@ from ..telemetry.listener import SOCKET as FIGURES
 from .child import Child
 from .given import FIRST, LEASH, READY, SLOT
 from .notices import Notices
-from .process import RETIRE
+from .signals import RETIRE
 
 log = structlog.get_logger("gateway.workers")
 

@@ -7,8 +7,8 @@ import fcntl
 import socket
 from collections.abc import Sequence
 
-from ..app import bind
 from ..config import Config
+from ..edge.bind import bind
 
 _APART = 64
 """Where the supervisor keeps sockets: far from the descriptors that children find theirs at."""

@@ -16,13 +16,9 @@ from .. import logs
 from ..app import Gateway
 from ..config import Config
 from .given import READY, STOPPING, Given
+from .signals import RELOAD, RETIRE, STOPS
 
 log = structlog.get_logger("gateway.workers")
-
-STOPS = (signal.SIGTERM, signal.SIGINT)
-RETIRE = signal.SIGQUIT
-"""Leave the port to a successor, at once."""
-RELOAD = signal.SIGHUP
 
 
 class Process:

@@ -22,7 +22,7 @@ from ..telemetry.listener import merged_page, serve_page
 from .crew import GRACE_S, Crew
 from .given import READY, STOPPING, Given
 from .port import Port
-from .process import RELOAD, RETIRE, STOPS
+from .signals import RELOAD, RETIRE, STOPS
 from .slot import Slot
 
 log = structlog.get_logger("gateway.workers")

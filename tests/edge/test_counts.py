@@ -13,8 +13,9 @@ from limits import parse
 from parts.redis import StoppableRedis
 
 from gateway.config import Limits as Settings
-from gateway.edge.counts import SharedCounts, Wait
+from gateway.edge.counts import Wait
 from gateway.edge.limits import RateLimits
+from gateway.edge.shared_counts import SharedCounts
 from gateway.errors import TooMany, Unavailable
 from gateway.model import Caller, Presented
 

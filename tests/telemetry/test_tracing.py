@@ -274,7 +274,7 @@ async def test_without_opentelemetry_an_endpoint_is_refused_with_what_to_install
 
 def test_where_tracing_is_off_nothing_of_opentelemetry_is_imported():
     code = (
-        "import asyncio, sys\n"  # not the whole gateway: redis-py imports OpenTelemetry's metrics where they are installed
+        "import asyncio, sys\n"
         "from gateway.config import Tracing\n"
         "from gateway.telemetry.tracing import open_tracer\n"
         "async def main():\n"

@@ -1,0 +1,10 @@
+"""What the signals mean to a process that serves, and to its supervisor."""
+
+from __future__ import annotations
+
+import signal
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
+RETIRE = signal.SIGQUIT
+"""Leave the port to a successor, at once."""
+RELOAD = signal.SIGHUP
