@@ -21,15 +21,15 @@ async def open_store(name: str, settings: AnyStore, origin: Origin) -> Store:
     """
     match settings:
         case S3Store():
-            from .s3 import S3  # noqa: PLC0415
+            from .s3 import S3  # noqa: PLC0415  see above
 
             return await S3.connect(name, settings, origin)
         case GcsStore():
-            from .gcs import Gcs  # noqa: PLC0415
+            from .gcs import Gcs  # noqa: PLC0415  see above
 
             return Gcs(name, settings, origin)
         case DiskStore():
-            from .disk import Disk  # noqa: PLC0415
+            from .disk import Disk  # noqa: PLC0415  see above
 
             return Disk(name, settings, origin)
         case _:
