@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ AGE_STEP_S = 1.0
 """How finely the age of what is not shipped is known."""
 ALONE = 32
 """Commits in a row that one waiter had to himself, after which the next waiter is not made to wait for company."""
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class NotDurable(Exception):
@@ -71,7 +73,8 @@ class Journal:
         """(bytes ever durable before then, then)"""
         self.durable = 0
         """Bytes that became durable, ever."""
-        self._durable_entries = 0
+        self.durable_entries = 0
+        """Of ``entries``, the first so many are durable."""
         self._confirmed = 0
         self.entries = 0
         """Entries appended, ever."""
@@ -85,6 +88,8 @@ class Journal:
         """Seconds that the disk took for them, all in all."""
         self.problem: str | None = None
         """Why nothing can be made durable at present; None: all is well."""
+        self.full = False
+        """Whether the last that could not be written found no room on its disk."""
         self.segments: deque[Segment] = deque()
         """The files that hold anything, oldest first. The shipper takes away those that are done with."""
         self.grown = asyncio.Event()
@@ -144,10 +149,10 @@ class Journal:
         self._writer.ring()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._patience_s):
-                while self._durable_entries < self.entries:
+                while self.durable_entries < self.entries:
                     self.grown.clear()
                     await self.grown.wait()
-        return self._durable_entries == self.entries
+        return self.durable_entries == self.entries
 
     async def close(self) -> None:
         """Writes what waits and seals the file. The folder stays, and stays this process's."""
@@ -187,7 +192,7 @@ class Journal:
                 self._failed(report)
         if not isinstance(report, Failure) and self.problem is not None:
             _log.info("audit_journal_recovered", problem=self.problem)
-            self.problem = None
+            self.problem, self.full = None, False
 
     def _committed(self, commit: Commit) -> None:
         waiters = [entry.waiter for entry in commit.entries if entry.waiter is not None]
@@ -216,14 +221,15 @@ class Journal:
             self._ages.append((self.durable, now))
         written = commit.end - segment.end
         self.durable += written
-        self._durable_entries += len(commit.entries) - commit.again
+        self.durable_entries += len(commit.entries) - commit.again
         # The two differ where an entry's data was replaced, or written again.
         self.used += written - sum([entry.size for entry in commit.entries])
-        segment.end, segment.last_entry = commit.end, self._durable_entries
+        segment.end, segment.last_entry = commit.end, self.durable_entries
 
     def _failed(self, failure: Failure) -> None:
         """Whoever waits is told at once, the entries of the failed write or not: none of them can be written now."""
         self._trouble(str(failure.error))
+        self.full = failure.error.errno in _NO_ROOM
         self._give_up_all("journal_failed")
 
     def _look_for_late(self) -> None:

@@ -125,14 +125,21 @@ class Shipper:
             await self._thread.run(_delete, done)
 
     async def _make_room(self) -> None:
-        """Nothing can be carried on, perhaps for want of room: the files go that no open event needs."""
-        kept: list[Segment] = []
+        """Nothing can be carried on: the files go that no event needs, open or ended.
+
+        Where there are none and it is room that is wanted, the oldest goes of those that outcomes in memory need: they
+        could never be written else.
+        """
         done: list[Segment] = []
+        awaited: list[Segment] = []
         before = 0
         for segment in self._done:
-            (kept if self._trail.needs(segment, before) else done).append(segment)
+            if not self._trail.needs(segment, before):
+                (awaited if self._trail.awaits(segment, before) else done).append(segment)
             before = segment.last_entry
-        self._done = kept
+        if not done and self._journal.full:
+            done = awaited[:1]
+        self._done = [segment for segment in self._done if segment not in done]
         await self._thread.run(_delete, done)
 
     async def _pause(self, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Generator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,6 +64,8 @@ class JournalTrail:
         self._journal = journal
         self._bound = settings.journal_bytes
         self._open: dict[UUID, _Open] = {}
+        self._ended: deque[tuple[int, int]] = deque()
+        """Of events whose outcome may not be durable yet: the journal's entry that is the outcome, and the last before it."""
         self._closed = False
         self.inherited = 0
         """Bytes in the journals of dead processes, which count against the bound as well."""
@@ -100,13 +103,15 @@ class JournalTrail:
             raise Unavailable(str(error)) from error
 
     def conclude(self, outcome: Outcome) -> None:
-        if self._open.pop(outcome.event_id, None) is not None:
+        known = self._open.pop(outcome.event_id, None)
+        if known is not None:
             self._journal.append(outcome_frame(outcome))
+            self._forget_durable()
+            self._ended.append((self._journal.entries, known.entry))
 
     async def settled(self) -> None:
-        _, durable = self._journal.commit(b"", 0)  # behind all that it has
         try:
-            await durable
+            await self._settled()
         except NotDurable as error:
             raise Unavailable(str(error)) from error
 
@@ -118,10 +123,15 @@ class JournalTrail:
         """Whether an open event was mentioned last in ``segment``, whose entries are those behind ``before``."""
         return any(before < known.entry <= segment.last_entry for known in self._open.values())
 
+    def awaits(self, segment: Segment, before: int) -> bool:
+        """The same of an event that has ended, and whose outcome is in memory alone."""
+        self._forget_durable()
+        return any(before < mentioned <= segment.last_entry for _, mentioned in self._ended)
+
     async def carry(self, segment: Segment) -> None:
         """Mentions anew, and durably, what is still open of the events that ``segment`` was the last to mention.
 
-        Then the segment may go. Raises NotDurable.
+        Of those that have ended, the outcome is durable then. Then the segment may go. Raises NotDurable.
         """
         while events := self._last_mentioned(segment)[:OPEN_AT_ONCE]:
             _, durable = self._journal.commit(open_frame(events), 0)
@@ -130,6 +140,8 @@ class JournalTrail:
             for event, _ in events:
                 if (known := self._open.get(event)) is not None:
                     known.entry = entry
+        if self.awaits(segment, 0):
+            await self._settled()
 
     def close(self) -> None:
         """Admits nothing more; what is open still is concluded as interrupted."""
@@ -137,6 +149,15 @@ class JournalTrail:
         now = datetime.now(UTC)
         for event, known in list(self._open.items()):
             self.conclude(Outcome(event, known.occurred_at, now, 0, None, Result.INTERRUPTED, "process_ended"))
+
+    async def _settled(self) -> None:
+        """Raises NotDurable."""
+        _, durable = self._journal.commit(b"", 0)  # behind all that it has
+        await durable
+
+    def _forget_durable(self) -> None:
+        while self._ended and self._ended[0][0] <= self._journal.durable_entries:
+            self._ended.popleft()
 
     def _taken(self) -> int:
         return self._journal.used + len(self._open) * OUTCOME_ROOM + self.inherited

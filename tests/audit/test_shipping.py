@@ -459,3 +459,56 @@ async def test_only_intents_and_outcomes_are_delivered(shipping: Ship):
         await at.access()
         await until(lambda: at.sink.outcomes)
     assert sum(at.sink.batches) == 2
+
+
+async def test_a_file_stays_until_the_outcome_of_what_was_begun_in_it_is_durable(shipping: Ship):
+    at = await shipping(segment_bytes=4096)
+    lasting = await begun_in_the_first_of_several_files(at)
+    first = at.files_left()[0]
+    async with at.running():
+        at.trail.conclude(outcome(lasting))  # it waits for company in memory for a while
+        await until(lambda: not first.exists())
+        assert is_on_disk(at, lasting)
+
+
+@pytest.mark.parametrize("error", [None, errno.EIO, errno.ENOSPC], ids=["slow", "failing", "full"])
+async def test_on_a_disk_that_takes_nothing_it_stays_as_long_unless_room_is_wanted(
+    shipping: Ship, monkeypatch: pytest.MonkeyPatch, error: int | None
+):
+    monkeypatch.setattr("gateway.audit.shipper.PAUSE_S", 0.01)
+    at = await shipping(segment_bytes=4096)
+    lasting = await begun_in_the_first_of_several_files(at)
+    first = at.files_left()[0]
+    if error is None:
+        at.files.gate.clear()
+    else:
+        at.files.faults["write"] = error
+    at.trail.conclude(outcome(lasting))
+    async with at.running():
+        await until(lambda: len(at.sink.intents) == 21)
+        if error is not None:
+            await until(lambda: at.journal.problem)
+        if error == errno.ENOSPC:
+            await until(lambda: not first.exists())
+        else:
+            await asyncio.sleep(0.3)  # that something does not happen has no event: thirty looks are made meanwhile
+            assert is_on_disk(at, lasting)
+        at.files.faults.clear()
+        at.files.gate.set()
+        await until(lambda: str(lasting.event_id) in at.sink.outcomes)
+        await until(lambda: not first.exists())
+
+
+async def begun_in_the_first_of_several_files(at: Shipping) -> Intent:
+    lasting = intent()
+    await at.trail.intend(lasting)
+    for _ in range(20):
+        await at.access()
+    assert await at.journal.drain()
+    assert len(at.files_left()) > 1
+    return lasting
+
+
+def is_on_disk(at: Shipping, event: Intent) -> bool:
+    """Whether the next process would know of it."""
+    return any(str(event.event_id).encode() in file.read_bytes() for file in at.files_left())
