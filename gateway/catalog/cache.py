@@ -110,7 +110,7 @@ class Shelf(Generic[K, V]):
     def _flight(self, key: K) -> asyncio.Task[V]:
         """The question under way, unless something has changed since it was asked: then another."""
         mark, task = self._flights.get(key, (None, None))
-        if mark is None or task is None or not self._ttl_s or not self._line.unchanged_since(mark):
+        if mark is None or task is None or task.done() or not self._ttl_s or not self._line.unchanged_since(mark):
             mark = self._line.mark()
             task = self._tasks.start(self._line.ask(partial(self._fly, key)))
             self._flights[key] = mark, task

@@ -62,7 +62,10 @@ class PostgresCatalog:
             asked = self._by_alias.ask((tenant, ref.surface, ref.id))
         else:
             raise NotFound("not an id that could be kept")
-        row = await asked
+        try:
+            row = await asked
+        finally:
+            del asked  # what it raises leads back to here, and both would stay until a collection
         if row is None:
             raise NotFound("no such call of this tenant")
         return records.entry(row, None if ref.surface == BY_LINK else ref)

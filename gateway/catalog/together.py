@@ -63,9 +63,8 @@ class Together(Generic[K, V]):
         except Exception as error:  # noqa: BLE001 - every kind of it is told to whoever asked
             if len(aboard) == 1 or isinstance(error, Unavailable):
                 _fail(waiting, error)
+                del waiting, aboard  # what was raised leads back to here, and both would stay until a collection
                 return
-            for one in aboard:  # one of them may be at fault, and no other's answer
-                await self._take([one])
         except BaseException:
             for answer in waiting:
                 answer.cancel()
@@ -74,6 +73,12 @@ class Together(Generic[K, V]):
             for answer, value in zip(waiting, values, strict=True):
                 if not answer.done():
                     answer.set_result(value)
+            return
+        for one in aboard:  # one of them may be at fault, and no other's answer
+            await self._take([one])
+            if not one[1].cancelled() and isinstance(away := one[1].exception(), Unavailable):
+                _fail(waiting, away)  # an outage is everybody's here as well
+                return
 
 
 def _fail(waiting: Sequence[asyncio.Future[V]], error: Exception) -> None:

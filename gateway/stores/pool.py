@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from contextlib import suppress
 from typing import Final
 
 from ..config import Origin
@@ -97,8 +98,10 @@ class Pool:
                     self.put(connection)
                 else:
                     self._permit()
-            elif not waiter.done():
+            else:
                 waiter.cancel()
+                with suppress(ValueError):  # nobody may be put by for as long as the streams under way take
+                    self._waiting.remove(waiter)
             if isinstance(error, TimeoutError):
                 raise Unavailable(
                     f"{self._where}: no connection within connect_s ({self._settings.connect_s:g} s);"

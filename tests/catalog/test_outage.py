@@ -4,18 +4,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any, Self
+from typing import Any, Self, cast
 from uuid import UUID, uuid4
 
 import pytest
-from parts.catalog import Replica, a_ready_call, an_object, by_id, replica
+from parts.catalog import Clock, Replica, a_ready_call, an_object, by_id, replica
 from parts.postgres import Databases, StoppablePostgres
 
+from gateway.catalog.cache import CachedCatalog
 from gateway.catalog.listener import Listener
 from gateway.config import Catalog as Settings
 from gateway.config import Database
 from gateway.errors import NotFound, Unavailable
-from gateway.model import CallRef, Listing, Tenant
+from gateway.model import CallRef, Catalog, Entry, Listing, Tenant
 from gateway.postgres import Connection, connect
 
 STALE_S = 600
@@ -238,3 +239,47 @@ async def test_answers_are_counted_by_where_they_came_from(away: Away, stoppable
         await one.cached.find(acme.id, by_id(call))
     assert await is_unavailable(one, acme.id)
     assert (calls.hits - hits, calls.stale, calls.misses - misses) == (3, 2, 2)
+
+
+class Asked:
+    """A catalog that is asked here, and answers as a test wills."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, asyncio.Future[Entry]] = {}
+
+    async def find(self, _tenant: UUID | None, ref: CallRef) -> Entry:
+        self.asked[ref.id] = answer = asyncio.get_running_loop().create_future()
+        return await answer
+
+    async def fail(self, ref: CallRef, error: Exception) -> None:
+        self.asked.pop(ref.id).set_exception(error)
+        await asyncio.sleep(0.01)
+
+
+async def test_whoever_comes_as_a_question_fails_does_not_close_the_line_for_good():
+    clock, behind = Clock(), Asked()
+    cached = CachedCatalog(cast("Catalog", behind), Settings(), clock=clock)
+    cached.restored()
+    tenant, one, answered, cut = uuid4(), by_id(uuid4()), by_id(uuid4()), by_id(uuid4())
+
+    async def ask(ref: CallRef) -> asyncio.Task[Entry]:
+        asking = asyncio.ensure_future(cached.find(tenant, ref))
+        await asyncio.sleep(0.01)
+        clock.now += 0.1
+        return asking
+
+    asking = [await ask(one), await ask(answered)]
+    await behind.fail(answered, NotFound())
+    asking.append(await ask(cut))
+    await behind.fail(cut, Unavailable("cut"))
+    clock.now += 2  # the pause is over
+    behind.asked.pop(one.id).set_exception(Unavailable("no answer"))
+    asking.append(asyncio.ensure_future(cached.find(tenant, one)))  # in the same turn of the loop
+    await asyncio.sleep(0.01)
+    await behind.fail(one, Unavailable("no answer"))  # which it was asked anew for
+    await asyncio.gather(*asking, return_exceptions=True)
+    clock.now += 60
+    late = await ask(one)
+    await behind.fail(one, NotFound())
+    with pytest.raises(NotFound):
+        await late

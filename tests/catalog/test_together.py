@@ -1,6 +1,9 @@
 """Questions that wait at the same time go in one statement; each has its own answer."""
 
 import asyncio
+import contextlib
+import gc
+from collections import Counter
 from collections.abc import Sequence
 from uuid import uuid4
 
@@ -156,3 +159,46 @@ async def test_more_questions_than_connections_are_answered_by_one(database: str
         slugs = [tenant.slug for tenant in tenants] + ["nobody"]
         assert await asyncio.gather(*map(catalog.tenant, slugs)) == [*tenants, None]
         assert await connection.fetchval(pids) <= before + 1
+
+
+async def test_an_outage_amid_asking_one_by_one_is_everybodys():
+    asked: list[Sequence[int]] = []
+
+    async def carry(keys: Sequence[int]) -> Sequence[int]:
+        asked.append(keys)
+        await asyncio.sleep(0)
+        raise ValueError("refused") if len(keys) > 1 else Unavailable("no answer")
+
+    together = Together(Tasks(), carry)
+    answers = await asyncio.gather(*map(together.ask, range(40)), return_exceptions=True)
+    assert all(isinstance(answer, Unavailable) for answer in answers)
+    assert len([keys for keys in asked if len(keys) == 1]) <= FLIGHTS
+
+
+@pytest.mark.parametrize("many", [1, 30])
+async def test_an_outage_leaves_nothing_to_collect(many: int):
+    async def carry(_keys: Sequence[int]) -> Sequence[int]:
+        await asyncio.sleep(0)
+        raise Unavailable("away")
+
+    together = Together(Tasks(), carry)
+
+    async def ask(key: int) -> None:
+        with contextlib.suppress(Unavailable):
+            await together.ask(key)
+
+    await asyncio.gather(*map(ask, range(many)))
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for _ in range(10):
+            await asyncio.gather(*map(ask, range(many)))
+        await _turns()
+        gc.collect()
+        left = Counter(type(one) for one in gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert not left[Unavailable]

@@ -304,6 +304,21 @@ async def test_one_who_leaves_the_queue_takes_no_connection_with_him() -> None:
 
 
 @on_both_loops
+async def test_who_has_waited_in_vain_is_forgotten() -> None:
+    async with RangedServer(bytes(3_000_000)) as server:
+        reader = Reader("lab", QUICK.model_copy(update={"connections": 1, "connect_s": 0.05, "progress_s": 100}))
+        target = reader.target(f"http://127.0.0.1:{server.port}/o", {}, Pin("ETag", ETAG))
+        under_way = await reader.get(target, Span(0, 3_000_000))
+        try:
+            for _ in range(5):
+                got = await asyncio.gather(*(target.pool.get() for _ in range(100)), return_exceptions=True)
+                assert all(isinstance(one, Unavailable) for one in got)
+            assert len(target.pool._waiting) < 10
+        finally:
+            await under_way.close()
+            await reader.close()
+
+
 async def test_a_connection_that_cannot_be_made_takes_no_ones_place() -> None:
     at = Asking(f"http://127.0.0.1:{unused_port()}/o", connections=1)
     with mock.patch("gateway.stores.origin.jittered", return_value=0):
