@@ -4,8 +4,13 @@ import errno
 import json
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
+from functools import partial
+from pathlib import Path
+from select import PIPE_BUF
 
 import pytest
 import structlog
@@ -208,3 +213,67 @@ def test_a_command_logs_to_stderr_and_shows_no_variable_of_a_traceback(capsys):
     assert told.out == ""
     assert "ValueError: invalid literal" in told.err
     assert password not in told.err
+
+
+WRITER = """
+import asyncio, sys
+from gateway import logs
+from gateway.config import Log
+logs.configure(Log(), worker=int(sys.argv[1]))
+async def main():
+    lines = logs.Lines(Log(), "request")
+    for number in range(1200):
+        lines.tell(method="GET", number=number, pad="x" * 250)
+        if number % 60 == 59:
+            lines.flush()
+    print("told", flush=True)
+asyncio.run(main())
+"""
+
+
+def test_lines_of_several_processes_on_one_pipe_are_not_mixed():
+    reads, writes = os.pipe()
+    workers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(number)], stdout=subprocess.PIPE, stderr=writes)
+        for number in range(2)
+    ]
+    os.close(writes)
+    for worker in workers:
+        assert worker.stdout is not None
+        with worker.stdout:
+            assert worker.stdout.readline() == b"told\n"
+    with os.fdopen(reads, "rb", buffering=0) as reader:  # now both wait for it to take any
+        came = b"".join(iter(partial(reader.read, PIPE_BUF), b""))
+    assert [worker.wait(10) for worker in workers] == [0, 0]
+    seen = [(told["worker"], told["number"]) for told in map(json.loads, came.splitlines())]
+    assert sorted(seen) == [(worker, number) for worker in range(2) for number in range(1200)]
+
+
+FULL = """
+import json, resource, signal, sys
+from gateway.logs.spool import Spool
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+with open(sys.argv[1], "a") as file:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    spool = Spool(file, lambda lines: json.dumps({"lost": lines}) + chr(10))
+    for number in range(30):
+        spool.write(json.dumps({"number": number, "pad": "x" * 50}) + chr(10))
+    assert spool.drain(5)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    spool.write(json.dumps({"again": True}) + chr(10))
+    assert spool.drain(5)
+"""
+
+
+def test_a_line_that_breaks_off_on_a_full_disk_takes_no_other_along(tmp_path: Path):
+    subprocess.run([sys.executable, "-c", FULL, str(tmp_path / "log")], check=True, timeout=30)
+    whole, torn = [], []
+    for line in (tmp_path / "log").read_text().splitlines():
+        try:
+            whole.append(json.loads(line))
+        except json.JSONDecodeError:
+            torn.append(line)
+    assert len(torn) == 1
+    numbers = [told["number"] for told in whole if "number" in told]
+    assert [told for told in whole if "number" not in told] == [{"again": True}, {"lost": 30 - len(numbers)}]

@@ -11,12 +11,14 @@ import os
 import queue
 import threading
 from collections.abc import Callable
+from select import PIPE_BUF
 from typing import Final, Protocol
 
 BOUND: Final = 4 * 1024 * 1024
 """Characters that may wait."""
 EXIT_S: Final = 2.0
 """The stream gets so long to take the rest when the process ends."""
+_LINE_END: Final = ord("\n")
 
 
 class Writable(Protocol):
@@ -97,7 +99,7 @@ def _handing_on(stream: Writable) -> Callable[[str], None]:
     with contextlib.suppress(AttributeError, OSError, ValueError):
         stream.flush()
         descriptor = os.dup(stream.fileno())  # type: ignore[attr-defined]  # one without goes the other way
-        return lambda text: _write_all(descriptor, text.encode(errors="backslashreplace"))
+        return _Descriptor(descriptor).write
 
     def through(text: str) -> None:
         stream.write(text)
@@ -106,7 +108,23 @@ def _handing_on(stream: Writable) -> Callable[[str], None]:
     return through
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(descriptor, left) :]
+class _Descriptor:
+    """Writes whole lines, as many as a pipe takes at once: others, as the other workers, may write to the same one.
+
+    Begins a new line where the last text broke off within one.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._torn = False
+
+    def write(self, text: str) -> None:
+        data = text.encode(errors="backslashreplace")
+        data = b"\n" + data if self._torn else data
+        left, at = memoryview(data), 0
+        while at < len(left):
+            end = at + PIPE_BUF
+            if end < len(left):
+                end = data.rfind(b"\n", at, end) + 1 or data.find(b"\n", end) + 1 or len(left)
+            at += os.write(self._descriptor, left[at:end])
+            self._torn = left[at - 1] != _LINE_END
