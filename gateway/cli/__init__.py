@@ -40,6 +40,13 @@ EPILOG = (
 class Commands(click.Group):
     """Loads a command's module when the command is asked for: one that makes a tenant needs a quarter of what one that serves does."""
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's own, which finds what is alike among ``commands`` alone."""
+        self.commands = {name: click.Command(name) for name in _COMMANDS}  # of these only the names are asked
+        return super().resolve_command(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
 

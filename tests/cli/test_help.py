@@ -79,3 +79,7 @@ def test_a_wrong_option_ends_with_2_and_a_hint():
     done = CliRunner().invoke(main, ["keys", "list", "--jsn"])
     assert done.exit_code == 2
     assert "--json" in done.output
+
+
+def test_a_mistyped_command_is_told_what_is_alike():
+    assert "Did you mean 'tenants'?" in CliRunner().invoke(main, ["tenats"]).output
