@@ -37,6 +37,7 @@ from .edge.limits import RateLimits
 from .edge.router import Mounted, Router
 from .edge.server import Server
 from .edge.streams import StreamBounds
+from .http.cors import response_headers
 from .identity import Identity
 from .lifecycle.pipeline import Pipeline
 from .lifecycle.retention import Sweeper, alike
@@ -212,6 +213,7 @@ class Gateway:
                 head_timeout=config.server.header_timeout_s,
                 max_line=config.server.max_header_bytes,
                 max_body=config.server.max_body_bytes,
+                fields=response_headers(config.cors.origins, None),
                 keepalive_timeout=config.server.keepalive_s,
                 auto_decompress=False,
                 access_log=None,

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from asyncio.trsock import TransportSocket
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -20,14 +22,13 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import ERROR, RequestHandler
 
+from ..http.head import response_head
+
 SERVER = "recording-gateway"
 
 _MALFORMED = b'{"type":"about:blank","title":"Bad request","status":400,"detail":"The request is not valid HTTP."}'
 
-_TOO_LARGE = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nCache-Control: no-store\r\nServer: %b\r\n"
-    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (SERVER.encode(), len(_MALFORMED), _MALFORMED)
-)
+_FIELDS = {"Content-Type": "application/problem+json", "Cache-Control": "no-store", "Server": SERVER}
 
 _SPOKEN = frozenset({HttpVersion10, HttpVersion11})
 
@@ -44,7 +45,7 @@ class Connection(RequestHandler):
     """One client's connection: a request head that is not whole in time closes it."""
 
     __slots__ = (
-        "_behind", "_head_came", "_head_timeout", "_head_timer", "_longest_head", "_serving",
+        "_behind", "_fields", "_head_came", "_head_timeout", "_head_timer", "_longest_head", "_serving",
         "body", "foreign", "fresh", "lost", "socket", "under_way",
     )  # fmt: skip
 
@@ -67,9 +68,12 @@ class Connection(RequestHandler):
         *,
         head_timeout: float,
         max_line: int,
+        fields: Mapping[str, str],
         **options: Any,  # aiohttp's own
     ) -> None:
+        """``fields``: of the answer to a head that could not be read."""
         super().__init__(manager, max_line_size=max_line, max_field_size=max_line, **options)
+        self._fields = fields
         self._head_timeout = head_timeout
         self._longest_head = _LONG_LINES * max_line
         self._head_timer: asyncio.TimerHandle | None = None
@@ -112,8 +116,8 @@ class Connection(RequestHandler):
 
         aiohttp's ``close`` leaves an idle connection open, and what comes on it unanswered.
         """
-        if self.fresh:
-            return
+        if self.fresh or (self._serving and self.body is not None and not self.body.is_eof()):
+            return  # closing, aiohttp would take in no more of a body either; its answer says that it is the last
         self.close()
         if not self._serving and not self._messages:
             self.force_close()
@@ -150,9 +154,7 @@ class Connection(RequestHandler):
         if status != HTTPStatus.BAD_REQUEST:
             self.log_exception("unhandled error", exc_info=exc)
         response = web.Response(status=status, body=_MALFORMED if status == HTTPStatus.BAD_REQUEST else b"")
-        response.headers.update(
-            {"Content-Type": "application/problem+json", "Cache-Control": "no-store", "Server": SERVER}
-        )
+        response.headers.update(self._fields)
         response.force_close()
         return response
 
@@ -166,7 +168,8 @@ class Connection(RequestHandler):
         if self._serving:
             self.close()  # behind the answer that is under way
         elif self.transport is not None:
-            self.transport.write(_TOO_LARGE)
+            fields = {**self._fields, "Content-Length": str(len(_MALFORMED))}
+            self.transport.write(response_head(HTTPStatus.BAD_REQUEST, fields, keep_alive=False) + _MALFORMED)
             self.force_close()
 
     def _await_head(self) -> None:
@@ -213,12 +216,15 @@ class Server(web.Server):
         head_timeout: float,
         max_line: int,
         max_body: int,
+        fields: Mapping[str, str] = MappingProxyType({}),
         **options: Any,  # both Any: aiohttp's own
     ) -> None:
+        """``fields``: of the answer to a head that could not be read, beside those that it always has."""
         super().__init__(handler, request_factory=self._begin, handler_cancellation=True)
         self._head_timeout = head_timeout
         self._max_line = max_line
         self._max_body = max_body
+        self._fields = {**_FIELDS, **fields}
         self._options = options
 
     def pre_shutdown(self) -> None:
@@ -237,7 +243,12 @@ class Server(web.Server):
 
     def __call__(self) -> RequestHandler:
         return Connection(
-            self, loop=self._loop, head_timeout=self._head_timeout, max_line=self._max_line, **self._options
+            self,
+            loop=self._loop,
+            head_timeout=self._head_timeout,
+            max_line=self._max_line,
+            fields=self._fields,
+            **self._options,
         )
 
     def _begin(

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 from parts.house import some_bytes
+from parts.stage import Stage
 from parts.wary import HEAD_S, LARGE, MARK, MISSING, STALL_S, Wary, silent
 from parts.wire import Wire
 
@@ -64,6 +65,48 @@ async def test_malformed_ids_never_reach_the_database(brittle):
             assert wire.ask("GET", f"/yotel/api/v1/calls/{raw}/recording/audio", stage.full.items()).status == 404
         answer = wire.ask("GET", f"/v1/recordings/{MISSING}/audio", stage.full.items())
         assert (answer.status, answer.get("Retry-After")) == (503, "5")
+
+
+@pytest.mark.parametrize("path", ["stream", "download"])
+async def test_a_long_sid_never_reaches_the_database(brittle, path: str):
+    stage = brittle.stage
+    of = await stage.file("disk", some_bytes(100))
+    with Wire(stage.house.base_url) as wire:
+        assert wire.ask("GET", of.native, stage.full.items()).status == 200
+        brittle.postgres.stop()
+        for length, status in ((10_240, 404), (251, 404), (250, 503)):
+            target = f"/callsid/api/calls/call_{'a' * length}/recording/{path}"
+            assert wire.ask("GET", target, stage.full.items()).status == status
+
+
+UNREADABLE = {
+    "long field": "GET / HTTP/1.1\r\nHost: h\r\nX-A: " + "a" * 40_000 + "\r\n\r\n",
+    "space before the colon": "GET / HTTP/1.1\r\nHost: h\r\nX-A : a\r\n\r\n",
+    "bare LF": "GET / HTTP/1.1\nHost: h\n\n",
+    "large head": "GET / HTTP/1.1\r\nHost: h\r\n" + "".join(f"X-{n}: {'a' * 15_000}\r\n" for n in range(6)),
+}
+
+
+@pytest.mark.parametrize(
+    ("origins", "allowed"), [([], None), (["https://a.example"], None), (["*"], "*")], ids=["none", "one", "any"]
+)
+def test_cors_is_the_same_on_what_could_not_be_read(stage: Stage, origins: list[str], allowed: str | None):
+    house = stage.another(cors={"origins": origins})
+    for raw in UNREADABLE.values():
+        with Wire(house.base_url) as wire:
+            wire.send(raw.encode())
+            answer = wire.read()
+        assert (answer.status, answer.get("Cache-Control")) == (400, "no-store")
+        assert (answer.get("Vary"), answer.get("Access-Control-Allow-Origin")) == ("Origin", allowed)
+    assert house.stop() == 0
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_behind_a_body_that_was_never_asked_for_nothing_is_taken_for_it(wary: Wary, method: str):
+    with wary.wire() as wire:
+        fields = [*wary.allowed(), ("Expect", "100-continue"), ("Content-Length", "35")]
+        answer = wire.ask(method, wary.own.native, fields)
+        assert (answer.status in {200, 204}, answer.get("Connection")) == (True, "close")
 
 
 # --- who is addressed -----------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from parts.ledger import outcome, outcomes
 from parts.postgres import Databases, StoppablePostgres
 from parts.s3 import SeaweedS3
 from parts.stage import Stage
+from parts.wire import Answer, Wire
 
 from gateway.demo.ports import free_ports
 
@@ -301,3 +302,32 @@ async def test_without_a_store_at_start_the_others_are_served_and_it_recovers_by
         client, body = await fetch(house.base_url, there.native, stage.full)
     assert (client.status, body) == (200, data)
     assert await asyncio.to_thread(house.stop) == 0
+
+
+@pytest.mark.parametrize("expects", [False, True], ids=["half a body", "before a body that was asked for"])
+async def test_a_request_whose_body_is_on_its_way_as_the_gateway_ends_is_answered(stage: Stage, expects: bool):  # noqa: FBT001
+    filed = await stage.file("disk", some_bytes(1000))
+    house = stage.another(server={"drain_delay_s": 0, "drain_s": 20, "header_timeout_s": 5})
+    body = b'{"delivery": "gateway"}'
+    expect = "Expect: 100-continue\r\n" if expects else ""
+    head = (
+        f"POST /v1/recordings/{filed.id}/links HTTP/1.1\r\nHost: h\r\nAuthorization: {stage.full['Authorization']}\r\n"
+        f"Content-Length: {len(body)}\r\n{expect}\r\n"
+    ).encode()
+
+    def ask() -> Answer:
+        with Wire(house.base_url) as wire, Wire(house.base_url) as idle:
+            idle.ask("GET", "/healthz")
+            wire.send(head)
+            if expects:
+                assert wire.socket.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            else:
+                wire.send(body[:5])
+            house.signal(signal.SIGTERM)
+            assert idle.socket.recv(100) == b"", "now idle connections are ended"
+            wire.send(body if expects else body[5:])
+            return wire.read()
+
+    answer = await asyncio.to_thread(ask)
+    assert (answer.status, answer.get("Connection")) == (201, "close")
+    assert house.stop() == 0
