@@ -35,6 +35,7 @@ from .errors import (
 )
 from .event import Result, Trail
 from .held import Held, whole
+from .http.headers import media_type
 from .http.preconditions import plan as plan_request
 from .model import (
     PIECE,
@@ -345,7 +346,9 @@ class Access:
         if ask.delivery != "gateway":
             disposition = route.disposition(found)
             store = self._store(known)
-            link = await store.sign(known.key, ask.ttl, media_type=known.media_type, disposition=disposition)
+            link = await store.sign(
+                known.key, ask.ttl, media_type=media_type(known.media_type), disposition=disposition
+            )
         if link is None and ask.delivery != "store":
             assert found.entry is not None and draft.caller is not None
             link = await self.mint(draft.caller, found.entry, ask)

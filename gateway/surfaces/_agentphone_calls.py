@@ -9,6 +9,9 @@ from ..model import Call, Segment, State
 from ._strength import secret
 from ._words import TRANSCRIPTION, json_reply, timestamp, whole_seconds
 
+DISCREET = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
+"""The call's id is the credential of its download: a URL that holds it goes to no other site, and into no index."""
+
 CallAnswer = TypedDict(
     "CallAnswer",
     {
@@ -56,7 +59,7 @@ def described(found: Found) -> Reply:
         "recordingUrl": f"{found.base}/v1/calls/{external}/recording" if enabled else None,
         "recordingAvailable": enabled and fetchable,
     }
-    return json_reply(200, answer)
+    return json_reply(200, answer, **DISCREET)
 
 
 class Said(TypedDict):
@@ -96,4 +99,4 @@ def transcript(found: Found) -> Reply:
         "text": found.transcript.text,
         "segments": [_said(segment) for segment in found.transcript.segments],
     }
-    return json_reply(200, answer)
+    return json_reply(200, answer, **DISCREET)

@@ -15,14 +15,12 @@ from ..event import Method
 from ..http.headers import content_disposition, extension_for
 from ..model import CallRef, Head, Presented, State, Verb
 from . import _fastapi
-from ._agentphone_calls import CallAnswer, TranscriptAnswer, described, transcript
+from ._agentphone_calls import DISCREET, CallAnswer, TranscriptAnswer, described, transcript
 from ._strength import secret
 from ._words import NO_STORE, alias, audio, bearer, form, json_reply, known, refuser
 
 EVEN_S = 0.025
 """Refusals of the download leave at multiples of so many seconds: longer than looking a call up takes."""
-DISCREET = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
-"""The URL is the credential: it goes to no other site, and into no index."""
 ID = r"[A-Za-z0-9_-]{1,128}"
 
 _call = alias("agentphone", ID)

@@ -14,13 +14,15 @@ from .. import errors
 from ..contract import MEDIA, Doc, Found, Reply, Route, Schema, Surface
 from ..errors import Contradicts, Refusal
 from ..http.headers import content_disposition, extension_for, media_type, safe_name
-from ..model import Head, LinkAsk, Presented, Verb
+from ..model import CallRef, Head, LinkAsk, Presented, Verb
 from ._common import COMMON, missing
 from ._words import BRIEFLY, Wording, alias, audio, bearer, form, json_reply, known, refuser
 
 LINK_TTL = timedelta(hours=1)
 ORGANISATION = "X-Organization-Id"
 ID = r"call_[A-Za-z0-9]+"
+LONGEST = 255
+"""Characters of an id that the catalog keeps; the contract names no bound."""
 
 WORDS: dict[type[Refusal], Wording] = {
     **COMMON,
@@ -88,7 +90,17 @@ def _stream(found: Found) -> Reply:
     return json_reply(200, answer)
 
 
-_call = alias("callsid", ID, "call_sid")
+_named = alias("callsid", ID, "call_sid")
+
+
+def _call(head: Head) -> CallRef:
+    """Raises Malformed; NotFound for an id longer than any that is kept: well-formed, and nobody's."""
+    ref = _named(head)
+    if len(ref.id) > LONGEST:
+        raise errors.NotFound("longer than any id that is kept")
+    return ref
+
+
 _PATH: dict[str, Schema] = {"call_sid": form(ID)}
 _FIELDS: dict[str, Schema] = {ORGANISATION: {"type": "string"}}
 _SCOPES = frozenset({"recordings:download"})

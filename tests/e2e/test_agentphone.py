@@ -261,3 +261,12 @@ def test_id_stands_in_no_log_line(account: Account):
     account.audio()
     account.audio(f"{account.id}x")
     account.stage.secrets.add(account.id.removeprefix("call_"))  # looked for once all of the stage's logs are whole
+
+
+async def test_whatever_stands_under_the_secret_id_is_discreet(stage: Stage):
+    account = await opened(stage, "discreet", recording_enabled=True, transcription_enabled=True)
+    await stage.office.transcript(account.tenant, account.filed.id, "Good morning.")
+    for path in ("", "/transcript"):
+        told = curl(f"{account.base}/v1/calls/{account.id}{path}", *headers(account.admin))
+        assert told.status == 200
+        assert {name: told.fields.get(name) for name in DISCREET} == DISCREET

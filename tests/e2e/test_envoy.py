@@ -1,9 +1,11 @@
 """Envoy's contract, by its own document: what it prints replayed through a real server."""
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID, uuid4
 
 import pytest
@@ -13,6 +15,7 @@ from parts.contracts import DATA
 from parts.house import Filed
 from parts.replay import UTC, Told, as_printed, curl, headers, root
 from parts.stage import Stage
+from parts.wire import Wire
 
 CALL = "00000000-0000-0000-0000-000000000000"
 PRINTED = {
@@ -188,3 +191,21 @@ async def test_each_link_is_audited(org: Org):
     (call,) = await org.stage.office.rows("SELECT call_id FROM call_aliases WHERE external_id = $1", id_)
     (row,) = await org.stage.accesses("call", call["call_id"], 1)
     assert (told.status, row["surface"], row["method"], row["status"]) == (200, "envoy", "link", 200)
+
+
+@pytest.mark.parametrize(("given", "told"), [("audio/x-m4a", "audio/mp4"), ("audio/mp3", "audio/mpeg")])
+async def test_a_link_gives_the_type_that_is_told_beside_it(stage: Stage, given: str, told: str):
+    call, external, key = uuid4(), uuid4(), f"acme/{uuid4().hex}.m4a"
+    stage.shelves["s3"].put(key, DATA)
+    registered = {"state": "processing", "store": "s3", "key": key, "media_type": given}
+    with Wire(stage.house.base_url) as wire:
+
+        def put(path: str, body: object) -> int:
+            return wire.ask("PUT", path, stage.full.items(), json.dumps(body).encode()).status
+
+        assert put(f"/v1/calls/{call}", {"aliases": {"envoy": str(external)}}) == 201
+        assert put(f"/v1/calls/{call}/recording", registered) == 202
+        answer = wire.ask("GET", f"/envoy/calls/{external}/recording", stage.full.items()).json()
+    stage.secrets.add(answer["url"].rpartition("Signature=")[2])
+    signed = parse_qs(urlsplit(answer["url"]).query)["response-content-type"]
+    assert (answer["content_type"], signed) == (told, [told])

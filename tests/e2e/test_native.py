@@ -4,11 +4,14 @@ import json
 import re
 import time
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from uuid import UUID, uuid4
 
 import pytest
 from parts.calls import DATA, SECONDS, Calls, about_now, assert_refused, plainly
+from parts.house import some_bytes
+from parts.stage import Stage
+from parts.wire import Wire
 
 from gateway.model import State
 
@@ -166,3 +169,12 @@ def test_gateway_link_ends_when_it_said(calls: Calls):
     time.sleep(max(ends - time.time(), 0))  # the very thing that is waited for
     status, body, _ = plainly(told["url"])
     assert (status, json.loads(body)["code"]) == (410, "link_invalid")
+
+
+@pytest.mark.parametrize("external", ["a84b4c76e66710@pc33.atlanta.com", "f81d4fae-7dec@2001:db8", "x" * 255])
+async def test_a_sip_call_id_names_a_recording(stage: Stage, external: str):
+    filed = await stage.file("disk", some_bytes(10), aliases={"pbx": external})
+    with Wire(stage.house.base_url) as wire:
+        for id_ in (f"pbx:{external}", quote(f"pbx:{external}", safe="")):
+            told = wire.ask("GET", f"/v1/recordings/{id_}", stage.full.items()).json()
+            assert (told["id"], told["aliases"]["pbx"]) == (str(filed.id), external)
