@@ -47,10 +47,10 @@ class Commands(click.Group):
         self.commands = {name: click.Command(name) for name in _COMMANDS}  # of these only the names are asked
         return super().resolve_command(ctx, args)
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  as click declares it
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  as click declares it
         if cmd_name not in _COMMANDS:
             return None
         with uncollected():
