@@ -207,7 +207,7 @@ async def accesses(pair: Pair) -> dict[str, list[Any]]:
         for turn, told in pair.turns
         for twin in TWINS
         for asked, heard in zip(turn.asked, told[twin].heard, strict=False)
-        if "vary" in dict(heard.fields)  # what is no HTTP is told so before anybody asks who is there
+        if "x-request-id" in dict(heard.fields)  # what is no HTTP is told so before anybody asks who is there
     }
     rows: list[Any] = []
     end = time.monotonic() + SETTLE_S

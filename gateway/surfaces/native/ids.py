@@ -14,8 +14,8 @@ from ...model import CallRef, Head
 
 SURFACE_NAME = r"[a-z][a-z0-9_]{0,31}"
 """As the catalog keeps them, whoever registered them."""
-EXTERNAL_ID = r"[A-Za-z0-9_.+~=@:-]{1,255}"
-"""A SIP Call-ID (RFC 3261 section 25.1) among them, as far as a path can hold it unescaped and it names no other path."""
+EXTERNAL_ID = r"[A-Za-z0-9_.+~=@-]{1,255}"
+"""Most Call-IDs of SIP (RFC 3261 section 25.1) among them, and nothing that a path has a meaning for."""
 _EXTERNAL = re.compile(rf"({SURFACE_NAME}):({EXTERNAL_ID})", re.ASCII)
 _UUID = re.compile(UUID_FORM, re.ASCII)
 
