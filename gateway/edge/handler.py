@@ -282,7 +282,7 @@ class Handler:
 
     def _head(self, request: web.BaseRequest, status: int, fields: Mapping[str, str]) -> tuple[bytes, Answered]:
         keep = request.keep_alive and status not in _CLOSING and not self._lifecycle.draining
-        if _awaits_word(request) and not request.content.is_eof():
+        if not request.content.is_eof() and _awaits_word(request):
             keep = False  # answered unasked, it may send its body or not: what comes next could be either
         minor = 1 if request.version >= HttpVersion11 else 0
         return response_head(status, fields, keep_alive=keep, minor=minor), Answered(keep_alive=keep)
