@@ -136,11 +136,13 @@ class Registry:
         started_at: datetime | None = None,
         retention_days: int | None = None,
         expires_at: datetime | None = None,
+        moves: bool = True,
     ) -> Recording:
         """The call is being recorded, or its recording is being looked at (``state`` PENDING or PROCESSING).
 
         No ``state``: it stays what it is, PENDING at first. ``place`` is (store, key), where known; ``object_`` tells it too,
-        and what the store says of the object. A ready recording stays ready unless another place is given.
+        and what the store says of the object. A ready recording stays ready unless another place is given; not ``moves``: then
+        too, and nothing changes.
         Raises NotFound (no such call of this tenant), Conflict (it has expired; it is held, and would move).
         """
         if state not in {None, State.PENDING, State.PROCESSING}:
@@ -151,7 +153,9 @@ class Registry:
         async with self._writing() as connection:
             held = await self._held(connection, tenant, call)
             stays = held["state"] == State.READY and place in {None, (held["store"], held["key"])}
-            told = (started_at, retention_days, expires_at)
+            told: tuple[object, ...] = (started_at, retention_days, expires_at)
+            if held["state"] == State.READY and not (stays or moves):
+                stays, store, key, told = True, None, None, (None,) * 3
             asked = [held["id"], tenant, held["state"] if stays or state is None else str(state), store, key, *told]
             if stays or place is None:
                 row = await connection.fetchrow(statements.PUT_RECORDING, *asked)

@@ -39,6 +39,7 @@ class Registry(Protocol):
         started_at: datetime | None = None,
         retention_days: int | None = None,
         expires_at: datetime | None = None,
+        moves: bool = True,
     ) -> Recording: ...
 
     async def mark_ready(
@@ -131,6 +132,7 @@ class Pipeline:
                     tenant, call, started_at=started_at, expires_at=expires_at, retention_days=retention_days
                 )
             return Result(Outcome.UNCHANGED, ready)
+        seen = None if ready is None or ready.object is None else ready.object.stat.version
         recording = ready
         if recording is None:
             recording = await self.registry.put_recording(
@@ -142,7 +144,10 @@ class Pipeline:
                 started_at=started_at,
                 retention_days=retention_days,
                 expires_at=expires_at,
+                moves=False,
             )
+            if recording.state is State.READY:  # by somebody else, since it was looked up
+                ready = recording
         try:
             async with asyncio.timeout(PROBE_S):
                 stat, media = await examine(where, key, stat, media_type=served, allow_empty=allow_empty)
@@ -164,7 +169,7 @@ class Pipeline:
                 started_at=started_at,
                 retention_days=retention_days,
                 expires_at=expires_at,
-                seen=None if ready is None or ready.object is None else ready.object.stat.version,
+                seen=seen,
             )
         except Changed as error:
             raise OriginFailed(f"store {store}: {error}") from None

@@ -17,6 +17,7 @@ from gateway.lifecycle.pipeline import Outcome, Pipeline, UnknownStore, as_store
 from gateway.model import Object, Recording, Source, Span, Stat, State
 
 START = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+OTHER = {"no audio": b"no audio", "audio": silence(4)}
 
 disk_only = pytest.mark.parametrize("works", ["disk"], indirect=True)
 
@@ -215,6 +216,29 @@ async def test_what_was_ready_stays_so_when_another_place_is_worse(works: Works,
     result = await works.pipeline.register(works.tenant, call, "main", key)
     assert result.outcome is (Outcome.PENDING if spoilt == "gone" else Outcome.FAILED)
     assert (await works.find(call)).recording == first.recording
+
+
+@pytest.mark.parametrize("spoilt", ["gone", "no audio", "audio"])
+async def test_what_becomes_ready_while_another_place_is_looked_at_stays_so_unless_that_is_as_good(
+    works: Works, spoilt: str
+):
+    call, key = await works.call(yotel="c-1"), works.put("a.wav", silence())
+    other = f"{works.folder}/b.wav" if spoilt == "gone" else works.put("b.wav", OTHER[spoilt])
+
+    class Overtaken(Meddled):
+        async def stat(self, asked: str) -> Stat:
+            await works.pipeline.register(works.tenant, call, "main", key)
+            return await works.store.stat(asked)
+
+    slow = Pipeline({"main": Overtaken(works.store)}, works.registry, works.catalog)
+    result = await slow.register(works.tenant, call, "main", other)
+    assert result.outcome is {"gone": Outcome.PENDING, "no audio": Outcome.FAILED, "audio": Outcome.READY}[spoilt]
+    recording = (await works.find(call)).recording
+    assert recording is not None
+    assert recording.object is not None
+    assert (recording.state, recording.object.key) == (State.READY, other if spoilt == "audio" else key)
+    assert result.recording == recording
+    assert await works.events() == 1
 
 
 @disk_only
