@@ -49,6 +49,9 @@ class Book(Protocol):
     async def tidy(self) -> None: ...
 
 
+Alike = Callable[[Place], Collection[Place]]
+"""All places, the one asked for too, at which the same object is to be had."""
+
 Lease = Callable[[], AbstractAsyncContextManager[Book | None]]
 """Opens the book for this process alone; None: another has it."""
 
@@ -87,20 +90,34 @@ class Summary:
     bytes: int = 0
 
 
-def alike(stores: Mapping[str, AnyStore]) -> dict[str, frozenset[str]]:
-    """Each store's name → all names, its own too, under which the same bucket or folder is configured."""
-    names: dict[object, set[str]] = {}
-    where = {
-        name: store.root.resolve() if isinstance(store, DiskStore) else (store.kind, store.endpoint, store.bucket)
+def alike(stores: Mapping[str, AnyStore]) -> Alike:
+    """Stores mean the same whose bucket is the same; and folders overlap where one is the other, or lies within it."""
+    roots = {
+        name: f"{store.root.resolve()}".rstrip("/") + "/"
         for name, store in stores.items()
+        if isinstance(store, DiskStore)
     }
-    for name, place in where.items():
-        names.setdefault(place, set()).add(name)
-    return {name: frozenset(names[place]) for name, place in where.items()}
+    buckets = {
+        name: (store.kind, store.endpoint, store.bucket)
+        for name, store in stores.items()
+        if not isinstance(store, DiskStore)
+    }
+
+    def places(place: Place) -> set[Place]:
+        name, key = place
+        path = roots[name] + key if name in roots else None
+        found = {place}
+        if path is not None:
+            found |= {(other, path.removeprefix(root)) for other, root in roots.items() if path.startswith(root)}
+        if name in buckets:
+            found |= {(other, key) for other, bucket in buckets.items() if bucket == buckets[name]}
+        return found
+
+    return places
 
 
 class Sweeper:
-    """``stores`` by their configured names; ``alike`` tells which of these mean the same."""
+    """``stores`` by their configured names; ``alike`` tells where these overlap."""
 
     def __init__(
         self,
@@ -109,10 +126,10 @@ class Sweeper:
         lease: Lease,
         *,
         batch: int,
-        alike: Mapping[str, frozenset[str]] | None = None,
+        alike: Alike = lambda place: {place},
     ) -> None:
         self._stores = stores
-        self._alike = alike or {}
+        self._alike = alike
         self._trail = trail
         self._lease = lease
         self._batch = batch
@@ -141,7 +158,7 @@ class _Sweep:
     def __init__(
         self,
         stores: Mapping[str, Store],
-        alike: Mapping[str, frozenset[str]],
+        alike: Alike,
         trail: Trail,
         book: Book,
         tell: Callable[[Done], None],
@@ -202,7 +219,7 @@ class _Sweep:
 
     async def _shared(self, places: Collection[Place]) -> set[Place]:
         """Those in which a recording lies that has not expired, by whatever name of their store."""
-        named = {(store, key): {(name, key) for name in self._alike.get(store, {store})} for store, key in places}
+        named = {place: set(self._alike(place)) for place in places}
         if not named:
             return set()
         lying = await self._book.shared(sorted(set().union(*named.values())))

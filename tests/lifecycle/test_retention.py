@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from parts.labs import DiskLab, Lab, S3Lab, store_of
+from parts.labs import QUICK, DiskLab, Lab, S3Lab, store_of
 from parts.retention import FUTURE, PAST, Ending, Killed, an_ending, nothing
 
 from gateway.audit.segments import segments_of
@@ -20,6 +20,7 @@ from gateway.config import DiskStore, S3Store
 from gateway.errors import NotFound, OriginFailed, Unavailable
 from gateway.lifecycle.retention import PATIENCE, Fate, alike
 from gateway.model import NewCall, State
+from gateway.stores.disk import Disk
 
 NOW = datetime.now(UTC)
 LEASES = """
@@ -358,6 +359,27 @@ async def test_an_object_that_another_needs_by_another_name_of_its_store_stays(e
     assert await ending.sweep() == {}
 
 
+@disk_only
+@pytest.mark.parametrize("held_in", ["outer", "inner"])
+async def test_an_object_that_another_needs_by_a_folder_around_its_stores_or_within_stays(
+    ending: Ending, tmp_path: Path, held_in: str
+):
+    around, within = tmp_path / "calls", tmp_path / "calls" / ending.folder
+    kinds = {name: DiskStore(kind="disk", root=root) for name, root in (("main", around), ("inner", within))}
+    ending.alike = alike(kinds)
+    ending.stores["inner"] = Disk("inner", kinds["inner"], QUICK)
+    first = await ending.call(expires_at=PAST)
+    second = await ending.call(key=ending.key(first))
+    places = {"outer": ("main", ending.key(first)), "inner": ("inner", f"{first}.wav")}
+    held, (over,) = places.pop(held_in), places.values()
+    await ending.fetch("UPDATE recordings SET store = $2, key = $3 WHERE call_id = $1", first, *over)
+    await ending.fetch("UPDATE recordings SET store = $2, key = $3, hold = true WHERE call_id = $1", second, *held)
+    assert (await ending.sweep())[first].fate is Fate.SHARED
+    assert not await gone(ending, first)
+    assert await ending.sweep() == {}
+    await ending.stores["inner"].close()
+
+
 def test_stores_are_alike_whose_bucket_is_the_same_at_the_same_endpoint():
     buckets = {
         name: S3Store(kind="s3", bucket="calls", region=region, endpoint=endpoint)
@@ -367,7 +389,19 @@ def test_stores_are_alike_whose_bucket_is_the_same_at_the_same_endpoint():
             ("c", "eu-west-1", "http://minio:9000"),
         )
     }
-    assert alike(buckets) == {"a": {"a", "b"}, "b": {"a", "b"}, "c": {"c"}}
+    for name, same in {"a": "ab", "b": "ab", "c": "c", "unknown": ["unknown"]}.items():
+        assert alike(buckets)((name, "key")) == {(each, "key") for each in same}
+
+
+def test_folders_are_alike_that_lie_within_each_other(tmp_path: Path):
+    ways = {"all": ".", "acme": "acme", "acme2": "acme2", "again": "acme/../acme", "machine": "/"}
+    places = alike({name: DiskStore(kind="disk", root=tmp_path / way) for name, way in ways.items()})
+    outermost = ("machine", f"{tmp_path.resolve()}/acme/a.wav"[1:])
+    same = {("all", "acme/a.wav"), ("acme", "a.wav"), ("again", "a.wav"), outermost}
+    for place in same:
+        assert places(place) == same
+    assert places(("acme2", "a.wav")) >= {("all", "acme2/a.wav"), ("acme2", "a.wav")}
+    assert not {name for name, _ in places(("acme2", "a.wav"))} & {"acme", "again"}
 
 
 @disk_only

@@ -17,7 +17,7 @@ from gateway.catalog.retention import RetentionBook, leased
 from gateway.catalog.store import PostgresCatalog
 from gateway.config import Database
 from gateway.event import Intent, Outcome, Trail
-from gateway.lifecycle.retention import Done, Sweeper
+from gateway.lifecycle.retention import Alike, Done, Sweeper
 from gateway.model import CallRef, Entry, Link, NewCall, Object, Source, Span, Stat, Store
 from gateway.postgres import Pool, open_pool
 
@@ -137,7 +137,7 @@ class Ending:
     def __post_init__(self) -> None:
         self.told = Told(self.audit.trail)
         self.stores: dict[str, Store] = {"main": self.store}
-        self.alike: dict[str, frozenset[str]] = {}
+        self.alike: Alike = lambda place: {place}
 
     def sweeper(self, *, batch: int = 10) -> Sweeper:
         @asynccontextmanager
