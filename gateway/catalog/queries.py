@@ -97,3 +97,8 @@ TRANSCRIPT = f"""
     WHERE x.tenant_id = $1 AND x.call_id = $2 AND t.transcription_enabled AND coalesce(r.state <> 'expired', true) AND NOT {OVER}
 """  # noqa: S608  constants only
 """What the account has told, as long as its recording is kept: as things stand now, whatever is remembered of either."""
+
+
+def place_lock(store: str, key: str) -> str:
+    """The advisory lock of a place: shared by all who register there, and of one alone who deletes there."""
+    return f"hashtextextended({store} || '/' || {key}, 1)"

@@ -21,7 +21,7 @@ from uuid_utils.compat import uuid7
 
 from ..aliases import PUBLIC, kept
 from ..config import Database
-from ..errors import Changed, Conflict, NotFound
+from ..errors import Changed, Conflict, NotFound, Unavailable
 from ..model import Key, NewCall, Object, Recording, State, Tenant
 from ..postgres import Pool, Pooled, borrow
 from . import queries, records, statements
@@ -33,7 +33,7 @@ READY_EVENT = "call.recording_ready"
 
 
 class Registry:
-    """Every method raises Unavailable while Postgres is away."""
+    """Every method raises Unavailable while Postgres is away; what names a place, also while retention deletes there."""
 
     def __init__(self, pool: Pool, database: Database) -> None:
         self._pool = pool
@@ -156,6 +156,8 @@ class Registry:
             told: tuple[object, ...] = (started_at, retention_days, expires_at)
             if held["state"] == State.READY and not (stays or moves):
                 stays, store, key, told = True, None, None, (None,) * 3
+            if place is not None and not stays:
+                await self._name(connection, held, place)
             asked = [held["id"], tenant, held["state"] if stays or state is None else str(state), store, key, *told]
             if stays or place is None:
                 row = await connection.fetchrow(statements.PUT_RECORDING, *asked)
@@ -190,6 +192,7 @@ class Registry:
             there = held["state"] == State.READY and (held["store"], held["key"]) == (object_.store, object_.key)
             if there and seen is not ... and held["version"] not in {seen, object_.stat.version}:
                 raise Changed("the object was replaced, and registered by somebody else meanwhile")
+            await self._name(connection, held, (object_.store, object_.key))
             row = await connection.fetchrow(
                 statements.READY_RECORDING,
                 held["id"],
@@ -234,6 +237,11 @@ class Registry:
         if row["state"] == State.EXPIRED:
             raise Conflict("the recording has expired", "recording_expired")
         return row
+
+    async def _name(self, connection: Pooled, held: Record, place: tuple[str, str]) -> None:
+        """``place`` becomes the recording's. Raises Unavailable: retention is just deleting what lies there."""
+        if (held["store"], held["key"]) != place and not await connection.fetchval(statements.NAME_PLACE, *place):
+            raise Unavailable("catalog: the object is being deleted, for it was a recording that has expired")
 
     async def _announce(self, connection: Pooled, tenant: UUID, call: UUID) -> None:
         row = _one(await connection.fetchrow(queries.FIND_BY_ID, tenant, call))

@@ -80,6 +80,10 @@ _SHARED: Final = """
     SELECT DISTINCT r.store, r.key FROM recordings r
     JOIN unnest($1::text[], $2::text[]) AS asked (store, key) USING (store, key) WHERE r.state <> 'expired'
 """
+_PLACE: Final = queries.place_lock("asked.store", "asked.key")
+_PLACES: Final = "unnest($1::text[], $2::text[]) AS asked (store, key)"
+_LOCK: Final = f"SELECT pg_advisory_lock({_PLACE}) FROM {_PLACES}"  # noqa: S608  constants only
+_UNLOCK: Final = f"SELECT pg_advisory_unlock({_PLACE}) FROM {_PLACES}"  # noqa: S608  constants only
 _DELETED: Final = """
     UPDATE recordings r SET object_deleted_at = now() FROM unnest($1::text[], $2::text[]) AS gone (store, key)
     WHERE (r.store, r.key) = (gone.store, gone.key) AND r.state = 'expired' AND r.object_deleted_at IS NULL
@@ -136,6 +140,16 @@ class RetentionBook:
             # A plan grew longer between the statement's look and the table's own, which had to wait for it: none has expired.
             rows = await self._fetch(_EXPIRE, list(recordings))
         return {records.uuid(row["id"]) for row in rows}
+
+    @asynccontextmanager
+    async def alone(self, places: Sequence[tuple[str, str]]) -> AsyncIterator[None]:
+        """Nobody registers a recording at ``places`` meanwhile; whoever is about to is waited for.
+
+        What is raised inside ends with the connection, and these locks with that.
+        """
+        await self._fetch(_LOCK, *_columns(places))
+        yield
+        await self._fetch(_UNLOCK, *_columns(places))
 
     async def shared(self, places: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of ``places`` (store, key) in which a recording lies that has not expired."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .queries import KEY, RECORDING, TENANT
+from .queries import KEY, RECORDING, TENANT, place_lock
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 SURFACE = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -55,6 +55,9 @@ ENSURE_RECORDING = """
 LOCK_RECORDING = """
     SELECT id, state, store, key, version FROM recordings WHERE tenant_id = $1 AND call_id = $2 FOR UPDATE
 """
+
+NAME_PLACE = f"SELECT pg_try_advisory_xact_lock_shared({place_lock('$1::text', '$2::text')})"
+"""Whether a recording may be registered at ($1, $2): until the transaction ends, no retention deletes there."""
 
 _PUT = """
     UPDATE recordings r SET

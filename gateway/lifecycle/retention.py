@@ -44,6 +44,7 @@ class Book(Protocol):
 
     def due(self, tenant: str | None, batch: int) -> AsyncGenerator[list[Due], None]: ...
     async def expire(self, recordings: Sequence[UUID]) -> set[UUID]: ...
+    def alone(self, places: Sequence[Place]) -> AbstractAsyncContextManager[None]: ...
     async def shared(self, places: Sequence[Place]) -> set[Place]: ...
     async def deleted(self, places: Sequence[Place]) -> None: ...
     async def tidy(self) -> None: ...
@@ -212,10 +213,14 @@ class _Sweep:
                 self._end(due, Fate.EMPTY, 204, Result.COMPLETE, "no_object")
             else:
                 lying.setdefault((known.store, known.key), []).append(due)
-        for place in await self._shared(lying):
-            for due in lying.pop(place):
-                self._end(due, Fate.SHARED, 204, Result.COMPLETE, "object_shared")
-        await self._clear(lying)
+        if not lying:
+            return
+        # Or one that is registered between the look at who else lies there and the deletion would lose its object.
+        async with self._book.alone(sorted({named for place in lying for named in self._alike(place)})):
+            for place in await self._shared(lying):
+                for due in lying.pop(place):
+                    self._end(due, Fate.SHARED, 204, Result.COMPLETE, "object_shared")
+            await self._clear(lying)
 
     async def _shared(self, places: Collection[Place]) -> set[Place]:
         """Those in which a recording lies that has not expired, by whatever name of their store."""

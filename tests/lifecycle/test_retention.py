@@ -14,12 +14,12 @@ from parts.labs import QUICK, DiskLab, Lab, S3Lab, store_of
 from parts.retention import FUTURE, PAST, Ending, Killed, an_ending, nothing
 
 from gateway.audit.segments import segments_of
-from gateway.catalog import retention
+from gateway.catalog import retention, statements
 from gateway.catalog.retention import leased
 from gateway.config import DiskStore, S3Store
 from gateway.errors import NotFound, OriginFailed, Unavailable
 from gateway.lifecycle.retention import PATIENCE, Fate, alike
-from gateway.model import NewCall, State
+from gateway.model import NewCall, Object, State
 from gateway.stores.disk import Disk
 
 NOW = datetime.now(UTC)
@@ -402,6 +402,43 @@ def test_folders_are_alike_that_lie_within_each_other(tmp_path: Path):
         assert places(place) == same
     assert places(("acme2", "a.wav")) >= {("all", "acme2/a.wav"), ("acme2", "a.wav")}
     assert not {name for name, _ in places(("acme2", "a.wav"))} & {"acme", "again"}
+
+
+@disk_only
+@pytest.mark.parametrize("step", ["put_recording", "mark_ready"])
+async def test_an_object_that_is_being_deleted_becomes_nobodys_recording(ending: Ending, step: str):
+    first = await ending.call(expires_at=PAST)
+    key, tenant = ending.key(first), ending.tenant
+    stat = await ending.store.stat(key)
+    second = await ending.registry.create_call(tenant, NewCall())
+
+    async def register() -> None:
+        if step == "put_recording":
+            await ending.registry.put_recording(tenant, second, state=State.PROCESSING, place=("main", key))
+        await ending.registry.mark_ready(tenant, second, Object("main", key, stat, "audio/wav"))
+
+    async def register_too_late() -> None:
+        with pytest.raises(Unavailable, match="is being deleted"):
+            await register()
+
+    ending.store.before_delete = register_too_late
+    assert (await ending.sweep())[first].fate is Fate.DELETED
+    assert (await ending.find(second)).recording is None
+    await register()  # whoever asks again finds out what is there by then
+
+
+@disk_only
+async def test_an_object_that_is_being_registered_is_waited_for(ending: Ending):
+    first, second = await ending.call(expires_at=PAST), await ending.call()
+    async with ending.pool.acquire() as connection, connection.transaction():
+        assert await connection.fetchval(statements.NAME_PLACE, "main", ending.key(first))
+        await connection.execute("UPDATE recordings SET key = $2 WHERE call_id = $1", second, ending.key(first))
+        sweeping = asyncio.create_task(ending.sweep())
+        while not await ending.fetch("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+            assert not sweeping.done()
+            await asyncio.sleep(0.01)
+    assert (await sweeping)[first].fate is Fate.SHARED
+    assert not await gone(ending, first)
 
 
 @disk_only

@@ -101,6 +101,7 @@ class Halting:
         self._steps = steps
         self.lost = book.lost
         self.due = book.due
+        self.alone = book.alone
         self.shared = book.shared
         self.tidy = book.tidy
 
