@@ -12,6 +12,7 @@ from uuid import UUID
 import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from ..aliases import kept
 from ..model import KEY_BYTES, NewCall
 from ..moments import DAYS_MAX, Happened, Instant
 
@@ -30,9 +31,14 @@ def _aliases(given: object) -> object:
         match = _ALIAS.fullmatch(str(word))
         if match is None:
             raise ValueError("each is surface:id, as yotel:c-1024")
-        if found.setdefault(match[1], match[2]) != match[2]:
+        external = kept(match[1], match[2])
+        if found.setdefault(match[1], external) != external:
             raise ValueError(f"two ids for {match[1]}; one row is one call")
     return found
+
+
+def _as_kept(aliases: dict[str, str]) -> dict[str, str]:
+    return {surface: kept(surface, external) for surface, external in aliases.items()}
 
 
 def _storable(text: str) -> str:
@@ -66,7 +72,7 @@ class Row(BaseModel):
     key: Annotated[str, Field(min_length=1), AfterValidator(_storable), AfterValidator(_short)]
     store: _Text
     call: UUID | None = None
-    aliases: Annotated[dict[_Text, _Text], BeforeValidator(_aliases)] = {}
+    aliases: Annotated[dict[_Text, _Text], BeforeValidator(_aliases), AfterValidator(_as_kept)] = {}
     direction: Literal["inbound", "outbound", "internal"] | None = None
     from_number: _Number | None = Field(None, alias="from")
     to_number: _Number | None = Field(None, alias="to")

@@ -129,6 +129,16 @@ def test_two_rows_for_one_call_are_refused():
     assert second == Line(3, "yotel:1 stands in line 2 already")
 
 
+@pytest.mark.parametrize("again", [f"envoy:{CALL}", f"envoy:{CALL.upper()}", f"envoy:call_{CALL}"])
+def test_two_rows_for_one_call_are_refused_however_its_id_is_written(again: str):
+    first, second = of_csv(f"key,aliases\na.wav,envoy:call_{CALL}\nb.wav,{again}\n", store="main")
+    assert isinstance(first.content, Row)
+    assert second == Line(3, f"envoy:{CALL} stands in line 2 already")
+    (one,) = of_csv(f"key,aliases\na.wav,envoy:call_{CALL} {again}\n", store="main")
+    assert isinstance(one.content, Row)
+    assert one.content.aliases == {"envoy": CALL}
+
+
 def test_a_key_is_taken_to_the_letter():
     (found,) = of_csv("key, aliases\n a  b.wav ,yotel:1\n", store="main")
     assert isinstance(found.content, Row)
