@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 import structlog
@@ -62,28 +62,29 @@ class Notices:
 
     async def _one(self, caller: Caller, kind: StoreKind, notice: Noticed) -> Taken:
         try:
-            store = self._store_of(kind, notice)
-            known = await self._pipeline.registry.calls_at(caller.tenant, store, notice.key)
-            calls = known or [await self._named(caller, store, notice.key)]
-            taken = [await self._look(caller.tenant, call, store, notice.key) for call in calls]
+            stores = self._stores_of(kind, notice)
+            registry, key = self._pipeline.registry, notice.key
+            known = [(call, store) for store in stores for call in await registry.calls_at(caller.tenant, store, key)]
+            calls = known or [await self._named(caller, stores, key)]
+            taken = [await self._look(caller.tenant, call, store, key) for call, store in calls]
         except _Pointless as pointless:
             return Taken(Fate.IGNORED, reason=str(pointless))
         except Conflict as conflict:
             return Taken(Fate.IGNORED, reason=contradiction(conflict).message)
         return taken[0]
 
-    def _store_of(self, kind: StoreKind, notice: Noticed) -> str:
+    def _stores_of(self, kind: StoreKind, notice: Noticed) -> Sequence[str]:
         if not notice.created:
             raise _Pointless("not about a new object")
-        store = self._stores.get((kind, notice.bucket))
-        if store is None:
+        stores = self._stores.get((kind, notice.bucket))
+        if stores is None:
             raise _Pointless("no store with that bucket is configured")
         if not notice.key or "\0" in notice.key:
             raise _Pointless("no key that an object could have")
-        return store
+        return stores
 
-    async def _named(self, caller: Caller, store: str, key: str) -> UUID:
-        """The call that the key of an object names which none has registered; made if need be."""
+    async def _named(self, caller: Caller, stores: Sequence[str], key: str) -> tuple[UUID, str]:
+        """The call that the key of an object names which none has registered, made if need be; and the store that has it."""
         if (reason := unfit_key(key, prefix_for(self._settings, caller.tenant_slug))) is not None:
             raise _Pointless(f"the key {reason}")
         named = self._pattern.fullmatch(key)
@@ -91,7 +92,10 @@ class Notices:
             raise _Pointless("the key names no call, as pipeline.key_pattern has it")
         if (named.groupdict().get("tenant") or caller.tenant_slug) != caller.tenant_slug:
             raise _Pointless("the key names another tenant")
-        if await stat_or_none(self._pipeline.store(store), key) is None:
+        for store in stores:
+            if await stat_or_none(self._pipeline.store(store), key) is not None:
+                break
+        else:
             raise _Pointless("the store has no such object any more")
         call = await self._pipeline.registry.create_call(
             caller.tenant, NewCall(aliases={named["surface"]: named["id"]})
@@ -99,7 +103,7 @@ class Notices:
         entry = await self._pipeline.catalog.find(caller.tenant, CallRef(None, str(call)))
         if entry.recording is not None and entry.recording.state is State.READY:
             raise _Pointless("the call's recording lies elsewhere")
-        return call
+        return call, store
 
     async def _look(self, tenant: UUID, call: UUID, store: str, key: str) -> Taken:
         result = await self._pipeline.register(tenant, call, store, key)
@@ -107,15 +111,15 @@ class Notices:
         return Taken(_FATES[result.outcome], call, result.reason or None)
 
 
-def _by_bucket(config: Config) -> Mapping[tuple[StoreKind, str], str]:
-    """(kind, bucket) → the name of the first store configured with it."""
-    found: dict[tuple[StoreKind, str], str] = {}
+def _by_bucket(config: Config) -> Mapping[tuple[StoreKind, str], Sequence[str]]:
+    """(kind, bucket) → the names of all stores configured with it: a notice does not say at which endpoint the bucket is."""
+    found: dict[tuple[StoreKind, str], list[str]] = {}
     for name, settings in config.stores.items():
         match settings:
             case S3Store():
-                found.setdefault((StoreKind.S3, settings.bucket), name)
+                found.setdefault((StoreKind.S3, settings.bucket), []).append(name)
             case GcsStore():
-                found.setdefault((StoreKind.GCS, settings.bucket), name)
+                found.setdefault((StoreKind.GCS, settings.bucket), []).append(name)
             case _:
                 pass
     return found

@@ -8,7 +8,7 @@ from parts.wavs import silence
 
 from gateway.asks.pipeline import Fate, Noticed, StoreKind, TakeNotices
 from gateway.config import Config
-from gateway.errors import Unavailable
+from gateway.errors import NotFound, Unavailable
 from gateway.lifecycle.events import Notices
 from gateway.lifecycle.pipeline import Pipeline
 from gateway.model import Caller, CallRef, Stat, State
@@ -21,6 +21,16 @@ def configured(works: Works, **pipeline: str) -> Notices:
     """``main`` is the store of that bucket; ``also`` has it too, and comes after."""
     config = Config(stores={name: {"kind": "s3", "bucket": BUCKET} for name in ("main", "also")}, pipeline=pipeline)
     return Notices(works.pipeline, config, lambda _tag: None)
+
+
+def in_two_stores(works: Works, main: Meddled) -> Notices:
+    """``main`` and ``also`` name a bucket alike."""
+    config = Config(
+        stores={name: {"kind": "s3", "bucket": BUCKET} for name in ("main", "also")},
+        pipeline={"key_prefix": "", "key_pattern": rf"{works.folder}/(?P<surface>\w+)-(?P<id>\w+)\.\w+"},
+    )
+    pipeline = Pipeline({"main": main, "also": works.store}, works.registry, works.catalog)
+    return Notices(pipeline, config, lambda _tag: None)
 
 
 async def told(notices: Notices, works: Works, key: str, **caller: Any) -> tuple[Fate, str | None]:
@@ -71,6 +81,36 @@ async def test_what_is_registered_needs_no_key_of_any_form(works: Works):
     other = (await works.registry.create_tenant("other", "Other")).id
     fate, _ = await told(notices, works, key, tenant=other, tenant_slug="other")
     assert fate is Fate.IGNORED
+
+
+@on_s3
+async def test_what_is_registered_is_found_by_whatever_name_of_its_buckets_stores(works: Works):
+    call, key = await works.call(yotel="c-1"), works.put("odd name", silence())
+    await works.registry.put_recording(works.tenant, call, place=("also", key))
+    notices = in_two_stores(works, works.store)
+    assert await told(notices, works, key) == (Fate.READY, None)
+    recording = (await works.find(call)).recording
+    assert recording is not None
+    assert recording.object is not None
+    assert (recording.state, recording.object.store) == (State.READY, "also")
+
+
+@on_s3
+async def test_of_stores_whose_bucket_has_the_name_the_one_counts_that_has_the_object(works: Works):
+    key = works.put("callsid-42.wav", silence())
+
+    class Elsewhere(Meddled):
+        async def stat(self, key: str) -> Stat:
+            raise NotFound(key)
+
+    notices = in_two_stores(works, Elsewhere(works.store))
+    assert await told(notices, works, key) == (Fate.READY, None)
+    entry = await works.catalog.find(works.tenant, CallRef("callsid", "42"))
+    assert entry.recording is not None
+    assert entry.recording.object is not None
+    assert entry.recording.object.store == "also"
+    fate, reason = await told(notices, works, works.put("callsid-42.json", b"{}"))
+    assert (fate, reason) == (Fate.IGNORED, "the call's recording lies elsewhere")
 
 
 @on_s3
