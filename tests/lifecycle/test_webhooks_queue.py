@@ -254,6 +254,21 @@ async def test_what_is_put_on_the_schedule_anew_while_it_is_tried_begins_there(d
     assert await desk.states(endpoint) == {DeliveryState.DELIVERED: 1}
 
 
+async def test_what_is_put_on_the_schedule_anew_is_not_dropped_for_its_endpoints_having_been_off(desk: Desk):
+    endpoint = await desk.endpoint()
+    await desk.happen()
+    # As if it had been switched off while the event was being written.
+    await desk.pool.execute("UPDATE webhook_endpoints SET enabled = false, disabled_reason = 'asked'")
+    (due,) = await desk.take()
+    assert not due.enabled
+    await desk.book.change(desk.tenant, ChangeEndpoint(endpoint, enabled=True))
+    await desk.book.redeliver(desk.tenant, Redeliver(endpoint, due.id))
+    await desk.queue.drop(due)
+    assert await desk.states(endpoint) == {DeliveryState.PENDING: 1}
+    (again,) = await desk.take()
+    assert (again.id, again.enabled) == (due.id, True)
+
+
 async def test_the_log_is_pruned_of_what_is_old_and_over(desk: Desk):
     endpoint = await desk.endpoint()
     await desk.happen(3)

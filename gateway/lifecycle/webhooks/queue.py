@@ -82,7 +82,10 @@ _SWITCH_OFF = """
 _DROP_PENDING = """
     UPDATE webhook_deliveries SET state = 'dropped', settled_at = now() WHERE endpoint_id = $1 AND state = 'pending'
 """
-_DROP = "UPDATE webhook_deliveries SET state = 'dropped', settled_at = now(), lease = NULL WHERE id = $1 AND lease = $2"
+_DROP = """
+    UPDATE webhook_deliveries SET state = 'dropped', settled_at = now(), lease = NULL
+    WHERE id = $1 AND lease = $2 AND NOT (SELECT enabled FROM webhook_endpoints WHERE id = endpoint_id)
+"""
 _GIVE_BACK = """
     UPDATE webhook_deliveries SET due_at = now(), lease = NULL WHERE id = $1 AND lease = $2 AND state = 'pending'
 """
@@ -175,9 +178,11 @@ class Queue:
         return why
 
     async def drop(self, due: Due) -> None:
-        """Its endpoint is switched off."""
+        """Its endpoint is switched off. Where it is on again by now, this may have been put on the schedule anew: given back."""
         async with self._writing() as connection:
+            await connection.execute(_HOLD, due.endpoint)
             await connection.execute(_DROP, due.id, due.lease)
+            await connection.execute(_GIVE_BACK, due.id, due.lease)
 
     async def give_back(self, due: Due) -> None:
         """Whoever comes next may take it."""
