@@ -461,7 +461,9 @@ def _use(draft: Draft, playback: UUID) -> tuple[UUID, UUID, UUID] | None:
         return None
     assert caller.credential is not None
     link = UUID(caller.credential)
-    return link, playback, uuid5(link, f"{head.address}\n{head.headers.get('User-Agent')}")
+    listener = f"{head.address}\n{head.headers.get('User-Agent')}"
+    readable = listener.encode("utf-8", "backslashreplace").decode()  # a player may send bytes that are no UTF-8
+    return link, playback, uuid5(link, readable)
 
 
 async def _made_durable(durable: Awaitable[None], draft: Draft) -> None:

@@ -81,3 +81,11 @@ async def test_a_recording_replaced_at_its_store_is_one_use_still(stage: Stage, 
         assert play(stage.house, link.target, ONE).body == new
     assert play(stage.house, link.target, ONE, ("Range", "bytes=80000-")).body == new[80_000:]
     assert play(stage.house, link.target, OTHER).status == 403
+
+
+async def test_a_player_whose_name_is_no_utf_8_uses_a_link_as_any_other(stage: Stage):
+    link = linked(stage, await stage.file("disk", DATA), max_uses=1)
+    player = ("User-Agent", b"M\xfcller/1")
+    assert play(stage.house, link.target, player).body == DATA
+    assert play(stage.house, link.target, OTHER).status == 403
+    assert play(stage.house, link.target, player).body == DATA, "its playback goes on"

@@ -42,7 +42,9 @@ def linked(stage: Stage, of: Filed, house: House | None = None, **ask: Any) -> L
     return made
 
 
-def play(house: House, target: str, *lines: tuple[str, str], method: str = "GET", source: str | None = None) -> Answer:
+def play(
+    house: House, target: str, *lines: tuple[str, str | bytes], method: str = "GET", source: str | None = None
+) -> Answer:
     """Without a credential beside the link."""
     with Wire(house.base_url, source=source) as wire:
         return wire.ask(method, target, lines)
