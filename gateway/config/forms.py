@@ -12,8 +12,16 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 Seconds = Annotated[float, Field(gt=0, le=2_000_000)]
 """Postgres counts its own in milliseconds, of which it takes 2**31."""
+Delay = Annotated[float, Field(ge=0, le=2_000_000)]
+"""Seconds that may be none at all."""
+Milliseconds = Annotated[float, Field(ge=0, le=60_000)]
 Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1)]
+MOST = 2**31 - 1
+"""The kernel takes no larger number where it asks for an int."""
+BufferBytes = Annotated[int, Field(ge=0, le=MOST)]
+Days = Annotated[int, Field(ge=1, le=100_000)]
+"""Postgres knows no date much longer ago."""
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 

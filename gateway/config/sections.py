@@ -11,12 +11,17 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from .forms import (
+    MOST,
     BaseUrl,
+    BufferBytes,
     Bytes,
     Count,
     CountsUrl,
+    Days,
+    Delay,
     Folder,
     Host,
+    Milliseconds,
     MountHost,
     Network,
     Port,
@@ -54,7 +59,7 @@ class Server(Section):
         (),
         description="networks whose X-Forwarded-For, X-Request-Id and traceparent are believed; none unless you say so",
     )
-    backlog: Count = Field(1024, description="connections the kernel queues before accept")
+    backlog: Count = Field(1024, le=MOST, description="connections the kernel queues before accept")
     header_timeout_s: Seconds = Field(10, description="seconds a client has to send a whole request head")
     keepalive_s: Seconds = Field(75, description="seconds an idle connection is kept; longer than the proxy's in front")
     write_stall_s: Seconds = Field(60, description="seconds a reader may take no byte at all before it is cut off")
@@ -62,13 +67,12 @@ class Server(Section):
         16_384, description="bytes of one header line, and of the request line; of a whole head four times as many"
     )
     max_body_bytes: Bytes = Field(1_048_576, description="bytes of a request body")
-    send_buffer_bytes: int = Field(
+    send_buffer_bytes: BufferBytes = Field(
         131_072,
-        ge=0,
         description="bytes on their way to one client that the kernel holds; 0 lets it choose, up to megabytes per slow reader",
     )
-    drain_delay_s: float = Field(
-        5, ge=0, description="seconds between failing readiness and closing the listener, for balancers to notice"
+    drain_delay_s: Delay = Field(
+        5, description="seconds between failing readiness and closing the listener, for balancers to notice"
     )
     drain_s: Seconds = Field(60, description="seconds that downloads in flight get to complete at shutdown")
     flush_s: Seconds = Field(
@@ -209,9 +213,8 @@ class Origin(Section):
         3, ge=0, description="times a broken body is taken up again at the same version before the client is cut off"
     )
     connections: Count = Field(2048, description="connections per store, one per stream")
-    receive_buffer_bytes: int = Field(
+    receive_buffer_bytes: BufferBytes = Field(
         524_288,
-        ge=0,
         description="bytes on their way from a store that the kernel may hold, per stream whose client takes megabytes a"
         " second; of the others at most 131072. 0 lets it choose, up to megabytes for everybody. A far store wants more:"
         " its round trip in seconds × the bytes a second one stream should reach",
@@ -231,8 +234,8 @@ class Audit(Section):
     segment_bytes: Bytes = Field(
         16_777_216, description="bytes of one journal file; it is deleted once Postgres has all of it"
     )
-    gather_ms: float = Field(
-        0, ge=0, description="milliseconds a commit waits for others to join; 0 batches only what is there"
+    gather_ms: Milliseconds = Field(
+        0, description="milliseconds a commit waits for others to join; 0 batches only what is there"
     )
     commit_s: Seconds = Field(5, description="seconds a record may wait for the disk before the answer is 503")
     batch: Count = Field(
@@ -240,7 +243,7 @@ class Audit(Section):
         description="records sent to Postgres at once at most: 200 by who keeps up; of a backlog 1000, and more where"
         " such a shipment takes long",
     )
-    ship_interval_ms: float = Field(
+    ship_interval_ms: Milliseconds = Field(
         100, gt=0, description="milliseconds between shipments when there is little to ship"
     )
     retry_max_s: Seconds = Field(15, description="seconds between tries at most while Postgres is away")
@@ -277,7 +280,7 @@ class Issuer(Section):
     required: tuple[str, ...] = Field(
         ("exp", "iat", "sub"), description="claims a token must carry, beside iss and aud"
     )
-    leeway_s: float = Field(30, ge=0, description="seconds of clock skew allowed")
+    leeway_s: Delay = Field(30, description="seconds of clock skew allowed")
     tenant_claim: str = Field("tenant", description="claim that holds the tenant's slug; dots reach into objects")
     role_claim: str = Field("role", description="claim that holds the role, if any")
     scope_claim: str = Field("scope", description="claim that holds scopes: a list, or words with spaces between")
@@ -418,9 +421,8 @@ class Webhooks(Section):
     )
     poll_s: Seconds = Field(5, description="seconds between looks for what is due; what is new is told of at once")
     max_endpoints: Count = Field(20, description="endpoints a tenant may have")
-    overlap_s: float = Field(
+    overlap_s: Delay = Field(
         86_400,
-        ge=0,
         description="seconds for which the old secret signs as well after a rotation, unless it says otherwise",
     )
     secret_keys: tuple[SecretStr, ...] = Field(
@@ -428,10 +430,10 @@ class Webhooks(Section):
         description="secrets that seal endpoints' secrets in Postgres, at least 32 bytes each: the first seals, all open,"
         " so that they can be rotated; none: endpoints' secrets rest in Postgres as they are",
     )
-    keep_days: int = Field(
+    keep_days: Days = Field(
         30, ge=7, description="days that events and the log of their deliveries are kept, unless one is still pending"
     )
-    patience_days: Count | None = Field(
+    patience_days: Days | None = Field(
         7, description="days without a success after which an endpoint is switched off; unset: never"
     )
 

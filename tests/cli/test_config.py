@@ -10,9 +10,10 @@ from pydantic import BaseModel
 
 from gateway.app import router
 from gateway.cli import annotated, live
-from gateway.config import Config, DiskStore, GcsStore, Issuer, Mount, S3Store, load
+from gateway.config import Config, ConfigError, DiskStore, GcsStore, Issuer, Mount, S3Store, load
 
 CONFIG = Path(__file__).parents[2] / "config"
+INF = float("inf")
 SECRETS = {
     "RECORDING_GATEWAY__DATABASE__URL": "postgresql://app:hunter2@db.example/rg",
     "RECORDING_GATEWAY__DATABASE__MIGRATE_URL": "postgresql://owner@db.example/rg?password=hunter2",
@@ -97,6 +98,15 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
         ({"metrics": {"host": ""}}, "metrics.host: "),
         ({"audit": {"journal_dir": ""}}, "audit.journal_dir: give a folder"),
         ({"database": {"query_s": 2_200_000}}, "database.query_s: Input should be less than or equal to 2000000"),
+        ({"server": {"drain_delay_s": INF}}, "\n  server.drain_delay_s: Input should be less than"),
+        ({"audit": {"gather_ms": INF}}, "\n  audit.gather_ms: Input should be less than"),
+        ({"audit": {"ship_interval_ms": 1e9}}, "\n  audit.ship_interval_ms: Input should be less than"),
+        ({"webhooks": {"overlap_s": 1e18}}, "\n  webhooks.overlap_s: Input should be less than"),
+        ({"webhooks": {"keep_days": 10**9}}, "\n  webhooks.keep_days: Input should be less than"),
+        ({"webhooks": {"patience_days": 10**9}}, "\n  webhooks.patience_days: Input should be less than"),
+        ({"server": {"backlog": 2**31}}, "\n  server.backlog: Input should be less than"),
+        ({"server": {"send_buffer_bytes": 2**31}}, "\n  server.send_buffer_bytes: Input should be less than"),
+        ({"origin": {"receive_buffer_bytes": 2**31}}, "\n  origin.receive_buffer_bytes: Input should be less than"),
         ({"stores": {"a": {"kind": "disk", "root": ""}}}, "stores.a.root: give a folder"),
         ({"mounts": [{"surface": "native", "host": "https://a.example"}]}, "mounts.0.host: give a host name alone"),
         ({"mounts": [{"surface": "native", "host": "a.example:8080"}]}, "mounts.0.host: give a host name alone"),
@@ -147,6 +157,16 @@ def test_a_wrong_configuration_is_refused_by_its_key(tmp_path, settings, named):
     assert done.code == 78
     assert named in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("leeway", ["inf", "1e12"])
+def test_no_leeway_makes_tokens_good_for_ever(tmp_path, leeway):
+    source = 'jwks_url = "https://i.example"'
+    (tmp_path / "given.toml").write_text(
+        f'[[identity.issuers]]\nissuer = "i"\naudience = "a"\n{source}\nleeway_s = {leeway}\n'
+    )
+    with pytest.raises(ConfigError, match=r"identity\.issuers\.0\.leeway_s: "):
+        load(tmp_path / "given.toml")
 
 
 def test_a_mount_is_found_by_its_host_however_that_is_written(tmp_path):
