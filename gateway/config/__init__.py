@@ -165,7 +165,7 @@ def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None
             raise ConfigError(
                 [f"{named}: cannot be read ({error.strerror}); check the path and its permissions"]
             ) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # a number or a nesting beyond all measure is no TOMLDecodeError
             raise ConfigError([f"{named}: not valid TOML: {error}"]) from error
     for section, table in (overrides or {}).items():
         values[section] = {**values.get(section, {}), **table} if isinstance(table, Mapping) else table

@@ -393,7 +393,7 @@ class Pipeline(Section):
             raise ValueError('key_prefix: {tenant} must be followed by what no slug holds; write "{tenant}/"')
         try:
             groups = re.compile(self.key_pattern).groupindex
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"key_pattern: no regular expression: {error}") from error
         if not {"surface", "id"} <= groups.keys():
             raise ValueError("key_pattern: lacks a group surface or id; write (?P<surface>…) and (?P<id>…)")

@@ -15,7 +15,7 @@ from parts.audit import until
 from structlog.testing import capture_logs
 
 from gateway import app, audit, logs
-from gateway.config import Config, ConfigError
+from gateway.config import Config, ConfigError, load
 from gateway.lifecycle import sweeps
 from gateway.lifecycle.webhooks import sender
 from gateway.telemetry import tracing
@@ -237,6 +237,22 @@ async def test_a_reload_that_cannot_be_read_starts_nothing(tmp_path: Path, told:
     run.signal(signal.SIGHUP)
     await until(lambda: lines(told, "not reloaded", problems=["server.port: what?"]))
     assert len(lines(told, "worker started")) == 2
+    assert await run.end() == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = " + "[" * 5000, "x = " + "9" * 5000, "[pipeline]\nkey_pattern = '(?P<surface>a)(?P<id>b{99999999999})'"],
+)
+async def test_a_reload_of_whatever_stands_in_the_file_ends_nobody(tmp_path: Path, told: list[dict], text: str):
+    run = Run(tmp_path, OBEY + READY + STAY)
+    await until(lambda: lines(told, "serving"))
+    file = tmp_path / "gateway.toml"
+    file.write_text(text)
+    run.reads = partial(load, file)
+    run.signal(signal.SIGHUP)
+    await until(lambda: lines(told, "not reloaded") or run.task.done())
+    assert not run.task.done()
     assert await run.end() == 0
 
 
