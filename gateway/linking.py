@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from .access import LinkMinter
 from .catalog.links import LinkBook
 from .config import Config
+from .config.forms import unmapped
 from .identity import Links
 from .model import Caller, Entry, IssuedLink, Link, LinkAsk
 from .surfaces.native import play_url
@@ -38,7 +39,7 @@ def minter(config: Config, links: Links | None, book: LinkBook) -> LinkMinter:
                     created_by=caller.credential,
                     expires_at=minted.expires_at,
                     max_uses=ask.max_uses,
-                    network=None if ask.ip_cidr is None else ip_network(ask.ip_cidr, strict=False),
+                    network=None if ask.ip_cidr is None else unmapped(ip_network(ask.ip_cidr, strict=False)),
                 )
             )
         return link

@@ -24,12 +24,23 @@ Days = Annotated[int, Field(ge=1, le=100_000)]
 """Postgres knows no date much longer ago."""
 Port = Annotated[int, Field(ge=0, le=65535)]
 
+_MAPPED = 96
+"""Bits before an IPv4 address in an IPv6 one."""
+
+
+def unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """IPv4 mapped into IPv6 as IPv4: addresses are looked at so, and would never lie in the other."""
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < _MAPPED:
+        return network
+    return IPv4Network((int(mapped), network.prefixlen - _MAPPED))
+
 
 def _network(value: object) -> object:
     """One problem in our own words; a union would name two, by the library's insides."""
     if isinstance(value, str):
         try:
-            return ip_network(value)
+            return unmapped(ip_network(value))
         except ValueError:
             raise ValueError('give a network as "10.20.0.0/24" or "fd00::/8", with nothing behind its prefix') from None
     return value

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from gateway.app import router
 from gateway.cli import annotated, live
 from gateway.config import Config, ConfigError, DiskStore, GcsStore, Issuer, Mount, S3Store, load
+from gateway.http.forwarded import client_address
 
 CONFIG = Path(__file__).parents[2] / "config"
 INF = float("inf")
@@ -167,6 +168,13 @@ def test_no_leeway_makes_tokens_good_for_ever(tmp_path, leeway):
     )
     with pytest.raises(ConfigError, match=r"identity\.issuers\.0\.leeway_s: "):
         load(tmp_path / "given.toml")
+
+
+def test_proxies_are_trusted_however_their_network_is_written(tmp_path):
+    command = Command(tmp_path, {"server": {"trusted_proxies": ["::ffff:10.1.0.0/112"]}})
+    trusted = load(command.file).server.trusted_proxies
+    assert client_address("10.1.2.3", ["192.0.2.7"], trusted) == "192.0.2.7"
+    assert client_address("10.2.2.3", ["192.0.2.7"], trusted) == "10.2.2.3"
 
 
 def test_a_mount_is_found_by_its_host_however_that_is_written(tmp_path):

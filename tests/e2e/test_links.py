@@ -153,6 +153,9 @@ def test_a_link_is_good_from_its_network_as_far_as_proxies_are_trusted(stage: St
     near, far = linked(stage, of, ip_cidr="127.0.0.9"), linked(stage, of, ip_cidr="10.0.0.0/8")
     assert play(stage.house, near.target, source="127.0.0.9").status == 200
     assert play(stage.house, near.target, source="127.0.0.8").status == 403
+    mapped = linked(stage, of, ip_cidr="::ffff:7f00:9/128")
+    assert play(stage.house, mapped.target, source="127.0.0.9").status == 200
+    assert play(stage.house, mapped.target, source="127.0.0.8").status == 403
     forwarded = ("X-Forwarded-For", "10.1.2.3")
     assert play(stage.house, far.target, forwarded, source=PROXY).status == 200
     assert play(stage.house, far.target, forwarded, source="127.0.0.9").status == 403
