@@ -199,7 +199,7 @@ def _refuse_unknown_environment() -> None:
     problems = [
         f"{name}: no such section; there are {', '.join(sorted(Config.model_fields))}"
         for name in os.environ
-        if name.startswith(ENV_PREFIX) and name.removeprefix(ENV_PREFIX).split("__")[0].upper() not in known
+        if name.upper().startswith(ENV_PREFIX) and name[len(ENV_PREFIX) :].split("__")[0].upper() not in known
     ]
     if problems:
         raise ConfigError(problems)

@@ -196,8 +196,9 @@ def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):
     assert "Traceback" not in done.err
 
 
-def test_an_unknown_section_in_the_environment_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv("RECORDING_GATEWAY__SEVER__PORT", "1")
+@pytest.mark.parametrize("name", ["RECORDING_GATEWAY__SEVER__PORT", "recording_gateway__sever__port"])
+def test_an_unknown_section_in_the_environment_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.setenv(name, "1")
     assert Command(tmp_path)("config", "check").code == 78
 
 
