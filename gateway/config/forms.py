@@ -90,6 +90,15 @@ def _is_port(parts: SplitResult) -> bool:
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 
 
+_ORIGIN = re.compile(r"https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{1,5}))?", re.IGNORECASE | re.ASCII)
+
+
+def is_origin(text: str) -> bool:
+    """Whether a browser could name a page's origin so, up to its case and a port that goes without saying."""
+    read = _ORIGIN.fullmatch(text)
+    return read is not None and int(read["port"] or 1) in range(1, 65_536)
+
+
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(:(?P<port>[0-9]{1,5}))?")
 
 

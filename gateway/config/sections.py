@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -29,6 +28,7 @@ from .forms import (
     Rate,
     Seconds,
     Workers,
+    is_origin,
     strong,
 )
 
@@ -331,6 +331,9 @@ class Identity(Section):
     def _check(self) -> Self:
         if not all(map(strong, self.link_keys)):
             raise ValueError("link_keys: each must have at least 32 bytes; `openssl rand -base64 48` makes one")
+        # The order is the rank: who stood in it twice would reach what lies between.
+        if twice := sorted({role for role in self.roles if self.roles.count(role) > 1}):
+            raise ValueError(f"roles: {', '.join(twice)} stands in it twice; list each role once, lowest first")
         if len({(i.issuer, i.audience) for i in self.issuers}) != len(self.issuers):
             raise ValueError("issuers: two of them share issuer and audience")
         for number, issuer in enumerate(self.issuers):
@@ -471,8 +474,7 @@ class Cors(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         for origin in self.origins:
-            parts = urlsplit(origin)
-            if origin != "*" and (parts.scheme not in {"http", "https"} or not parts.netloc or parts.path):
+            if origin != "*" and not is_origin(origin):
                 raise ValueError(f'origins: {origin!r} is no origin; write "https://host" or "https://host:port"')
         return self
 

@@ -150,6 +150,15 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
         ({"identity": {"link_keys": ["short"]}}, "link_keys: each must have at least 32 bytes"),
         ({"audit": {"segment_bytes": 2_000_000_000}}, "audit.segment_bytes: larger than audit.journal_bytes"),
         ({"cors": {"origins": ["app.example.com"]}}, "is no origin"),
+        ({"cors": {"origins": ["https://app.example.com?a"]}}, "is no origin"),
+        ({"cors": {"origins": ["https://app.example.com#a"]}}, "is no origin"),
+        ({"cors": {"origins": ["https://user@app.example.com"]}}, "is no origin"),
+        ({"cors": {"origins": ["https://app.example.com:99999"]}}, "is no origin"),
+        ({"cors": {"origins": ["https://app example.com"]}}, "is no origin"),
+        (
+            {"identity": {"roles": ["attendant", "manager", "attendant"]}},
+            "identity: roles: attendant stands in it twice",
+        ),
         ({"mounts": [{"surface": "native"}, {"surface": "native", "prefix": "/"}]}, "mounts: "),
     ],
 )
