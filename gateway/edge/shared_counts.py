@@ -13,6 +13,7 @@ import structlog
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from redis.asyncio import BlockingConnectionPool
+from redis.exceptions import RedisError
 
 from ..errors import Unavailable
 from .counts import KEYS, BoundedMemory, Counter, Wait
@@ -29,10 +30,19 @@ class SharedCounts:
     """Counts in Redis; in memory while that is away or slow. It is asked once a second whether it is back."""
 
     def __init__(self, url: str, *, wait_s: float, size: int = KEYS) -> None:
-        """Connects when first asked to count. ``wait_s``: seconds that counting may take."""
+        """Connects when first asked to count. ``wait_s``: seconds that counting may take.
+
+        Raises ValueError: an option in the URL's query is none.
+        """
         self._pool = BlockingConnectionPool.from_url(
             url, max_connections=_CONNECTIONS, timeout=wait_s, socket_connect_timeout=wait_s, socket_timeout=wait_s
         )
+        try:
+            self._pool.connection_class(
+                **self._pool.connection_kwargs
+            )  # else each count would fail by it, as in an outage
+        except (TypeError, RedisError) as error:
+            raise ValueError(_said(error)) from error
         self._remote = Counter(
             RedisStorage(
                 "redis://",

@@ -268,8 +268,10 @@ def test_url_that_is_none_is_refused_by_name_and_not_quoted(url: str):
     assert "pwd" not in problem
 
 
-async def test_option_that_redis_does_not_know_is_refused_by_name_and_not_quoted():
-    config = load(overrides={"limits": {"url": "redis://u:pwd@127.0.0.1:1?socket_timeout=pwd"}})
+@pytest.mark.parametrize("option", ["socket_timeout=pwd", "pwd=1", "ssl_cert_reqs=pwd", "protocol=pwd", "protocol=9"])
+async def test_option_that_redis_does_not_know_is_refused_by_name_and_not_quoted(option: str):
+    """The client itself finds out about some as it connects: every count would be this process's own from then on."""
+    config = load(overrides={"limits": {"url": f"redis://u:pwd@127.0.0.1:1?{option}"}})
     with pytest.raises(ConfigError, match=r"^limits\.url: ") as refusal:
         RateLimits.open(config.limits)
     assert "pwd" not in str(refusal.value)
