@@ -392,9 +392,13 @@ class Access:
         spans = [part.span for part in plan.parts] or ([plan.span] if plan.span else [])
         draft.spans = spans if plan.status == HTTPStatus.PARTIAL_CONTENT else ()
         if head.method == "HEAD" or not spans:
-            if draft.use is not None:
-                await self.uses.use(*draft.use)
-            return await self._worded(route, found, draft)
+            if draft.use is None:
+                return await self._worded(route, found, draft)
+            reply = route.render(found)
+            await _made_durable(self._intend(draft), draft)
+            await self.uses.use(*draft.use)  # last of all: what gives its listener nothing is no use of his link
+            self.trail.conclude(draft.outcome(reply.status, Result.COMPLETE))
+            return Answer(reply, plan=plan)
         reply = route.render(found)
         assert draft.caller is not None
         release = self.streams.admit(draft.caller.tenant, head.address)

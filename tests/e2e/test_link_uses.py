@@ -1,6 +1,7 @@
 """What is a use of a link that is good for so many, and what is none: a request that gave its listener nothing."""
 
 import asyncio
+import resource
 from uuid import uuid4
 
 import pytest
@@ -69,6 +70,19 @@ async def test_an_outage_of_the_store_is_no_use(stage: Stage, doors: Doors):
         assert (await asyncio.to_thread(play, doors.house, link.target, OTHER)).body == DATA
     reasons = [row["reason"] for row in await stage.accesses("credential_id", link.id, 4)]
     assert reasons == ["unavailable", None, "link_used_up", None]
+
+
+@pytest.mark.parametrize(
+    ("method", "lines"), [("GET", []), ("HEAD", []), ("GET", [("If-None-Match", "*")])], ids=["body", "head", "304"]
+)
+async def test_an_outage_of_the_journal_is_no_use(stage: Stage, method: str, lines: list[tuple[str, str]]):
+    house, link = stage.another(), linked(stage, await stage.file("disk", DATA), max_uses=1)
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.prlimit(house.process.pid, resource.RLIMIT_FSIZE, (1, most))
+    assert play(house, link.target, ONE, *lines, method=method).status == 503
+    resource.prlimit(house.process.pid, resource.RLIMIT_FSIZE, (most, most))
+    assert play(stage.house, link.target, OTHER).body == DATA
+    assert play(stage.house, link.target, ONE).status == 403
 
 
 @pytest.mark.parametrize("store", ["s3", "disk"])
