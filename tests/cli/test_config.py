@@ -15,6 +15,7 @@ from gateway.http.forwarded import client_address
 
 CONFIG = Path(__file__).parents[2] / "config"
 INF = float("inf")
+ISSUER = {"issuer": "i", "audience": "a", "jwks_url": "https://i.example"}
 SECRETS = {
     "RECORDING_GATEWAY__DATABASE__URL": "postgresql://app:hunter2@db.example/rg",
     "RECORDING_GATEWAY__DATABASE__MIGRATE_URL": "postgresql://owner@db.example/rg?password=hunter2",
@@ -144,6 +145,10 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
                 }
             },
             "identity: issuers.0.roles: names manger; list it in identity.roles",
+        ),
+        (
+            {"identity": {"issuers": [ISSUER | {"jwks_refresh_s": 30}]}},
+            "identity.issuers.0: jwks_refresh_s: smaller than jwks_min_interval_s",
         ),
         ({"pipeline": {"key_pattern": "(?P<surface>"}}, "pipeline: key_pattern: no regular expression"),
         ({"pipeline": {"key_pattern": "(?P<id>.*)"}}, "pipeline: key_pattern: lacks a group surface or id"),
