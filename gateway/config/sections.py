@@ -308,9 +308,8 @@ class Issuer(Section):
         least = max(int(a[2:]) // 8 for a in self.algorithms)
         if self.secret is not None and not strong(self.secret, least):
             raise ValueError(f"secret must have at least {least} bytes; `openssl rand -base64 48` makes one")
-        if (
-            self.jwks_refresh_s < self.jwks_min_interval_s
-        ):  # a key withdrawn would be believed for the longer of the two
+        # A key withdrawn would be believed for the longer of the two.
+        if self.jwks_refresh_s < self.jwks_min_interval_s:
             raise ValueError(
                 "jwks_refresh_s: smaller than jwks_min_interval_s, before which none are fetched; lower that"
             )

@@ -37,10 +37,8 @@ class SharedCounts:
         self._pool = BlockingConnectionPool.from_url(
             url, max_connections=_CONNECTIONS, timeout=wait_s, socket_connect_timeout=wait_s, socket_timeout=wait_s
         )
-        try:
-            self._pool.connection_class(
-                **self._pool.connection_kwargs
-            )  # else each count would fail by it, as in an outage
+        try:  # now: else each count would fail by it, as in an outage
+            self._pool.connection_class(**self._pool.connection_kwargs)
         except (TypeError, RedisError) as error:
             raise ValueError(_said(error)) from error
         self._remote = Counter(
