@@ -24,6 +24,7 @@ from ..lifecycle.retention import Done, Fate, Sweeper, alike
 from ..model import Due, Outlook, State, Store
 from ..postgres import open_pool
 from ..stores import open_store
+from . import params
 from .catalog import opened as catalog_opened
 from .common import Chosen, Exit, OutOfReach, chosen, examples, run, stderr, stdout
 
@@ -67,7 +68,7 @@ class _Tally:
     )
 )
 @click.option("--dry-run", is_flag=True, help="Change nothing; show what would end.")
-@click.option("--tenant", "-t", metavar="SLUG", help="This tenant's alone.")
+@click.option("--tenant", "-t", type=params.stored, metavar="SLUG", help="This tenant's alone.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many recordings.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each, as it is done.")
 @chosen

@@ -150,3 +150,9 @@ def test_what_cannot_be_done_is_refused_with_the_fix(acme, offline):
     assert closed.code == 69
     assert "see audit.journal_dir" in closed.err
     assert "a1" in left(acme)
+
+
+def test_a_tenant_that_is_not_utf8_is_nobody(command):
+    done = command("retention", "--dry-run", "-t", "s\udcff")
+    assert (done.code, done.out) == (2, "")
+    assert "is not UTF-8" in done.err
