@@ -41,6 +41,15 @@ def note(text: str) -> str:
     return text
 
 
+def utf8(text: str) -> str:
+    """What may be kept."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter(f"{text!r} is not UTF-8; what is kept must be") from None
+    return text
+
+
 def stored(text: str) -> str:
     """What could stand in Postgres; perhaps nothing does."""
     try:

@@ -37,19 +37,27 @@ SHOWN = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Ti
 )
 @click.option("--tenant", "-t", required=True, metavar="SLUG", help="Whose calls they are.")
 @click.option(
-    "--store", metavar="NAME", help="The configured store it lies in; with --manifest, of rows that name none."
+    "--store",
+    type=params.utf8,
+    metavar="NAME",
+    help="The configured store it lies in; with --manifest, of rows that name none.",
 )
-@click.option("--key", help="The object's key in the store, or its path below a disk store's folder.")
+@click.option("--key", type=params.utf8, help="The object's key in the store, or its path below a disk store's folder.")
 @click.option("--call", type=click.UUID, help="The call's id; without one, and with a new alias, it gets one.")
 @click.option(
-    "--alias", "aliases", multiple=True, metavar="SURFACE:ID", help="The call's id elsewhere; may be repeated."
+    "--alias",
+    "aliases",
+    type=params.utf8,
+    multiple=True,
+    metavar="SURFACE:ID",
+    help="The call's id elsewhere; may be repeated.",
 )
 @click.option("--direction", type=click.Choice(["inbound", "outbound", "internal"]))
 @click.option("--voice-agent/--human", default=None, help="Who answered: left is the caller, right the agent.")
 @click.option("--started-at", type=params.when, metavar="TIME", help="When the call began.")
 @click.option("--expires-at", type=params.when, metavar="TIME", help="When the recording is past its retention.")
 @click.option("--retention-days", type=click.IntRange(min=1), help="In place of the tenant's own.")
-@click.option("--media-type", help="Overrules what the object's header says, as audio/wav.")
+@click.option("--media-type", type=params.utf8, help="Overrules what the object's header says, as audio/wav.")
 @click.option(
     "--manifest",
     type=click.File(encoding="utf-8", errors="surrogateescape"),

@@ -171,6 +171,14 @@ def test_what_cannot_be_done_is_refused_with_the_fix(acme, words, code, said):
     assert said in done.err
 
 
+@pytest.mark.parametrize("option", ["--store", "--key", "--alias", "--media-type"])
+def test_what_is_not_utf8_is_refused_by_its_option(acme, option):
+    done = add(acme, "mono.wav", "yotel:a", option, "m\udcf6no.wav")
+    assert (done.code, done.out) == (2, "")
+    assert f"'{option}'" in done.err
+    assert "is not UTF-8" in done.err
+
+
 def test_with_the_store_away_nothing_is_decided_and_it_ends_with_69(acme):
     acme.settings["stores"]["calls"] = {"kind": "s3", "bucket": "calls", "endpoint": "http://127.0.0.1:1"}
     acme.settings["stores"]["calls"] |= {"access_key_id": "hunter2", "secret_access_key": "hunter2"}
