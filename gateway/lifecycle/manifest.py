@@ -182,7 +182,8 @@ def _foreign(cells: list[str]) -> bool:
 def read_json_lines(text: Iterable[str], *, store: str | None = None) -> Iterator[Line]:
     """``text``: lines, each a JSON object whose names are the columns; blank ones are passed over."""
     seen: dict[str, int] = {}
-    for number, line in enumerate(text, 1):
+    for number, said in enumerate(text, 1):
+        line = said.removeprefix("\ufeff") if number == 1 else said
         if not line.strip():
             continue
         try:
@@ -197,6 +198,7 @@ def read_json_lines(text: Iterable[str], *, store: str | None = None) -> Iterato
 
 
 def _line(number: int, values: Mapping[str, object], store: str | None, seen: dict[str, int]) -> Line:
+    values = {name: value for name, value in values.items() if value is not None}
     if store is not None:
         values = {"store": store, **values}
     try:

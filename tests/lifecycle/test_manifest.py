@@ -60,6 +60,20 @@ def test_what_spreadsheets_write_is_read(delimiter: str):
     assert first.content.to_number is None
 
 
+def test_json_lines_may_begin_with_a_byte_order_mark():
+    first, second = read_json_lines(
+        ['\ufeff{"key": "a.wav", "aliases": "yotel:1"}\r\n', '{"key": "b.wav", "aliases": "yotel:2"}\r\n'], store="main"
+    )
+    assert isinstance(first.content, Row), first
+    assert isinstance(second.content, Row)
+
+
+@pytest.mark.parametrize("name", [name for name in COLUMNS if name not in {"key", "call"}])
+def test_null_is_as_good_as_no_column(name: str):
+    (found,) = of_json({"key": "a.wav", "call": CALL, name: None}, store="main")
+    assert isinstance(found.content, Row), found
+
+
 REFUSED_ROWS = {
     "no key": ({"aliases": "yotel:1"}, "key: Field required"),
     "no name": ({"key": "a.wav"}, "give call or aliases"),
