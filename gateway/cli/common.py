@@ -15,6 +15,7 @@ from rich.console import Console
 from ..config import Config, ConfigError, load
 
 T = TypeVar("T")
+WIDEST = 100_000
 
 
 class Exit(IntEnum):
@@ -77,9 +78,9 @@ def stderr() -> Console:
 
 
 def stdout() -> Console:
-    """For tables; wide enough to cut nothing where nobody watches."""
+    """For tables; so wide that each row is one line where nobody watches, however long its key and ids are."""
     console = _plain()
-    return console if console.is_terminal else _plain(width=240)
+    return console if console.is_terminal else _plain(width=WIDEST)
 
 
 def _plain(*, stderr: bool = False, width: int | None = None) -> Console:

@@ -1,5 +1,6 @@
 import wave
 from pathlib import Path
+from uuid import uuid4
 
 import orjson
 import pytest
@@ -148,6 +149,14 @@ def test_a_listing_goes_past_one_page_and_stops_at_its_limit(acme):
     assert len(acme("recordings", "list", "-t", "acme", "--limit", "3", "--state", "ready", "--json").rows) == 3
     assert acme("recordings", "list", "-t", "acme", "--state", "failed", "--json").out == ""
     assert "yotel:n204" in acme("recordings", "list", "-t", "acme").out
+
+
+def test_where_nobody_watches_a_listed_row_is_one_line_however_many_ids_it_has(acme):
+    ids = [f"{surface}:{uuid4()}" for surface in ("yotel", "agentphone", "callsid", "voki", "envoy")]
+    assert add(acme, "mono.wav", ids[0], *(word for id_ in ids[1:] for word in ("--alias", id_))).code == 0
+    head, row = acme("recordings", "list", "-t", "acme").out.splitlines()
+    assert head.split()[-1] == "ids"
+    assert sorted(row.split()[-5:]) == sorted(ids)
 
 
 @pytest.mark.parametrize(
