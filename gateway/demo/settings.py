@@ -14,6 +14,7 @@ from .seaweed import S3
 from .state import State, write_private
 
 FILE = "gateway.toml"
+_PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 
 
 def write(state: State, *, port: int, database_url: str, s3: S3 | None) -> Config:
@@ -58,8 +59,12 @@ def disk_root(state: State) -> Path:
 
 
 def forget_environment() -> list[str]:
-    """Drops what this process's environment says of another gateway: the demo touches nobody's database but its own."""
+    """Drops what this process's environment says of another gateway: the demo touches nobody's database but its own.
+
+    What Postgres' and AWS' clients are told there, and of proxies, goes as well, without a word: it is meant for other servers.
+    """
     names = [name for name in os.environ if name.startswith(ENV_PREFIX) or name == ENV_FILE]
-    for name in names:
+    others = [name for name in os.environ if name.startswith(("PG", "AWS_")) or name.lower() in _PROXIES]
+    for name in names + others:
         del os.environ[name]
     return names
