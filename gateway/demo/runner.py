@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
@@ -177,7 +178,7 @@ def _print(shown: Facts, options: Options, out: Console) -> None:
         out.print(f"\n# {what}", markup=False, style="dim")
         out.print(line, markup=False, soft_wrap=True)
     out.print(
-        f"\nThe same as variables: `. {options.state / facts.VARIABLES}`; for programs: {options.state / facts.FILE}."
+        f"\nThe same as variables: `. {shlex.quote(str(options.state / facts.VARIABLES))}`; for programs: {options.state / facts.FILE}."
         f"\nCtrl-C stops the gateway, Postgres and S3; what they hold stays in {options.state} for the next run.\n",
         markup=False,
         soft_wrap=True,

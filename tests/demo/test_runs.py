@@ -1,7 +1,9 @@
 """How a demo begins and ends, and what a second one finds."""
 
+import re
 import signal
 import socket
+import subprocess
 import wave
 
 import asyncpg
@@ -44,6 +46,15 @@ async def test_a_folder_that_cannot_be_brought_up_to_date_is_refused_with_the_fi
     assert "Traceback" not in done.err
     assert f"the database in {state} cannot be brought up to date" in " ".join(done.err.split())
     assert "--state" in done.err
+
+
+def test_what_it_prints_is_read_by_a_shell_wherever_the_folder_lies(state):
+    demo = Demo(state.with_name("it's my state"), "--store", "disk")
+    try:
+        (line,) = re.findall(r"as variables: `(.*)`;", demo.printed)
+        assert subprocess.check_output(["sh", "-ec", f"{line}; printf %s $URL"], text=True) == demo.facts["base_url"]
+    finally:
+        assert demo.stop() == 0
 
 
 def test_what_a_killed_run_left_behind_is_ended_by_the_next(state):
