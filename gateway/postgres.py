@@ -20,6 +20,8 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Pooled: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 APPLICATION = "recording-gateway"
+_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
+_WITH_FILES = frozenset({"require", "verify-ca", "verify-full"})
 
 _AWAY = (
     OSError,
@@ -62,7 +64,7 @@ async def open_pool(database: Database) -> Pool:
     A connection once made is kept: one that a firewall forgot ends with the first question it doesn't carry.
     Raises ConfigError where nothing says who connects, or how is not to be had (a certificate's file, say).
     """
-    _refuse_nameless(database.url.get_secret_value())
+    refuse_unusable(database.url.get_secret_value())
     pool = await asyncpg.create_pool(
         database.url.get_secret_value(),
         min_size=0,
@@ -137,7 +139,27 @@ async def connect(database: Database) -> Connection:
         raise _barred("connecting", error) from error
 
 
-def _refuse_nameless(url: str) -> None:
+def refuse_unusable(url: str, *, key: str = "database.url") -> None:
+    """Raises ConfigError where ``url``, which stands under ``key``, can lead nowhere from here, whoever answers there."""
+    _refuse_nameless(url, key)
+    _refuse_unreadable(url, key)
+
+
+def _refuse_unreadable(url: str, key: str) -> None:
+    """The files of certificates that ``url`` names: where one is not there, the library says neither which nor whose."""
+    query = parse_qs(urlsplit(url).query)
+    if query.get("sslmode", ["prefer"])[-1] not in _WITH_FILES:
+        return
+    named = {name: query[name][-1] for name in _FILES if name in query}
+    if problems := [
+        f"{key}: {name}={path} cannot be read; check the path and its permissions"
+        for name, path in named.items()
+        if not os.access(path, os.R_OK)
+    ]:
+        raise ConfigError(problems)
+
+
+def _refuse_nameless(url: str, key: str) -> None:
     """A URL without a user means the process's own name, and a container's uid may have none."""
     parts = urlsplit(url)
     if parts.username or "user" in parse_qs(parts.query) or os.environ.get("PGUSER"):
@@ -145,9 +167,7 @@ def _refuse_nameless(url: str) -> None:
     try:
         getpass.getuser()
     except (KeyError, OSError):
-        problem = (
-            f"database.url: names no user, and uid {os.getuid()} has no name; write postgresql://user@host/database"
-        )
+        problem = f"{key}: names no user, and uid {os.getuid()} has no name; write postgresql://user@host/database"
         raise ConfigError([problem]) from None
 
 

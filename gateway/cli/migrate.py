@@ -8,8 +8,8 @@ from ..catalog.schema import MigrationFailed, pending
 from ..catalog.schema import migrate as bring_up_to_date
 from ..config import Database
 from ..errors import Unavailable
-from ..postgres import connect, outages
-from .common import Chosen, Exit, OutOfReach, Stop, chosen, examples, run
+from ..postgres import connect, outages, refuse_unusable
+from .common import Chosen, Exit, OutOfReach, Stop, chosen, examples, refusals, run
 
 
 @click.command(
@@ -26,6 +26,9 @@ def migrate(choice: Chosen, *, check: bool) -> None:
     May run on any number of machines at once; one does the work.
     """
     database = choice.load().database
+    with refusals():
+        key = "url" if check or database.migrate_url is None else "migrate_url"
+        refuse_unusable(getattr(database, key).get_secret_value(), key=f"database.{key}")
     if not check:
         run(_migrate(database))
         return

@@ -309,6 +309,28 @@ def test_a_certificate_of_the_database_that_is_not_there_is_named(tmp_path, monk
     assert "hunter2" not in done.err
 
 
+@pytest.mark.parametrize("name", ["sslrootcert", "sslcert", "sslkey"])
+@pytest.mark.parametrize(
+    "words", [("config", "check", "--live"), ("tenants", "list"), ("migrate",), ("migrate", "--check")]
+)
+def test_a_file_that_the_database_s_url_names_and_that_is_not_there_is_named(tmp_path, database, words, name):
+    url = f"{database}{'&' if '?' in database else '?'}sslmode=verify-full&{name}=/nowhere/a.pem"
+    done = Command(tmp_path, {"database": {"url": url}})(*words)
+    assert (done.code, done.out) == (78, "")
+    assert f"database.url: {name}=/nowhere/a.pem cannot be read" in done.err
+
+
+def test_migrate_tells_a_uid_without_a_name_to_write_one(tmp_path, monkeypatch):
+    def nameless() -> str:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    monkeypatch.delenv("PGUSER", raising=False)
+    urls = {"url": "postgresql://app@127.0.0.1:1/rg", "migrate_url": "postgresql://127.0.0.1:1/rg"}
+    done = Command(tmp_path, {"database": urls})("migrate")
+    assert (done.code, "database.migrate_url: names no user" in done.err) == (78, True)
+
+
 def test_migrate_names_a_certificate_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     url = "postgresql://app:hunter2@127.0.0.1:1/rg?sslmode=verify-full"  # wants ~/.postgresql/root.crt
