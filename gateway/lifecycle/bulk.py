@@ -67,6 +67,7 @@ async def _one(pipeline: Pipeline, tenant: UUID, line: Line, *, fail_missing: bo
         return Done(line.number, Fate.INVALID, row)
     call: UUID | None = row.call
     try:
+        pipeline.known(row.store, row.media_type)  # first: a line that is wrong leaves no call behind
         call = await pipeline.registry.create_call(tenant, row.new_call())
         result = await pipeline.register(
             tenant,

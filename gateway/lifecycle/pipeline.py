@@ -121,8 +121,7 @@ class Pipeline:
         expired); and where nothing could be decided, so that asking again may help: Unavailable, OriginFailed,
         OriginTimeout.
         """
-        where = self.store(store)
-        served = None if media_type is None else _served(media_type)
+        where, served = self.known(store, media_type)
         held = (await self.catalog.find(tenant, CallRef(None, str(call)))).recording
         ready = held if held is not None and held.state is State.READY else None
         stat = await stat_or_none(where, key)
@@ -174,6 +173,10 @@ class Pipeline:
         except Changed as error:
             raise OriginFailed(f"store {store}: {error}") from None
         return Result(Outcome.READY, recording)
+
+    def known(self, store: str, media_type: str | None) -> tuple[Store, str | None]:
+        """What ``register`` is to be given, as it takes it. Raises UnknownStore; ValueError for the media type."""
+        return self.store(store), None if media_type is None else _served(media_type)
 
     def store(self, name: str) -> Store:
         """Raises UnknownStore."""

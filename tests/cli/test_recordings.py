@@ -188,6 +188,14 @@ def test_what_is_not_utf8_is_refused_by_its_option(acme, option):
     assert "is not UTF-8" in done.err
 
 
+@pytest.mark.parametrize("wrong", [{"store": "nowhere"}, {"media_type": "nonsense"}])
+def test_a_line_that_is_invalid_leaves_no_call_behind(acme, wrong):
+    line = orjson.dumps({"key": "mono.wav", "store": "calls", "aliases": "yotel:a"} | wrong).decode()
+    done = acme("recordings", "add", "-t", "acme", "--manifest", "-", input=line)
+    assert (done.code, done.err.splitlines()[-1]) == (1, "1 invalid")
+    assert "not found" in acme("recordings", "show", "-t", "acme", "yotel:a").err
+
+
 def test_with_the_store_away_nothing_is_decided_and_it_ends_with_69(acme):
     acme.settings["stores"]["calls"] = {"kind": "s3", "bucket": "calls", "endpoint": "http://127.0.0.1:1"}
     acme.settings["stores"]["calls"] |= {"access_key_id": "hunter2", "secret_access_key": "hunter2"}
