@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 
 from .. import logs
 from ..loading import uncollected
-from .common import EXIT_CODES, Chosen, examples
+from .common import EXIT_CODES, Chosen, Stop, examples
 
 _COMMANDS = (
     "audit",
@@ -25,6 +27,7 @@ _COMMANDS = (
     "webhooks",
 )
 """Each is the module of its name, and what goes by that name there."""
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 EPILOG = (
     examples(
         "recording-gateway demo",
@@ -46,6 +49,18 @@ class Commands(click.Group):
         """As click's own, which finds what is alike among ``commands`` alone."""
         self.commands = {name: click.Command(name) for name in _COMMANDS}  # of these only the names are asked
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:  # as click declares it
+        """As click's own. A disk that is full, below what stdout is sent to as a rule, ends a command without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            raise Stop(
+                f"{where}{error.strerror}; make room and run it again: what was done until here stays done"
+            ) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  as click declares it
         return list(_COMMANDS)

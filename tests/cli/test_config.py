@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -336,6 +338,20 @@ def test_migrate_names_a_certificate_that_is_not_there(tmp_path, monkeypatch):
     url = "postgresql://app:hunter2@127.0.0.1:1/rg?sslmode=verify-full"  # wants ~/.postgresql/root.crt
     done = Command(tmp_path, {"database": {"url": url}})("migrate")
     assert (done.code, "root.crt" in done.err, "hunter2" in done.err) == (69, True, False)
+
+
+@pytest.mark.parametrize("words", [("show",), ("show", "--json"), ("show", "--defaults")])
+def test_a_full_disk_below_stdout_ends_a_command_without_a_traceback(words):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", "config", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: No space left on device; make room and run it again")
 
 
 def test_a_store_s_key_file_that_is_not_there_is_named_by_commands(command, tmp_path):
