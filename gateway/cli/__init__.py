@@ -11,7 +11,7 @@ import click
 
 from .. import logs
 from ..loading import uncollected
-from .common import EXIT_CODES, Chosen, Stop, examples
+from .common import EXIT_CODES, Chosen, Exit, Stop, examples
 
 _COMMANDS = (
     "audit",
@@ -54,6 +54,8 @@ class Commands(click.Group):
         """As click's own. A disk that is full, below what stdout is sent to as a rule, ends a command without a traceback."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:  # beside ``run``, while modules load say: click has 1 for it
+            raise SystemExit(int(Exit.INTERRUPTED)) from None
         except OSError as error:
             if error.errno not in _FULL:
                 raise

@@ -354,6 +354,15 @@ def test_a_full_disk_below_stdout_ends_a_command_without_a_traceback(words):
     assert done.stderr.startswith("Error: No space left on device; make room and run it again")
 
 
+def test_an_interrupt_ends_with_130_whenever_it_comes(tmp_path, monkeypatch):
+    def interrupted(_config: Config) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gateway.cli.config.router", interrupted)
+    done = Command(tmp_path)("config", "check")
+    assert (done.code, done.out, done.err) == (130, "", "")
+
+
 def test_a_store_s_key_file_that_is_not_there_is_named_by_commands(command, tmp_path):
     command.settings["stores"]["far"] = {
         "kind": "gcs",
