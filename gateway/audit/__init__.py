@@ -16,7 +16,7 @@ from ..event import Sink
 from ..postgres import Pool
 from .adopt import Adopter
 from .courier import Courier
-from .folders import Folder
+from .folders import Folder, refuse_barred
 from .journal import Journal
 from .postgres import PostgresSink, keep_partitions
 from .quarantine import Quarantine
@@ -68,8 +68,9 @@ class Stats:
 class Audit:
     """All of it, from entering to leaving ``async with``: journal, trail, shipping, adoption, partitions.
 
-    It starts whatever the disk and Postgres say; ``check`` tells. When left, it takes up to ``flush_s`` seconds to bring
-    everything to Postgres; what is left by then stays in the journal, and is adopted by the next process to come.
+    It starts whatever the disk and Postgres say (``check`` tells), but for a file in the folder's place: ConfigError. When
+    left, it takes up to ``flush_s`` seconds to bring everything to Postgres; what is left by then stays in the journal, and is
+    adopted by the next process to come.
     """
 
     def __init__(self, settings: config.Audit, pool: Pool, *, flush_s: float) -> None:
@@ -82,6 +83,7 @@ class Audit:
 
     async def __aenter__(self) -> Self:
         settings = self._settings
+        refuse_barred(settings.journal_dir)
         self._journal = Journal(settings, self._files)
         self.trail = JournalTrail(self._journal, settings)
         self._quarantine = Quarantine(settings.journal_dir)

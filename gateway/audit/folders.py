@@ -15,6 +15,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from ..config import ConfigError
 from .segments import sync_folder
 
 LOCK = "lock"
@@ -79,6 +80,13 @@ class Folder:
         if lock >= 0:
             with suppress(OSError):
                 os.close(lock)
+
+
+def refuse_barred(root: Path) -> None:
+    """Raises ConfigError: a file stands there, or on the way, where no waiting makes a folder of it."""
+    there = next((step for step in (root, *root.parents) if os.path.lexists(step)), None)
+    if there is not None and os.path.exists(there) and not os.path.isdir(there):  # noqa: PTH110, PTH112  raise nothing
+        raise ConfigError([f"audit.journal_dir: {there} is a file; name a folder, which is made where there is none"])
 
 
 def folders_of(root: Path) -> list[Path]:

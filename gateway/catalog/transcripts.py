@@ -6,6 +6,7 @@ from dataclasses import asdict
 from uuid import UUID
 
 import orjson
+from asyncpg.exceptions import RestrictViolationError
 
 from ..asks.transcripts import PutTranscript
 from ..config import Database
@@ -41,7 +42,7 @@ class Transcripts:
         self._wait_s = database.connect_s
 
     async def put(self, tenant: UUID, call: UUID, ask: PutTranscript) -> Transcript:
-        """``call`` is the tenant's. Raises Contradicts (the account has transcription switched off), Expired."""
+        """``call`` is the tenant's. Raises Expired; Contradicts (the account has transcription switched off; the words are held)."""
         new = ask.transcript
         segments = orjson.dumps([asdict(segment) for segment in new.segments]).decode() if new.segments else None
         async with borrow(self._pool, "catalog", wait_s=self._wait_s) as connection, connection.transaction():
@@ -50,9 +51,13 @@ class Transcripts:
             # Locked: were it to expire at this moment, the text would outlive it.
             if await connection.fetchval(_EXPIRED, tenant, call, str(State.EXPIRED)):
                 raise Expired
-            row = await connection.fetchrow(
-                _PUT, tenant, call, new.status, new.language, new.text, segments, new.text and search.folded(new.text)
-            )
+            words = new.text and search.folded(new.text)
+            try:
+                row = await connection.fetchrow(_PUT, tenant, call, new.status, new.language, new.text, segments, words)
+            except RestrictViolationError:
+                raise Contradicts(
+                    "recording_held", "The recording is on legal hold, and its transcript stays as it is."
+                ) from None
         if row is None:
             raise LookupError("another tenant's call has come this far")
         return records.transcript(row)

@@ -189,7 +189,8 @@ def read_json_lines(text: Iterable[str], *, store: str | None = None) -> Iterato
         try:
             value = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            yield Line(number, f"not JSON: {error}")
+            hint = "" if line.lstrip().startswith("{") else "; CSV is read from a file whose name ends in .csv"
+            yield Line(number, f"not JSON: {error}{hint}")
             continue
         if not isinstance(value, dict):
             yield Line(number, "not a JSON object")

@@ -32,6 +32,14 @@ def test_a_host_for_figures_that_nobody_knows_is_said_to_be_unknown(command):
     assert "Unknown error" not in done.err
 
 
+@pytest.mark.parametrize("below", ["", "journal"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_file_where_the_journal_should_be_is_refused_at_start(command, workers, below):
+    command.settings["audit"] = {"journal_dir": str(command.file / below)}
+    done = ended(process("-c", command.file, "serve", "--workers", str(workers)))
+    assert (done.code, f"audit.journal_dir: {command.file} is a file" in done.err) == (78, True)
+
+
 def test_two_mounts_that_collide_are_refused_naming_both(command):
     command.settings["mounts"] = [{"surface": "native"}, {"surface": "native", "prefix": "/"}]
     for words in (("serve",), ("config", "check")):

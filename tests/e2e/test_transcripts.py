@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from parts.calls import DATA, MISSING, Calls, assert_refused
@@ -185,6 +186,25 @@ async def test_words_are_kept_no_longer_than_the_recording(speaking: Speaking):
         assert_refused(put, "native", (410, "recording_expired", None), "PUT")
     (row,) = await office.rows("SELECT text, segments FROM transcripts WHERE call_id = $1", of.id)
     assert (row["text"], row["segments"]) == (None, None)
+
+
+async def test_the_words_of_a_held_recording_may_come_and_then_stay_what_they_are(speaking: Speaking):
+    of = await speaking.call()
+    office = speaking.calls.stage.office
+    await office.rows("UPDATE recordings SET hold = true WHERE call_id = $1", of.id)
+    said = {"status": "ready", "segments": SEGMENTS}
+    for body in ({"status": "processing"}, said, said):
+        assert speaking.put(of.id, body).status == 200
+    kept = speaking.get(of.id).json()
+    for body in ({"status": "ready", "text": "never mind"}, {"status": "processing"}, {"status": "failed"}):
+        refused = speaking.put(of.id, body)
+        assert (refused.status, refused.json()["code"]) == (409, "recording_held")
+    for change in ("UPDATE transcripts SET text = ''", "DELETE FROM transcripts"):
+        with pytest.raises(asyncpg.RestrictViolationError):
+            await office.rows(f"{change} WHERE call_id = $1", of.id)
+    assert speaking.get(of.id).json() == kept
+    await office.rows("UPDATE recordings SET hold = false WHERE call_id = $1", of.id)
+    assert speaking.put(of.id, {"status": "ready", "text": "never mind"}).status == 200
 
 
 @pytest.mark.parametrize(

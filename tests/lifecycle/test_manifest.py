@@ -194,8 +194,15 @@ def test_broken_json_spoils_no_other():
     assert [line.number for line in (first, second, third)] == [1, 3, 4]
     assert isinstance(first.content, str)
     assert first.content.startswith("not JSON")
+    assert ".csv" not in first.content
     assert second.content == "not a JSON object"
     assert isinstance(third.content, Row)
+
+
+def test_csv_that_is_read_as_json_is_told_how_to_be_read():
+    (header,) = read_json_lines(["key,aliases\n"], store="main")
+    assert isinstance(header.content, str)
+    assert header.content.endswith("CSV is read from a file whose name ends in .csv")
 
 
 ids = st.text(

@@ -187,8 +187,8 @@ ROUTES = (
         audited=Method.TRANSCRIPT,
         doc=Doc(
             "Put a call's transcript",
-            "Replaces what was there. 409 `transcription_disabled` where the account has transcription switched off;"
-            " 410 once the recording is past its retention.",
+            "Replaces what was there. 409 `transcription_disabled` where the account has transcription switched off,"
+            " `recording_held` where a legal hold keeps the transcript that is there; 410 once the recording is past its retention.",
             body=TranscriptPut,
             answer=TranscriptKept,
             path=PATH,
