@@ -15,6 +15,9 @@ from .audit import until
 from .drinker import Client
 from .house import House
 
+PAUSE_S = 0.02
+"""What a client takes at most to think, so that the machine has a turn left for what it looks at."""
+
 
 @dataclass
 class Crew(House):
@@ -107,6 +110,7 @@ class Regulars:
         for _ in range(chance.randrange(1, self.per_connection)):
             if self._done:
                 return
+            await asyncio.sleep(chance.uniform(0, PAUSE_S))
             begun = time.monotonic()
             start = chance.randrange(1000)
             fields = self.headers | {"Range": f"bytes={start}-{start + chance.randrange(1, 60_000)}"}
