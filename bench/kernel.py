@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from .hour import pace
+
 PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -197,9 +199,11 @@ def machine() -> Mapping[str, str]:
         ),
         "unknown",
     )
+    near, far = pace()
     return {
         "cpus": str(len(os.sched_getaffinity(0))),
         "cpu": model,
         "kernel": os.uname().release,
         "load": " ".join(f"{load:.2f}" for load in os.getloadavg()),
+        "memory": f"{far - near:.0f} ns behind the caches, a step within them {near:.0f} ns",
     }
