@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, settings
+from parts.clock import Clock
 from parts.gcs import GcsEmulator
 from parts.postgres import Databases, StoppablePostgres
 from parts.redis import StoppableRedis
@@ -131,6 +132,14 @@ def stoppable_postgres(_stoppable_postgres: StoppablePostgres) -> Iterator[Stopp
     yield _stoppable_postgres
     if _stoppable_postgres.running:
         _stoppable_postgres.resume()
+
+
+# --- time -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 # --- Redis ----------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ end
 function done(summary, latency)
    local errors = summary.errors
    io.write(string.format(
-      '{"requests":%d,"bytes":%d,"duration_us":%d,"p50_us":%d,"p99_us":%d,"max_us":%d,"failed":%d}\n',
-      summary.requests, summary.bytes, summary.duration, latency:percentile(50), latency:percentile(99), latency.max,
+      '{"requests":%d,"bytes":%d,"duration_us":%d,"p50_us":%d,"p99_us":%d,"failed":%d}\n',
+      summary.requests, summary.bytes, summary.duration, latency:percentile(50), latency:percentile(99),
       errors.connect + errors.read + errors.write + errors.status + errors.timeout))
 end

@@ -24,7 +24,6 @@ class Asked:
     duration_us: int
     p50_us: int
     p99_us: int
-    max_us: int
     failed: int
 
     @property

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
-from parts.audit import House, Make, MemorySink, intent, outcome, settings, until
+from parts.audit import House, Make, MemorySink, delivering, intent, outcome, settings, until
 
 from gateway.audit import adopt
 from gateway.audit.adopt import Adopter
@@ -57,13 +57,8 @@ class Adopting:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Adopting"]:
-        run = asyncio.create_task(self.adopter.run())
-        try:
+        async with delivering(self.adopter.run(), self.courier):
             yield self
-        finally:
-            run.cancel()
-            await asyncio.gather(run, return_exceptions=True)
-            await self.courier.close(1)
 
 
 @pytest.fixture

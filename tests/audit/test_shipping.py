@@ -12,7 +12,7 @@ from uuid import UUID
 
 import orjson
 import pytest
-from parts.audit import FaultyFiles, House, MemorySink, intent, outcome, settings, until
+from parts.audit import FaultyFiles, House, MemorySink, delivering, intent, outcome, settings, until
 
 from gateway.audit import portion, shipper
 from gateway.audit.courier import Courier
@@ -48,13 +48,8 @@ class Shipping(House):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Shipping"]:
-        run = asyncio.create_task(self.shipper.run())
-        try:
+        async with delivering(self.shipper.run(), self.courier):
             yield self
-        finally:
-            run.cancel()
-            await asyncio.gather(run, return_exceptions=True)
-            await self.courier.close(1)
 
 
 Ship = Callable[..., Awaitable[Shipping]]

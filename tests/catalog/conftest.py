@@ -1,7 +1,8 @@
-"""A catalog without a memory, and somebody to write into it."""
+"""A catalog without a memory, somebody to write into it, and two bare connections."""
 
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 from parts.catalog import Replica, replica
 
@@ -9,7 +10,7 @@ from gateway.catalog.registry import Registry
 from gateway.catalog.store import PostgresCatalog
 from gateway.config import Database
 from gateway.model import Tenant
-from gateway.postgres import Pool, open_pool
+from gateway.postgres import Connection, Pool, connect, open_pool
 
 
 @pytest.fixture
@@ -17,6 +18,22 @@ async def pool(database: str) -> AsyncIterator[Pool]:
     pool = await open_pool(Database(url=database))
     yield pool
     await pool.close()
+
+
+@pytest.fixture
+async def owner(database: str) -> AsyncIterator[Connection]:
+    """As who owns the database: nothing bars it."""
+    connection = await asyncpg.connect(database)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def service(database: str) -> AsyncIterator[Connection]:
+    """As the gateway itself connects, with the rights that it has."""
+    connection = await connect(Database(url=database))
+    yield connection
+    await connection.close()
 
 
 @pytest.fixture

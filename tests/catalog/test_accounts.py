@@ -1,7 +1,6 @@
 """Accounts' settings and departments: each its own, kept apart by the database, and told of only when they change."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from uuid import uuid4
 
@@ -25,7 +24,7 @@ from gateway.catalog.tenants import Tenants
 from gateway.config import Database
 from gateway.errors import Contradicts, NotFound
 from gateway.model import CallRef, NewCall, Tenant
-from gateway.postgres import Connection, Pool, connect
+from gateway.postgres import Connection, Pool
 
 
 @pytest.fixture
@@ -36,13 +35,6 @@ def tenants(pool: Pool, database: str) -> Tenants:
 @pytest.fixture
 def departments(pool: Pool, database: str) -> Departments:
     return Departments(pool, Database(url=database))
-
-
-@pytest.fixture
-async def service(database: str) -> AsyncIterator[Connection]:
-    connection = await connect(Database(url=database))
-    yield connection
-    await connection.close()
 
 
 async def test_what_is_not_named_stays(tenants: Tenants, acme: Tenant):

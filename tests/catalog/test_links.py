@@ -8,10 +8,10 @@ from ipaddress import ip_network
 from typing import Any
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
 from asyncpg.exceptions import InsufficientPrivilegeError, RestrictViolationError
-from parts.catalog import Clock, Replica, a_ready_call, replica
+from parts.catalog import Replica, a_ready_call, replica
+from parts.clock import Clock
 from parts.postgres import Databases, StoppablePostgres
 
 from gateway.asks.links import ListLinks, RevokeLink
@@ -44,13 +44,6 @@ async def books(url: str, count: int = 1) -> AsyncIterator[list[LinkBook]]:
 async def book(database: str) -> AsyncIterator[LinkBook]:
     async with books(database) as (made,):
         yield made
-
-
-@pytest.fixture
-async def owner(database: str) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(database)
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture

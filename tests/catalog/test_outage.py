@@ -8,7 +8,8 @@ from typing import Any, Self, cast
 from uuid import UUID, uuid4
 
 import pytest
-from parts.catalog import Clock, Replica, a_ready_call, an_object, by_id, replica
+from parts.catalog import Replica, a_ready_call, an_object, by_id, replica
+from parts.clock import Clock
 from parts.postgres import Databases, StoppablePostgres
 
 from gateway.catalog.cache import CachedCatalog

@@ -1,7 +1,7 @@
 """What the database itself refuses, whoever asks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -31,20 +31,6 @@ OUTCOME = """
     INSERT INTO access_outcomes (event_id, occurred_at, completed_at, status, bytes_sent, result)
     VALUES ($1, $2, $2, 200, 1, 'complete')
 """
-
-
-@pytest.fixture
-async def owner(database: str) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(database)
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
-async def service(database: str) -> AsyncIterator[Connection]:
-    connection = await connect(Database(url=database))
-    yield connection
-    await connection.close()
 
 
 # --- the audit ---------------------------------------------------------------------------------------------------------

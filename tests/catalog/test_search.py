@@ -1,12 +1,10 @@
 """Searching recordings: by number, call time, department and words. What becomes of transcripts."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import pytest
 from parts.catalog import a_ready_call, by_id
 
@@ -26,13 +24,6 @@ NOON = datetime(2026, 5, 5, 12, tzinfo=UTC)
 @pytest.fixture
 def transcripts(pool: Pool, database: str) -> Transcripts:
     return Transcripts(pool, Database(url=database))
-
-
-@pytest.fixture
-async def owner(database: str) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(database)
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture

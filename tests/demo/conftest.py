@@ -4,15 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from parts.demo import Demo, room
+from parts.demo import Demo, room, running_demo
 
 
 @pytest.fixture(scope="package")
 def demo() -> Iterator[Demo]:
-    with room() as folder:
-        running = Demo(folder / "state")
+    with running_demo() as running:
         yield running
-        running.stop()
 
 
 @pytest.fixture

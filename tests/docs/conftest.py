@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from parts.demo import Demo, room
+from parts.demo import Demo, running_demo
 
 
 @pytest.fixture(scope="package")
 def demo() -> Iterator[Demo]:
-    with room() as folder:
-        running = Demo(folder / ".demo")
+    with running_demo(".demo") as running:
         yield running
-        running.stop()

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from uuid import uuid4
 
 from parts.aliases import fresh
-from parts.contracts import OWN, Cast, Fields, assert_worded
+from parts.contracts import MOVING, OWN, Cast, Fields, assert_worded
 from parts.house import Filed, House, some_bytes
 from parts.liar import LIES, Liar
 from parts.stage import Stage
@@ -14,14 +14,6 @@ from parts.wire import Wire
 from gateway.demo.ports import free_ports
 
 DATA = some_bytes(5_000)
-MOVING = {
-    "native": "/v1/recordings/{}/audio",
-    "yotel": "/yotel/api/v1/calls/{}/recording/audio",
-    "agentphone": "/agentphone/v1/calls/{}/recording",
-    "callsid": "/callsid/api/calls/{}/recording/download",
-    "voki": "/voki/api/v1/calls/{}/recording/download",
-}
-"""What reads the object."""
 TELLING = {
     "native": "/v1/recordings/{}",
     "yotel": "/yotel/api/v1/calls/{}/recording",

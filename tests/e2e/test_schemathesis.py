@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from parts.demo import Demo, room
+from parts.demo import Demo, running_demo
 from parts.fuzzing import fuzz
 
 LEAST = {"yotel": 80, "agentphone": 100, "callsid": 80, "voki": 100, "envoy": 50, "native": 1500}
@@ -15,10 +15,8 @@ last: it changes the calls.
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Demo]:
-    with room() as folder:
-        running = Demo(folder / "state")
+    with running_demo() as running:
         yield running
-        running.stop()
 
 
 @pytest.mark.timeout(0)

@@ -9,7 +9,7 @@ from itertools import count
 from uuid import UUID
 
 import pytest
-from parts.contracts import Cast, assert_worded
+from parts.contracts import MOVING, Cast, assert_worded
 from parts.drinker import Client
 from parts.faults import Fault, FaultProxy, Kind
 from parts.house import Filed, House, Office, some_bytes
@@ -24,14 +24,6 @@ BOTH_WAYS = True
 LONG = some_bytes(8_000_000)
 KEY = "streams/long.wav"
 IN_ALL, PER_TENANT, PER_ADDRESS = 6, 3, 4
-PATHS = {
-    "native": "/v1/recordings/{}/audio",
-    "yotel": "/yotel/api/v1/calls/{}/recording/audio",
-    "agentphone": "/agentphone/v1/calls/{}/recording",
-    "callsid": "/callsid/api/calls/{}/recording/download",
-    "voki": "/voki/api/v1/calls/{}/recording/download",
-}
-"""Those that send bodies."""
 _addresses = (f"198.18.{n // 250}.{n % 250 + 1}" for n in count())
 _tenants = (f"streams-{n}" for n in count())
 
@@ -144,7 +136,7 @@ async def test_when_all_places_are_taken_each_surface_says_503_and_asks_no_store
         first, *_ = await hold(held, narrow, await narrow.listener(), PER_TENANT)
         await hold(held, narrow, await narrow.listener(), IN_ALL - PER_TENANT)
         before = (proxy.total, len(proxy.heads))
-        for surface, path in PATHS.items():
+        for surface, path in MOVING.items():
             place = path.format({"native": mine.call.id, **mine.call.aliases}[surface])
             answer = await narrow.ask("GET", place, cast.credentials[surface]["full"])
             assert answer.status == 503
@@ -154,11 +146,11 @@ async def test_when_all_places_are_taken_each_surface_says_503_and_asks_no_store
         await leave(first, proxy)
         await hold(held, narrow, mine, 1)
     figures = await asyncio.to_thread(scrape, narrow.metrics)
-    assert figures.sum("streams_refused_total", policy="streams") >= len(PATHS)
+    assert figures.sum("streams_refused_total", policy="streams") >= len(MOVING)
     assert figures.sum("streams_max") == IN_ALL
-    *refused, served = await narrow.stage.accesses("call", mine.call.id, len(PATHS) + 1)
+    *refused, served = await narrow.stage.accesses("call", mine.call.id, len(MOVING) + 1)
     told = {(row["surface"], row["status"], row["reason"], row["result"]) for row in refused}
-    assert told == {(surface, 503, "too_many_streams", "refused") for surface in PATHS}
+    assert told == {(surface, 503, "too_many_streams", "refused") for surface in MOVING}
     assert served["status"] == 200
 
 
@@ -169,7 +161,7 @@ async def test_a_tenants_own_bound_is_told_as_429_in_each_surfaces_words_and_con
     async with narrow.ajar() as proxy, AsyncExitStack() as held:
         first, *_ = await hold(held, narrow, mine, PER_TENANT)
         before = (proxy.total, len(proxy.heads))
-        for surface, path in PATHS.items():
+        for surface, path in MOVING.items():
             place = path.format({"native": mine.call.id, **mine.call.aliases}[surface])
             answer = await narrow.ask("GET", place, cast.credentials[surface]["full"])
             assert answer.status == 429
@@ -184,7 +176,7 @@ async def test_a_tenants_own_bound_is_told_as_429_in_each_surfaces_words_and_con
 async def test_an_address_is_bounded_over_all_tenants_and_a_public_download_counts_as_well(narrow: Narrow, cast: Cast):
     public, other = await narrow.listener(cast.tenants["own"]), await narrow.listener()
     near, far = "2001:db8:5:5::1", "2001:db8:5:6::1"
-    path = PATHS["agentphone"].format(public.call.aliases["agentphone"])
+    path = MOVING["agentphone"].format(public.call.aliases["agentphone"])
     async with narrow.ajar() as proxy, AsyncExitStack() as held:
         await hold(held, narrow, other, 2, near)
         for host in range(2, 4):

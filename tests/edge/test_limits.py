@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from limits import parse
+from parts.clock import Clock
 
 from gateway.config import ConfigError, load
 from gateway.config import Limits as Settings
@@ -16,19 +17,6 @@ from gateway.errors import TooMany
 from gateway.model import Caller, Presented
 
 NOBODY = Presented(None)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def limited(clock: Clock, **rates: str | None) -> RateLimits:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from uuid import UUID, uuid4
 
 import pytest
+from parts.clock import Clock
 
 from gateway.config import Limits
 from gateway.edge.streams import StreamBounds
@@ -12,19 +13,6 @@ from gateway.errors import StreamsLimited, TooManyStreams
 
 ONE, OTHER = uuid4(), uuid4()
 HERE, THERE = "203.0.113.9", "203.0.113.10"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def bounds(streams: int = 100, *, tenant: int | None = None, address: int | None = None) -> StreamBounds:

@@ -7,11 +7,11 @@ import json
 import math
 import socket
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import pytest
 from aiohttp import ClientSession, ClientTimeout
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from parts.clock import Clock
 from parts.issuer import JwksServer, jwk, rsa_key
 
 from gateway.errors import Unauthenticated, Unavailable
@@ -19,19 +19,6 @@ from gateway.identity.jwks import MAX_BYTES, RETRY_S, Jwks
 
 OLD, NEW = jwk(rsa_key("old"), kid="old"), jwk(rsa_key("new"), kid="new")
 REFRESH, INTERVAL = 3600.0, 60.0
-
-
-@dataclass
-class Clock:
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

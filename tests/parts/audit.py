@@ -3,7 +3,8 @@
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ import asyncpg
 import orjson
 from uuid_utils.compat import uuid7
 
+from gateway.audit.courier import Courier
 from gateway.audit.frames import Record
 from gateway.audit.journal import Journal
 from gateway.audit.segments import DiskFiles, Files, read_batch, segments_of
@@ -74,6 +76,18 @@ def settings(journal: Path, **values: Any) -> Audit:
     return Audit(
         **{"journal_dir": journal, "ship_interval_ms": 5, "retry_max_s": 0.2, "adopt_interval_s": 0.1} | values
     )
+
+
+@asynccontextmanager
+async def delivering(run: Coroutine[Any, Any, None], courier: Courier) -> AsyncIterator[None]:
+    """``run`` goes on while the context lasts; then what it gave to ``courier`` comes to its end."""
+    task = asyncio.create_task(run)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await courier.close(1)
 
 
 class FaultyFiles(DiskFiles):

@@ -43,7 +43,6 @@ class Calls:
     """store → recording"""
     read_only: dict[str, str]
     download_only: dict[str, str]
-    neither: dict[str, str]
 
     @property
     def full(self) -> dict[str, str]:
@@ -94,7 +93,6 @@ class Calls:
             ready,
             await stage.key("calls:read"),
             await stage.key("recordings:download"),
-            await stage.key("audit:read"),
         )
 
     def link(self, of: Filed, ask: Mapping[str, Any] | None) -> Answer:

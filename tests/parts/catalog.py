@@ -18,6 +18,8 @@ from gateway.config import Database
 from gateway.model import CallRef, Entry, IssuedLink, Key, Listing, NewCall, Object, Page, Stat, Tenant
 from gateway.postgres import Pool, connect, open_pool
 
+from .clock import Clock
+
 
 def an_object(key: str = "2026/11/a.wav", *, size: int = 320_044, version: str = "v1") -> Object:
     stat = Stat(size=size, etag=f'"{version}"', version=version, modified=datetime(2026, 11, 2, 3, 4, 5, tzinfo=UTC))
@@ -112,16 +114,6 @@ class Ear:
     async def _wake(self) -> None:
         async with self._news:
             self._news.notify_all()
-
-
-class Clock:
-    """Monotonic seconds that pass as a test wills."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,14 @@ VARY = {
     "voki": "Origin, Authorization, X-Tenant",
     "envoy": "Origin, Authorization, X-API-Key, X-Organization-ID",
 }
+MOVING = {
+    "native": "/v1/recordings/{}/audio",
+    "yotel": "/yotel/api/v1/calls/{}/recording/audio",
+    "agentphone": "/agentphone/v1/calls/{}/recording",
+    "callsid": "/callsid/api/calls/{}/recording/download",
+    "voki": "/voki/api/v1/calls/{}/recording/download",
+}
+"""Surface → the path that sends the audio; envoy has none."""
 DISCREET = {"referrer-policy": "no-referrer", "x-robots-tag": "noindex"}
 
 PARAMETER = re.compile(r"\{[^}]*\}")

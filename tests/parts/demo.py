@@ -29,6 +29,15 @@ def room(*, closed: bool = False) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
+@contextmanager
+def running_demo(state: str = "state") -> Iterator["Demo"]:
+    """A demo while the context lasts; ``state`` names its folder."""
+    with room() as folder:
+        running = Demo(folder / state)
+        yield running
+        running.stop()
+
+
 class Demo:
     """Runs from the end of ``__init__`` until ``stop``. Speaks to nobody's terminal."""
 

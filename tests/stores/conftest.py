@@ -1,13 +1,24 @@
-"""The stores that the contract is tried on."""
+"""The stores that the contract is tried on, and a server's TLS."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
+from parts.certificates import server_context
 from parts.gcs import GcsStub
 from parts.labs import DiskLab, GcsEmulatorLab, GcsStubLab, Lab, S3Lab
 
 EVERY = ("s3", "gcs-emulator", "gcs", "disk")
+
+
+@pytest.fixture
+def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """The server's context for localhost; a reader trusts it by what the environment says."""
+    context, _ = server_context(tmp_path, "localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "root.pem"))
+    return context
 
 
 @pytest.fixture

@@ -63,13 +63,6 @@ async def over(way: str, tls: ssl.SSLContext) -> AsyncIterator[tuple[RangedServe
         yield server, at
 
 
-@pytest.fixture
-def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    context, _ = server_context(tmp_path, "localhost")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "root.pem"))
-    return context
-
-
 # --- heads ----------------------------------------------------------------------------------------------------------
 
 

@@ -8,12 +8,10 @@ import random
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import cast
 from unittest import mock
 
 import pytest
-from parts.certificates import server_context
 from parts.labs import QUICK
 from parts.loops import on_both_loops
 from parts.pouring import Tap, descriptors, pour, writable
@@ -43,14 +41,6 @@ class Lab:
 
     async def open(self, _key: str, span: Span, _version: str) -> Source:
         return await self.reader.get(self.target, span)
-
-
-@pytest.fixture
-def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """The server's; the reader trusts it by what the environment says."""
-    context, _ = server_context(tmp_path, "localhost")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "root.pem"))
-    return context
 
 
 @contextlib.asynccontextmanager
