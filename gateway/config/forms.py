@@ -94,7 +94,7 @@ _ORIGIN = re.compile(r"https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{1
 
 
 def is_origin(text: str) -> bool:
-    """Whether a browser could name a page's origin so, up to its case and a port that goes without saying."""
+    """Whether ``text`` is a web origin as browsers write it; letter case and a default port do not matter."""
     read = _ORIGIN.fullmatch(text)
     return read is not None and int(read["port"] or 1) in range(1, 65_536)
 
@@ -103,7 +103,7 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(:(?P<port>[0-9]{1,5}))?")
 
 
 def _postgres_url(url: SecretStr) -> SecretStr:
-    """The drivers' own words for one that is none quote what may be half of a password."""
+    """Checked here because the driver's own message for a bad URL quotes parts of it, perhaps half a password."""
     try:
         parts = urlsplit(url.get_secret_value())
         hosts = [_HOST.fullmatch(host) for host in parts.netloc.rpartition("@")[2].split(",")]
@@ -122,7 +122,7 @@ PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 
 
 def _mount_host(host: str) -> str:
-    """As requests' hosts are compared: lower-case, no port, no dot at the end."""
+    """In the form in which requests' hosts are compared: lower-case, no port, no dot at the end."""
     bare = host.lower().rstrip(".")
     if re.fullmatch(r"[a-z0-9_.-]+|\[[0-9a-f:.]+\]", bare) is None:
         raise ValueError("give a host name alone, without scheme, port or path")
@@ -139,7 +139,7 @@ def _folder(path: object) -> object:
 
 
 Host = Annotated[str, Field(min_length=1)]
-"""Bound to, an empty one would be every address of the machine."""
+"""Never empty: that would bind every address of the machine."""
 Folder = Annotated[Path, BeforeValidator(_folder)]
 
 

@@ -36,7 +36,7 @@ SURFACES = ("native", "yotel", "agentphone", "callsid", "voki", "envoy")
 """The surfaces that can be mounted."""
 
 _STEP = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._~!$&'()*+,;=:@%-]+")
-"""A path's segment as clients send it: with anything else no request would find the mount."""
+"""A path segment as clients send it; with other characters no request would find the mount."""
 
 
 class Section(BaseModel):
@@ -62,14 +62,14 @@ class Server(Section):
     backlog: Count = Field(1024, le=MOST, description="connections the kernel queues before accept")
     header_timeout_s: Seconds = Field(10, description="seconds a client has to send a whole request head")
     keepalive_s: Seconds = Field(75, description="seconds an idle connection is kept; longer than the proxy's in front")
-    write_stall_s: Seconds = Field(60, description="seconds a reader may take no byte at all before it is cut off")
+    write_stall_s: Seconds = Field(60, description="seconds a client may take no byte at all before it is cut off")
     max_header_bytes: Bytes = Field(
-        16_384, description="bytes of one header line, and of the request line; of a whole head four times as many"
+        16_384, description="bytes of one header line, or of the request line; a whole head may have four times as many"
     )
     max_body_bytes: Bytes = Field(1_048_576, description="bytes of a request body")
     send_buffer_bytes: BufferBytes = Field(
         131_072,
-        description="bytes on their way to one client that the kernel holds; 0 lets it choose, up to megabytes per slow reader",
+        description="bytes on their way to one client that the kernel may hold; 0 lets it choose, up to megabytes per slow client",
     )
     drain_delay_s: Delay = Field(
         5, description="seconds between failing readiness and closing the listener, for balancers to notice"
@@ -80,12 +80,12 @@ class Server(Section):
     )
     zero_copy: bool = Field(
         True,
-        description="whether bodies go from socket to socket within the kernel where they can; false: always through this"
-        " process, which is slower and does the same",
+        description="whether the kernel moves bodies from socket to socket where it can; false: always through this process,"
+        " which is slower but otherwise the same",
     )
     workers: Workers = Field(
         1,
-        description="processes that serve on the one port, each with its own journal; auto: one for each CPU it may use",
+        description="processes that share the port, each with its own journal; auto: one for each CPU that may be used",
     )
 
 
@@ -134,8 +134,8 @@ class Database(Section):
     )
     role: str | None = Field(
         "recording_gateway",
-        description="role every service connection takes on, made by the migrations: it can append to the audit and"
-        " not change it; unset: the login's own",
+        description="role that every service connection takes on, made by the migrations: it can append to the audit"
+        " but not change it; unset: the login's own",
     )
     pool_min: Count = Field(2, description="connections kept open")
     pool_max: Count = Field(10, description="connections at most, per process")
@@ -147,7 +147,9 @@ class Catalog(Section):
     """The in-process cache of resolved ids and credentials."""
 
     cache_entries: Count = Field(100_000, description="call ids held in memory; about 2 KB each")
-    cache_ttl_s: Seconds = Field(60, description="seconds an entry is believed without asking, beside NOTIFY")
+    cache_ttl_s: Seconds = Field(
+        60, description="seconds an entry is believed without asking again; changes also come by NOTIFY"
+    )
     stale_s: float = Field(
         600, ge=0, description="seconds that cached ids and credentials go on being served while Postgres is away"
     )
@@ -212,12 +214,12 @@ class Origin(Section):
     resumes: int = Field(
         3, ge=0, description="times a broken body is taken up again at the same version before the client is cut off"
     )
-    connections: Count = Field(2048, description="connections per store, one per stream")
+    connections: Count = Field(2048, description="connections per store at most; each stream takes one")
     receive_buffer_bytes: BufferBytes = Field(
         524_288,
-        description="bytes on their way from a store that the kernel may hold, per stream whose client takes megabytes a"
-        " second; of the others at most 131072. 0 lets it choose, up to megabytes for everybody. A far store wants more:"
-        " its round trip in seconds × the bytes a second one stream should reach",
+        description="bytes on their way from a store that the kernel may hold for a stream whose client takes megabytes a"
+        " second; for other streams at most 131072. 0 lets it choose, up to megabytes for every stream. A distant store"
+        " needs more: its round trip in seconds × the bytes per second that one stream should reach",
     )
     sign_reuse_s: Seconds = Field(300, description="seconds a read URL signed for an object serves all of its ranges")
 
@@ -229,24 +231,25 @@ class Audit(Section):
         Path("/var/lib/recording-gateway/journal"), description="folder for journals, on a disk that survives a crash"
     )
     journal_bytes: Bytes = Field(
-        1_073_741_824, description="bytes of journal not yet in Postgres beyond which the answer is 503"
+        1_073_741_824, description="bytes of journal not yet in Postgres, beyond which the answer is 503"
     )
     segment_bytes: Bytes = Field(
         16_777_216, description="bytes of one journal file; it is deleted once Postgres has all of it"
     )
     gather_ms: Milliseconds = Field(
-        0, description="milliseconds a commit waits for others to join; 0 batches only what is there"
+        0,
+        description="milliseconds a write to disk waits for more records to join it; 0: it takes those that are there",
     )
     commit_s: Seconds = Field(5, description="seconds a record may wait for the disk before the answer is 503")
     batch: Count = Field(
         8000,
-        description="records sent to Postgres at once at most: 200 by who keeps up; of a backlog 1000, and more where"
-        " such a shipment takes long",
+        description="most records sent to Postgres at once; without a backlog no more than 200, with one 1000 at first, and"
+        " more where such a shipment takes long",
     )
     ship_interval_ms: Milliseconds = Field(
         100, gt=0, description="milliseconds between shipments when there is little to ship"
     )
-    retry_max_s: Seconds = Field(15, description="seconds between tries at most while Postgres is away")
+    retry_max_s: Seconds = Field(15, description="most seconds between tries while Postgres is away")
     adopt_interval_s: Seconds = Field(15, description="seconds between looks for journals of dead processes")
     partitions_ahead: Count = Field(3, description="months of partitions made ahead of need")
     session_idle_s: Seconds = Field(
@@ -286,14 +289,14 @@ class Issuer(Section):
     scope_claim: str = Field("scope", description="claim that holds scopes: a list, or words with spaces between")
     scopes: tuple[str, ...] = Field(
         (),
-        description="scopes that every token of this issuer has, beside those it names: for issuers that know of none",
+        description="scopes that every token of this issuer gets besides its own: for issuers whose tokens carry none",
     )
     tenants: Mapping[str, str] = Field({}, description="claim value → tenant slug, where the two differ")
     roles: Mapping[str, str] = Field({}, description="claim value → role, where the two differ")
-    jwks_refresh_s: Seconds = Field(3600, description="seconds fetched keys are believed")
+    jwks_refresh_s: Seconds = Field(3600, description="seconds before fetched keys are renewed")
     jwks_min_interval_s: Seconds = Field(
         60,
-        description="seconds between fetches at least, however many unknown key ids come; 5 while none has succeeded yet",
+        description="least seconds between fetches, however many unknown key ids come; 5 until one has succeeded",
     )
 
     @model_validator(mode="after")
@@ -311,20 +314,20 @@ class Issuer(Section):
         # A key withdrawn would be believed for the longer of the two.
         if self.jwks_refresh_s < self.jwks_min_interval_s:
             raise ValueError(
-                "jwks_refresh_s: smaller than jwks_min_interval_s, before which none are fetched; lower that"
+                "jwks_refresh_s: smaller than jwks_min_interval_s, the least time between fetches; lower that"
             )
         return self
 
 
 class Identity(Section):
-    """What proves who asks."""
+    """How callers prove who they are."""
 
     keys: Keys = Keys()
     issuers: tuple[Issuer, ...] = Field((), description="JWT issuers; none: only API keys are accepted")
     roles: tuple[str, ...] = Field(
         ("attendant", "supervisor", "manager", "admin"),
         min_length=1,
-        description="roles of keys and tokens, lowest first; a surface that asks for one takes it and those above it",
+        description="roles of keys and tokens, lowest first; where a surface asks for a role, those above it are accepted too",
     )
     link_keys: tuple[SecretStr, ...] = Field(
         (),
@@ -362,36 +365,36 @@ class Limits(Section):
     )
     failing: Rate | None = Field(
         "300/minute",
-        description="requests from one address whose credential proved nothing, beyond which only credentials that were"
-        " proven lately are looked at; unset: any number",
+        description="requests with a bad credential from one address; beyond it only credentials that were proven lately"
+        " are looked at; unset: any number",
     )
     wait_s: Seconds = Field(
-        0.25, description="seconds that counting elsewhere may take; after that this process counts alone for a while"
+        0.25, description="seconds that counting in Redis may take; after that this process counts alone for a while"
     )
     streams: Count = Field(
-        2048, description="bodies on their way at once, per process; beyond it the answer is 503 and no store is asked"
+        2048, description="bodies under way at once, per process; beyond it the answer is 503 and no store is asked"
     )
     streams_per_tenant: Count | None = Field(
-        None, description="of these, one tenant's; beyond it the answer is 429; unset: any number"
+        None, description="of these, to one tenant; beyond it the answer is 429; unset: any number"
     )
     streams_per_address: Count | None = Field(
         None,
-        description="of these, those to one address (of IPv6: one /64); beyond it the answer is 429; unset: any number",
+        description="of these, to one address (of IPv6: one /64); beyond it the answer is 429; unset: any number",
     )
 
 
 class Pipeline(Section):
-    """What those who register recordings over the API may name."""
+    """Which objects may be registered over the API and by storage notifications."""
 
     key_prefix: str = Field(
         "{tenant}/",
-        description="what keys that a tenant registers must begin with, {tenant} being its slug, so that nobody registers"
-        ' another\'s object; "" where every holder of recordings:write is trusted with every object',
+        description="what a key must begin with for a tenant to register it, {tenant} being its slug, so that nobody registers"
+        ' another tenant\'s object; "" where every holder of recordings:write is trusted with every object',
     )
     key_pattern: str = Field(
         r"^(?P<tenant>[a-z0-9][a-z0-9_-]*)/(?P<surface>[a-z][a-z0-9_]*)/(?P<id>[A-Za-z0-9_.+-]+)\.[A-Za-z0-9]+$",
-        description="how a key in a storage notification names its call, where no call has it registered: groups tenant"
-        " (optional), surface and id",
+        description="how a key in a storage notification names its call, where no call has registered that key: a regular"
+        " expression with the groups surface, id and, if need be, tenant",
     )
 
     @model_validator(mode="after")
@@ -413,7 +416,7 @@ class Webhooks(Section):
 
     allow_networks: tuple[Network, ...] = Field(
         (),
-        description="private, loopback or link-local networks that endpoints may lie in all the same; none unless you say so",
+        description="private, loopback or link-local networks where endpoints may be nevertheless; none unless you say so",
     )
     allow_http: bool = Field(False, description="whether endpoints may be plain http://")
     connect_s: Seconds = Field(5, description="seconds to connect to an endpoint")
@@ -425,13 +428,14 @@ class Webhooks(Section):
     )
     concurrency: Count = Field(40, description="deliveries under way at once, per process")
     per_endpoint: Count = Field(
-        4, description="of these, to one endpoint; one that last failed gets one, and all such together half of all"
+        4,
+        description="of these, to one endpoint; an endpoint whose last try failed gets one, and all such endpoints together half of all",
     )
-    poll_s: Seconds = Field(5, description="seconds between looks for what is due; what is new is told of at once")
+    poll_s: Seconds = Field(5, description="seconds between looks for due deliveries; new ones are sent at once")
     max_endpoints: Count = Field(20, description="endpoints a tenant may have")
     overlap_s: Delay = Field(
         86_400,
-        description="seconds for which the old secret signs as well after a rotation, unless it says otherwise",
+        description="seconds for which the old secret also signs after a rotation, unless the rotation says otherwise",
     )
     secret_keys: tuple[SecretStr, ...] = Field(
         (),
@@ -453,18 +457,18 @@ class Webhooks(Section):
 
 
 class Retention(Section):
-    """Deleting what is past its days, at its store too. How many days those are stands with each tenant."""
+    """Ending recordings past their retention, and deleting their objects. Each tenant has its own number of days."""
 
     sweep: bool = Field(
         True,
-        description="whether this process takes part; of all that do, one at a time does the work. Off everywhere: run"
+        description="whether this process takes part; of all that do, one at a time does the work. If no process does, run"
         " `recording-gateway retention` by a timer of your own",
     )
     interval_s: Seconds = Field(3600, description="seconds between sweeps, about; the first begins within a minute")
     batch: Count = Field(
         100,
         le=1000,
-        description="recordings taken up at once: each has an event in the journal before any of them ends",
+        description="recordings ended together: the events of all are in the journal before the first one ends",
     )
 
 
@@ -507,5 +511,8 @@ class Tracing(Section):
         description="base URL of a collector that takes OTLP over HTTP, as http://localhost:4318; unset: no traces",
     )
     sample: float = Field(
-        0.01, ge=0, le=1, description="part of the requests that begin a trace; one that a trusted proxy began goes on"
+        0.01,
+        ge=0,
+        le=1,
+        description="share of requests that begin a trace; where a trusted proxy began one, its sampled flag decides",
     )
