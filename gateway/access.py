@@ -82,7 +82,7 @@ class Streams(Protocol):
     """How many bodies may be on their way at once."""
 
     def admit(self, tenant: UUID, address: str) -> Callable[[], None]:
-        """Counts one more until what it gives is called. Raises TooManyStreams, StreamsLimited."""
+        """Counts one more body until the returned function is called. Raises TooManyStreams, StreamsLimited."""
         ...
 
 
@@ -96,7 +96,7 @@ SessionOf = Callable[[Draft, UUID, str], UUID]
 """Which playback a stream belongs to: (draft, recording, etag) → session."""
 
 Playing = Callable[[Draft, UUID, str], Callable[[], None]]
-"""A body of that playback is on its way, until what it gives is called."""
+"""(draft, recording, etag): a body of that playback is on its way until the returned function is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Answer:
     source: Source | None = None
     plan: Plan | None = None
     release: Callable[[], None] | None = None
-    """Tells that the source is done with: it had a place among the streams, and its playback was not silent."""
+    """To be called when the source is done with: gives back its place among the streams, and ends its playback's activity."""
 
     async def close(self) -> None:
         """Once the body is over, however it ended."""
@@ -157,8 +157,8 @@ class Access:
     async def refused(self, draft: Draft, status: int, refusal: Refusal) -> None:
         """Closes the event of a request that was refused. Raises Unavailable where the denial cannot be recorded.
 
-        Who failed to prove who he is is counted against his address. A stranger whom an outage turned away was denied nothing:
-        the room in the journal is for accesses. Nor does it take the same 429 twice in one window.
+        A request that proved nothing is counted against its address. Two kinds of refusal are not recorded, as the room in
+        the journal is for accesses: of a stranger turned away by an outage, and one repeated within its window.
         """
         outcome = draft.outcome(status, Result.REFUSED, reason=refusal.reason)
         proven = draft.caller is not None and not draft.public
@@ -207,7 +207,7 @@ class Access:
         ref = route.ref(head)
         assert ref is not None, "a public route names its call"
         entry = await self.catalog.find(None, ref)
-        # What it may is the route's to say; it is whose it is, and this one call.
+        # The route says what this caller may; the call says whose tenant it is, and is the only one it reaches.
         draft.caller = caller = Caller(
             entry.call.tenant, "anonymous", None, None, None, route.scopes, call=entry.call.id
         )
@@ -270,7 +270,7 @@ class Access:
             each._one_of_several(surface, several.route, base, caller, head)  # noqa: SLF001  of this class
             for head in several.heads
         )
-        # None goes on behind an answer that another one's outage has ended, nor is said to have left.
+        # All are waited for: an outage of one refuses the whole answer, and then none may be on record as having left.
         try:
             replies = whole(await asyncio.gather(*walks, return_exceptions=True))
         except Refusal as refusal:
@@ -367,7 +367,7 @@ class Access:
             raise ObjectMissing(error.detail) from error
 
     async def _play_anew(self, route: Route, found: Found, known: Object, draft: Draft) -> Answer:
-        """The store holds another version than the catalog knew: tell so, ask once what it is, plan anew."""
+        """The store holds another version than the catalog knew: record that, ask once what it is, and plan anew."""
         if draft.intended:
             self.trail.conclude(draft.outcome(0, Result.REFUSED, reason="object_changed"))
             draft.renew()
@@ -396,7 +396,7 @@ class Access:
                 return await self._worded(route, found, draft)
             reply = route.render(found)
             await _made_durable(self._intend(draft), draft)
-            await self.uses.use(*draft.use)  # last of all: what gives its listener nothing is no use of his link
+            await self.uses.use(*draft.use)  # last of all: a request that gives nothing spends no use of its link
             self.trail.conclude(draft.outcome(reply.status, Result.COMPLETE))
             return Answer(reply, plan=plan)
         reply = route.render(found)
@@ -417,7 +417,7 @@ class Access:
         return Answer(reply, source, plan, partial(_all, ends))
 
     async def _record_and_open(self, draft: Draft, opening: Coroutine[Any, Any, Source]) -> Source:
-        """The intent made durable and the origin opened, side by side. Both must succeed: only then is a link's use spent."""
+        """Makes the intent durable and opens the origin, side by side. Only when both have succeeded is a link's use spent."""
         try:
             durable = self._intend(draft)
         except BaseException:
@@ -430,7 +430,7 @@ class Access:
             raise
         try:
             await _made_durable(durable, draft)
-            if draft.use is not None:  # last of all: what gives its listener nothing is no use of his link
+            if draft.use is not None:  # last of all, as above
                 await self.uses.use(*draft.use)
         except BaseException:
             await source.close()
@@ -459,7 +459,7 @@ def _all(ends: Sequence[Callable[[], None]]) -> None:
 
 
 def _use(draft: Draft, playback: UUID) -> tuple[UUID, UUID, UUID] | None:
-    """A link that is good for so many, the playback that one would be, and who listens."""
+    """What LinkUses asks for (link, session, listener); None: the caller's credential does not count its uses."""
     caller, head = draft.caller, draft.head
     if caller is None or caller.max_uses is None:
         return None

@@ -1,4 +1,4 @@
-"""A place in a listing as a word for clients: opaque, and good for the listing it was given for alone."""
+"""A place in a listing, as an opaque token for clients: good only for the listing it was given for."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def encode(of: bytes, at: datetime, id_: UUID) -> str:
 def decode(of: bytes, cursor: str) -> tuple[datetime, UUID]:
     """Raises Malformed for whatever ``encode`` did not give for this very listing.
 
-    The check keeps mistakes out; it is no secret, and none is needed: every cursor leads to the tenant's own rows alone.
+    The check catches mistakes; it is not a signature, and none is needed: any cursor only reaches the tenant's own rows.
     """
     if len(cursor) != LENGTH or not cursor.isascii():
         raise _malformed()

@@ -41,9 +41,9 @@ class Draft:
     etag: str | None = None
     session: UUID | None = None
     use: tuple[UUID, UUID, UUID] | None = None
-    """What an answer takes of a link that is good for so many: as LinkUses has it."""
+    """The use of a link that this answer spends, as LinkUses takes it: (link, session, listener)."""
     spans: Sequence[Span] = ()
-    """What the Range field came to; none: it is not heeded."""
+    """What the Range field was resolved to; empty: it is ignored."""
     public: bool = False
     """No credential is asked for."""
     intended: bool = False
@@ -90,7 +90,7 @@ class Draft:
 
 
 def _told(asked: str, spans: Sequence[Span]) -> str:
-    """The Range field; one that is too long as what it came to: cut, it would leave untold which bytes left."""
+    """The Range field; of one too long to keep, what it was resolved to: cut off, it would not tell which bytes left."""
     if len(asked) <= _RANGE_KEPT or not spans:
         return asked[:_RANGE_KEPT]
     return "bytes=" + ",".join(f"{span.start}-{span.stop - 1}" for span in spans)

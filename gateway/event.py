@@ -69,7 +69,7 @@ class Intent:
     recording: UUID | None = None
     etag: str | None = None
     range: str | None = None
-    """The Range field as asked; one of more than 200 characters as what it came to, or cut where that is nothing."""
+    """The Range field as sent. One of more than 200 characters: the ranges it was resolved to, or, if none, its beginning."""
     session: UUID | None = None
     """Requests of one playback share it."""
 
@@ -94,13 +94,14 @@ class Trail(Protocol):
 
     @property
     def admits_unproven(self) -> bool:
-        """Is there room for denials of callers who proved nothing? They carry no bytes, and a flood must not fill it."""
+        """Is there room to record denials of callers who proved nothing? False before the journal is full: a flood must not fill it."""
         ...
 
     def intend(self, intent: Intent) -> Awaitable[None]:
-        """Begun when it returns; durable on this machine when that was awaited. Both raise Unavailable: nothing may leave.
+        """Hands the intent to the journal; it is durable on this machine once the returned awaitable is done.
 
-        What it gives is awaited once. Left unawaited, or cancelled while it is, the event is concluded like any other.
+        Both the call and the awaitable raise Unavailable: then nothing may leave. Await it once. An event whose awaitable
+        was never awaited, or was cancelled, is concluded like any other.
         """
         ...
 
@@ -113,7 +114,7 @@ class Trail(Protocol):
         ...
 
     async def settled(self) -> None:
-        """Returns once whatever was concluded is durable on this machine. Raises Unavailable: it is not, as yet."""
+        """Returns once everything concluded so far is durable on this machine. Raises Unavailable: it is not yet."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Accesses that end together: what several walks found is on record as left only once all of it may leave."""
+"""The audit of a batch: what its single walks found is recorded as delivered only once the whole answer may leave."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Held:
-    """A trail that keeps back what is complete, until it is known whether the answer that it stands in may leave."""
+    """A trail that holds complete accesses back until it is known whether the answer they belong to may leave."""
 
     def __init__(self, trail: Trail) -> None:
         self._trail = trail
@@ -43,7 +43,7 @@ class Held:
         await self._trail.settled()
 
     async def let_go(self, status: int | None = None, reason: str | None = None) -> None:
-        """``status`` and ``reason``: why none of it leaves. Raises Unavailable."""
+        """Records what was held back: as refused with ``status`` and ``reason`` where the answer must not leave. Raises Unavailable."""
         kept, self._kept = self._kept, []
         if status is not None:
             kept = [

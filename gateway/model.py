@@ -20,7 +20,7 @@ from .errors import Refusal
 PIECE = 64 * 1024
 """Bytes move in pieces of at most this many."""
 KEY_BYTES = 1024
-"""Of an object's key, at most: what S3 and Cloud Storage take, and less than an entry of Postgres' index of keys holds."""
+"""Longest key of an object: what S3 and Cloud Storage accept, and short enough for Postgres' index of keys."""
 
 
 class Verb(StrEnum):
@@ -106,7 +106,10 @@ class Caller:
 
 
 class Lapsed(Exception):
-    """A credential that is genuine and good no more, or not from here, or not for what it is shown for: whose it is, for the audit, and how it is refused."""
+    """A genuine credential that does not count: it has ended, or is not good from this address or for what it is used for.
+
+    ``caller`` is whose it is, for the audit; ``refusal`` is how the request is refused.
+    """
 
     def __init__(self, caller: Caller, refusal: Refusal) -> None:
         super().__init__(refusal.reason)
@@ -122,7 +125,7 @@ class CallRef(NamedTuple):
 
 
 BY_LINK = "gateway link"
-"""In place of a surface's name, which it can't be: the id is a gateway link's, the call that which it plays."""
+"""Stands in place of a surface's name (no surface can be called so): the id is a gateway link's, and means the call it plays."""
 
 
 # --- what the catalog knows -----------------------------------------------------------------------------------------
@@ -253,7 +256,7 @@ class Entry:
     account: Tenant
     """Whose the call is."""
     transcript: str | None = None
-    """Its transcript's status. None: it has none, or its account has none told."""
+    """Its transcript's status. None: it has none, or its account has transcription switched off."""
 
     def state(self, now: datetime) -> State:
         """The core state of CONTRACTS at ``now``: retention that has run out counts before anything swept it."""
@@ -447,7 +450,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A recording past its end and not held; or one that has expired, and whose object is not known to be gone."""
+    """A recording that is past its end and not held; or one that has expired and whose object may still be there."""
 
     tenant: UUID
     tenant_slug: str
@@ -526,11 +529,11 @@ class Limits(Protocol):
         ...
 
     async def suspect(self, address: str, presented: Presented) -> None:
-        """Counts nothing; for an address that has failed too often lately, unless what it presents was proven lately."""
+        """Counts nothing. Refuses an address that has failed too often lately, unless what it presents was proven lately."""
         ...
 
     async def caller(self, caller: Caller, presented: Presented) -> None:
-        """Counts a request of somebody proven by what he ``presented``, for his credential and for his tenant."""
+        """Counts a request of a proven caller, against the credential that was ``presented`` and against its tenant."""
         ...
 
     async def failed(self, address: str) -> None:
@@ -538,7 +541,7 @@ class Limits(Protocol):
         ...
 
     def doubt(self, presented: Presented) -> None:
-        """What was ``presented`` was refused: it counts as proven lately no longer. Never raises."""
+        """What was ``presented`` has been refused: it no longer counts as proven lately. Never raises."""
         ...
 
 
@@ -546,19 +549,22 @@ class LinkUses(Protocol):
     """How often a link was used. Requests of one playback are one use."""
 
     async def known(self, link: UUID, session: UUID, listener: UUID) -> UUID:
-        """The playback that a request of ``session`` belongs to, or would begin; counts nothing.
+        """The playback that a request of ``session`` belongs to, or would begin. Counts nothing.
 
-        It may be one that another replica knows of: by ``listener``, who is somebody at an address with a player.
+        Another replica may have begun it under another session: then it is found by ``listener`` (address and player).
         Raises LinkUsedUp, Unavailable.
         """
         ...
 
     async def use(self, link: UUID, session: UUID, listener: UUID) -> UUID:
-        """As ``known``, counted if it is a new one: nothing may leave before. Others may have been quicker: raises LinkUsedUp, Unavailable."""
+        """As ``known``, and counts the playback if it is new. To be called before anything leaves.
+
+        Raises LinkUsedUp (also where others took the last use since ``known``), Unavailable.
+        """
         ...
 
     def playing(self, link: UUID, session: UUID, listener: UUID) -> Callable[[], None]:
-        """A body of that playback is on its way until what this gives is called: no silence, whatever replica is asked."""
+        """A body of that playback is on its way until the returned function is called; meanwhile no replica takes it for over."""
         ...
 
 

@@ -96,5 +96,5 @@ def _permit(caller: Caller, scopes: frozenset[str], least: str | None, roles: Ro
 
 
 def _any_of(scopes: frozenset[str]) -> str:
-    """One scope that would do, always the same one."""
+    """One of ``scopes``, always the same one, to name in a refusal."""
     return min(scopes, default="")

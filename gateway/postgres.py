@@ -111,7 +111,7 @@ async def borrow(pool: Pool, what: str, *, wait_s: float) -> AsyncIterator[Poole
 
 
 def _barred(what: str, error: pg.PostgresError) -> Unavailable:
-    """Whatever bars the way in (no such role before the migrations, say): asking again may help, once somebody has seen to it."""
+    """Postgres refused the connection (before the migrations there is no such role, say): it may work once an operator has acted."""
     return Unavailable(f"{what}: {type(error).__name__}: {error}")
 
 
@@ -119,7 +119,7 @@ def _barred(what: str, error: pg.PostgresError) -> Unavailable:
 async def planned_anew(connection: Pooled) -> AsyncIterator[None]:
     """A reading transaction whose statements see one moment, and are planned for the values they are asked with.
 
-    For searches: what is the best way to a rare number is the worst to one that stands in every row.
+    For searches: the best plan for a rare value is the worst for one that is in every row.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL jit = off")
@@ -129,7 +129,7 @@ async def planned_anew(connection: Pooled) -> AsyncIterator[None]:
 async def connect(database: Database) -> Connection:
     """A connection of the service's own, outside the pool, without a limit on its statements.
 
-    Raises Unavailable where the server bars the way in; OSError, TimeoutError where it is not to be reached.
+    Raises Unavailable where the server refuses the connection; OSError, TimeoutError where it cannot be reached.
     """
     try:
         return await asyncpg.connect(
@@ -140,13 +140,13 @@ async def connect(database: Database) -> Connection:
 
 
 def refuse_unusable(url: str, *, key: str = "database.url") -> None:
-    """Raises ConfigError where ``url``, which stands under ``key``, can lead nowhere from here, whoever answers there."""
+    """Raises ConfigError where ``url``, the value of ``key``, cannot work on this machine, whatever the server says."""
     _refuse_nameless(url, key)
     _refuse_unreadable(url, key)
 
 
 def _refuse_unreadable(url: str, key: str) -> None:
-    """The files of certificates that ``url`` names: where one is not there, the library says neither which nor whose."""
+    """Checks the certificate files that ``url`` names: where one is missing, the library does not say which."""
     query = parse_qs(urlsplit(url).query)
     if query.get("sslmode", ["prefer"])[-1] not in _WITH_FILES:
         return
@@ -160,7 +160,7 @@ def _refuse_unreadable(url: str, key: str) -> None:
 
 
 def _refuse_nameless(url: str, key: str) -> None:
-    """A URL without a user means the process's own name, and a container's uid may have none."""
+    """A URL without a user means the process's own user name, and a container's uid may have no name."""
     parts = urlsplit(url)
     if parts.username or "user" in parse_qs(parts.query) or os.environ.get("PGUSER"):
         return

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 PROMPT: Final = 200
-"""Records at once of who keeps up: more of them keep Postgres' CPU, or this one's, for milliseconds, and a request waits behind."""
+"""Records in one shipment while the shipper keeps up: more would occupy a CPU for milliseconds, and requests would wait behind."""
 BEHIND_S: Final = 2.0
-"""Age of the oldest record from which on it is a backlog."""
+"""Age of the oldest record, in seconds, from which there is a backlog."""
 BACKLOG: Final = 1000
-"""Records of a backlog at once, at first: more of them gain nothing where a shipment is quick."""
+"""Records in the first shipment of a backlog: where shipments are quick, more gain nothing."""
 LONG_S: Final = 0.1
-"""Seconds of a shipment from which on more go with the next: it waits for turns, the loop's or the line's, more than for its records."""
+"""Seconds of a shipment from which the next carries more: most of that was waiting (event loop, network), not work on its records."""
 TOO_LONG_S: Final = 1.5
-"""Seconds from which on fewer do: a statement may take ``database.query_s`` and no longer."""
+"""Seconds of a shipment from which the next carries fewer: a statement may take no longer than ``database.query_s``."""
 
 
 class Portion:
@@ -24,14 +24,14 @@ class Portion:
         self._backlog = min(most, BACKLOG)
 
     def size(self, oldest_s: float) -> int:
-        """Of the next shipment, where the oldest record waits for ``oldest_s`` seconds."""
+        """How many records the next shipment carries, the oldest having waited for ``oldest_s`` seconds."""
         if oldest_s >= BEHIND_S:
             return self._backlog
         self._backlog = min(self._most, BACKLOG)
         return min(self._most, PROMPT)
 
     def took(self, size: int, seconds: float) -> None:
-        """A shipment of ``size`` records, from its reading to its being confirmed."""
+        """Takes note that a shipment of ``size`` records took ``seconds``, from reading to confirmation."""
         if size < self._backlog:
             return
         if seconds > TOO_LONG_S:

@@ -22,7 +22,7 @@ from .trail import JournalTrail
 _log = structlog.get_logger(__name__)
 
 CARRY_SHARE = 4
-"""Files go once they hold so many times the bytes it takes to carry on the events that are open in them."""
+"""Files are deleted once they hold this many times the bytes needed to carry their open events on."""
 PAUSE_S = 1.0
 """Seconds until a file that cannot be read, or could not go yet, is tried again."""
 
@@ -110,7 +110,7 @@ class Shipper:
         return len(chunk.records) >= size
 
     async def _tidy(self) -> None:
-        """Deletes files that are done with, first carrying on what is open in them where that is worth it."""
+        """Deletes delivered files, once carrying their open events on costs little beside their size."""
         if not self._done:
             return
         if self._journal.problem is not None:
@@ -125,10 +125,10 @@ class Shipper:
             await self._thread.run(_delete, done)
 
     async def _make_room(self) -> None:
-        """Nothing can be carried on: the files go that no event needs, open or ended.
+        """While the journal cannot be written, deletes the files that no event needs any more.
 
-        Where there are none and it is room that is wanted, the oldest goes of those that outcomes in memory need: they
-        could never be written else.
+        Where there are none and the disk is full, the oldest file goes that only outcomes still in memory refer to:
+        without that room they could never be written.
         """
         done: list[Segment] = []
         awaited: list[Segment] = []

@@ -54,10 +54,10 @@ class _Intended:
 class JournalTrail:
     """A ``event.Trail`` on this process's journal. For one event loop.
 
-    Each event that was admitted gets one outcome: the caller's ``conclude``, also where what ``intend`` gave was cancelled
-    or never awaited; or, where that raised Unavailable, one of the trail's own (refused, journal_failed or
-    journal_timeout), for the intent may have become durable, or yet become so. An outcome given for it besides is passed
-    over.
+    Each admitted event gets exactly one outcome. Normally the caller gives it by ``conclude``, even where the awaitable
+    of ``intend`` was cancelled or never awaited. Where that awaitable raised Unavailable, the trail itself concludes the
+    event (refused, journal_failed or journal_timeout), as its intent may be durable all the same, now or later; an outcome
+    given by the caller is ignored then.
     """
 
     def __init__(self, journal: Journal, settings: config.Audit) -> None:
@@ -65,7 +65,7 @@ class JournalTrail:
         self._bound = settings.journal_bytes
         self._open: dict[UUID, _Open] = {}
         self._ended: deque[tuple[int, int]] = deque()
-        """Of events whose outcome may not be durable yet: the journal's entry that is the outcome, and the last before it."""
+        """Concluded events whose outcome may not be durable yet: the journal's entry of the outcome, and the last entry before it."""
         self._closed = False
         self.inherited = 0
         """Bytes in the journals of dead processes, which count against the bound as well."""
@@ -76,7 +76,7 @@ class JournalTrail:
 
     @property
     def admits_unproven(self) -> bool:
-        """False: what was refused to strangers is better not recorded now, or a flood of it would shut out everybody."""
+        """False: denials of strangers should not be recorded now, or a flood of them would fill the journal and shut everybody out."""
         return self._journal.problem is None and self._taken() < self._bound / 2
 
     @property
@@ -120,18 +120,18 @@ class JournalTrail:
         return len(self._last_mentioned(segment)) * OPEN_SIZE
 
     def needs(self, segment: Segment, before: int) -> bool:
-        """Whether an open event was mentioned last in ``segment``, whose entries are those behind ``before``."""
+        """Whether the last mention of an open event is in ``segment``, whose entries are those after ``before``."""
         return any(before < known.entry <= segment.last_entry for known in self._open.values())
 
     def awaits(self, segment: Segment, before: int) -> bool:
-        """The same of an event that has ended, and whose outcome is in memory alone."""
+        """The same for an event that was concluded, and whose outcome is in memory alone."""
         self._forget_durable()
         return any(before < mentioned <= segment.last_entry for _, mentioned in self._ended)
 
     async def carry(self, segment: Segment) -> None:
-        """Mentions anew, and durably, what is still open of the events that ``segment`` was the last to mention.
+        """Makes ``segment`` dispensable: mentions anew, durably, the open events whose last mention it holds.
 
-        Of those that have ended, the outcome is durable then. Then the segment may go. Raises NotDurable.
+        When it returns, outcomes of events that were concluded meanwhile are durable too. Raises NotDurable.
         """
         while events := self._last_mentioned(segment)[:OPEN_AT_ONCE]:
             _, durable = self._journal.commit(open_frame(events), 0)
@@ -144,7 +144,7 @@ class JournalTrail:
             await self._settled()
 
     def close(self) -> None:
-        """Admits nothing more; what is open still is concluded as interrupted."""
+        """Admits nothing more, and concludes events that are still open as interrupted."""
         self._closed = True
         now = datetime.now(UTC)
         for event, known in list(self._open.items()):

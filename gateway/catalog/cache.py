@@ -30,13 +30,13 @@ T = TypeVar("T")
 
 
 class Asked(Catalog, Credentials, Protocol):
-    """What stands behind the memory. It lets no question be cancelled by a caller that leaves."""
+    """The catalog behind the memory. A question must go on when the caller that asked it is cancelled."""
 
 
 class Shelf(Generic[K, V]):
-    """One kind of question. Callers who ask the same at once share one answer.
+    """One kind of question. Callers who ask the same at the same time share one answer.
 
-    ``ttl_s`` 0: they don't; each has a question of his own asked, after he came.
+    ``ttl_s`` 0: they share none; each call asks anew.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class Shelf(Generic[K, V]):
         self._memory: Memory[K, V] = Memory(size)
         self._flights: dict[K, tuple[Mark, asyncio.Task[V]]] = {}
         self.hits = 0
-        """Answers from memory, changes being heard."""
+        """Answers from memory while changes were heard."""
         self.stale = 0
         """Answers from memory because Postgres had none in time."""
         self.misses = 0
-        """The others: Postgres was asked, or away and nothing remembered."""
+        """All other answers: Postgres was asked, or was away with nothing remembered."""
 
     def __len__(self) -> int:
         return len(self._memory)

@@ -86,7 +86,7 @@ class Line:
         return True
 
     def overdue(self) -> bool:
-        """Some question has been waiting for its answer longer than anybody should: Postgres may well hang."""
+        """Whether some question has been waiting for longer than PATIENCE_S: Postgres may well hang."""
         oldest = next(iter(self._under_way.values()), None)
         return oldest is not None and self.clock() - oldest > PATIENCE_S
 
@@ -96,9 +96,9 @@ class Line:
     async def ask(self, question: Callable[[Mark], Awaitable[T]], *, lengthy: bool = False) -> T:
         """Asks, and learns from it whether Postgres answers. To be run in a task that no caller cancels.
 
-        One that fails where another was answered meanwhile speaks for itself: this process may have been too busy for it.
-        ``question`` may call ``holds`` with its Mark for as long as it runs, unless it is ``lengthy``: one whose taking long
-        may be its own fault, and speaks for no other as long as those are answered.
+        A failed question does not count as an outage if another was answered meanwhile: this process may have been too busy.
+        While it runs, ``question`` may call ``holds`` with its Mark, unless it is ``lengthy``. A lengthy question may be slow
+        by its own fault: neither its duration nor, while others are answered, its failure counts as an outage.
         """
         mark, this = self.mark(), object()
         if not lengthy:
@@ -126,7 +126,7 @@ class Line:
         self._closed_until = None
 
     def unchanged_since(self, mark: Mark) -> bool:
-        """Nothing at all was heard to change, and the line neither lost nor restored."""
+        """Whether no change was heard since ``mark``, and the line was neither lost nor restored."""
         return (mark.restored, mark.changes) == (self._restored, self._changes)
 
     def holds(self, mark: Mark, tags: Iterable[str]) -> bool:

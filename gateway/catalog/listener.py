@@ -59,9 +59,9 @@ class Hearers:
 
 
 class Renewal:
-    """A Hearer that drops a pool's idle connections where the one line had to be made anew: they may be as dead as that was.
+    """A Hearer that drops a pool's idle connections after the listening connection was lost: they may be just as dead.
 
-    Else each of them would be found so by a question that waits for its answer in vain.
+    Otherwise each would be discovered by a question that waits in vain for its answer.
     """
 
     def __init__(self, pool: Pool) -> None:

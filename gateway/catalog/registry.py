@@ -140,9 +140,9 @@ class Registry:
     ) -> Recording:
         """The call is being recorded, or its recording is being looked at (``state`` PENDING or PROCESSING).
 
-        No ``state``: it stays what it is, PENDING at first. ``place`` is (store, key), where known; ``object_`` tells it too,
-        and what the store says of the object. A ready recording stays ready unless another place is given; not ``moves``: then
-        too, and nothing changes.
+        Without ``state`` the state stays as it is, PENDING at first. ``place`` is (store, key), where known; ``object_`` gives
+        the place as well, and what the store says of the object. A ready recording stays ready unless another place is
+        given. ``moves`` False: then, too, it stays ready where it is, and nothing changes.
         Raises NotFound (no such call of this tenant), Conflict (it has expired; it is held, and would move).
         """
         if state not in {None, State.PENDING, State.PROCESSING}:

@@ -143,9 +143,9 @@ class RetentionBook:
 
     @asynccontextmanager
     async def alone(self, places: Sequence[tuple[str, str]]) -> AsyncIterator[None]:
-        """Nobody registers a recording at ``places`` meanwhile; whoever is about to is waited for.
+        """While the context lasts nobody registers a recording at ``places``; registrations under way are waited for.
 
-        What is raised inside ends with the connection, and these locks with that.
+        If the body raises, the locks end only with the connection.
         """
         await self._fetch(_LOCK, *_columns(places))
         yield

@@ -13,23 +13,26 @@ from .queries import COLUMNS, OVER
 
 _SPOKEN = "JOIN transcripts x ON x.tenant_id = r.tenant_id AND x.call_id = r.call_id"
 _NOTS = re.compile(r"(?<![^\s!&|()\"])-(?:[\s!&|()]*-)+")
-"""Several - before one word, with what a web search passes over between them. Postgres fails at some thirty: they pile up."""
+"""Several ``-`` before one word, with whatever a web search ignores between them. Postgres fails at some thirty of them."""
 _OVER_OF_ONE = OVER.replace("p.id = r.tenant_id", "p.id = $1")
 """The same for recordings of the one tenant $1, whose days are looked up once."""
 
 FEW = 2000
-"""Calls that words lead to, beyond which looking at one recording after the other, newest first, soon fills a page."""
+"""Where more calls than this match the words, going through the recordings from the newest on fills a page sooner."""
 SAYING = f"""
     SELECT x.call_id FROM transcripts x
     WHERE numnode(websearch_to_tsquery('simple', $1)) > 0
         AND x.words @@ (websearch_to_tsquery('simple', $1) && $2::text::tsquery)
     LIMIT {FEW + 1}
 """  # noqa: S608  constants only
-"""The calls in which ``asked_for`` words ($1) were said, by the account ($2: as ``whose`` names it). More than FEW: some of them."""
+"""The account's calls in which words were said. $1: words as ``asked_for`` gives them; $2: the account as ``whose`` gives it.
+
+At most FEW + 1 of them.
+"""
 
 
 def whose(tenant: UUID) -> str:
-    """The word that stands in each transcript of ``tenant``'s beside those that were said, as a tsquery."""
+    """A tsquery for the word that marks every transcript of ``tenant``, beside the words that were said."""
     return f"'@{tenant}'"
 
 
@@ -84,10 +87,10 @@ def listing(
 
 
 def folded(text: str) -> str:
-    """``text`` as words are kept and looked for: without regard to case and to how a letter is put together."""
+    """``text`` in the form in which words are kept and searched: NFKC, case folded."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 
 def asked_for(text: str) -> str:
-    """``text`` as words are looked for: ``folded``, and not denied twice, which says the same."""
+    """``text`` in the form in which it is searched: ``folded``, with double negations taken out."""
     return _NOTS.sub(lambda nots: "-" if nots[0].count("-") % 2 else "", folded(text))

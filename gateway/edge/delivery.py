@@ -108,7 +108,7 @@ async def deliver_whole(request: web.BaseRequest, head: bytes, body: bytes, *, s
 
 
 async def _begin(outlet: Outlet, head: bytes, source: Source, came: Delivery, watch: _Watch) -> None:
-    """The head, and with it what came with the store's answer."""
+    """Sends the head, together with the bytes that came with the store's answer."""
     first = source.at_hand() if _pourable(source) else b""
     came.sent = len(first)  # first: of a write that is cut short, any part may have left
     if not outlet.offer(head, first):
@@ -157,7 +157,7 @@ def _pourable(source: Source) -> TypeGuard[Pourable]:
 
 
 def lost(request: web.BaseRequest) -> bool:
-    """Whether the client has left; else what was cancelled was cancelled by this process, which ends."""
+    """Whether the client has left. If not, a cancelled request was cancelled by this process, because it is ending."""
     return isinstance(request.protocol, Connection) and request.protocol.lost
 
 

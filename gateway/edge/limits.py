@@ -101,7 +101,7 @@ class RateLimits:
 
 
 def network(address: str) -> str:
-    """Whom an address stands for: a household has a whole IPv6 /64. What is no address stands for itself."""
+    """What is counted for ``address``: itself, or its /64 in IPv6, which is one household. What is no address is returned as it is."""
     if ":" not in address:
         return address
     try:
@@ -114,7 +114,7 @@ def network(address: str) -> str:
 
 
 def _credential(caller: Caller) -> str:
-    """A key or a link by its id. A person by a digest: tokens come and go, and the subject may be a name."""
+    """What a caller is counted by: the id of a key or link; for a user a digest of the subject, which may be a name."""
     if caller.kind == "user" or caller.credential is None:
         return blake2b(f"{caller.tenant}/{caller.kind}/{caller.subject}".encode(), digest_size=16).hexdigest()
     return caller.credential

@@ -1,9 +1,13 @@
 """aiohttp's server, with a deadline for request heads and errors that echo nothing. All that touches its internals.
 
-What is used beyond the documented surface: ``Server.__call__`` makes the protocol, ``RequestHandler`` is an
-asyncio.Protocol whose ``handle_error`` words what could not be parsed, and which asks a response that is given back for
-``prepare``, ``write_eof`` and ``keep_alive`` alone; which keeps parsed requests in ``_messages``, and reads no more between
-``_pause_reading_for_buffer`` and the last of them; and ``_read_ready_cb`` of asyncio's transport.
+What is used beyond aiohttp's documented surface:
+
+- ``Server.__call__`` makes the protocol, which is a ``RequestHandler``;
+- ``RequestHandler.handle_error`` words the answer to what could not be parsed;
+- of a response that a handler returns, only ``prepare``, ``write_eof`` and ``keep_alive`` are used;
+- parsed requests wait in ``_messages``, and after ``_pause_reading_for_buffer`` nothing is read until they are answered;
+- ``_read_ready_cb`` of asyncio's transport.
+
 ``tests/edge/test_server.py`` fails when those move.
 """
 
@@ -34,11 +38,11 @@ _SPOKEN = frozenset({HttpVersion10, HttpVersion11})
 
 _LOOK_S = 0.02
 _RING = "_read_ready_cb"
-"""Where asyncio's transport holds a method of its own: the transport would stay, and its socket, until a collection."""
+"""The attribute in which asyncio's transport refers to a method of its own: a cycle that keeps it, and its socket, until a collection."""
 _BEHIND = 65_536
-"""Bytes of further requests that are taken in behind one that is being answered, and what comes with the last of them."""
+"""Bytes of pipelined requests taken in while one is answered; the read that exceeds this is still taken whole."""
 _LONG_LINES = 4
-"""As many lines of a request head may be as long as any may be."""
+"""A whole request head may be as large as this many lines of the greatest length."""
 
 
 class Connection(RequestHandler):
@@ -54,11 +58,11 @@ class Connection(RequestHandler):
     lost: bool
     """The client has left, or was cut off."""
     foreign: bool
-    """The last request names a version which is not spoken here; its answer says HTTP/1.1."""
+    """The last request names an HTTP version that is not spoken here; its answer says HTTP/1.1."""
     body: StreamReader | None
-    """The last request's. Where it was answered early, what comes next is the rest of it and no head."""
+    """The last request's body. If the answer left before all of it came, the next bytes are its rest and not a head."""
     socket: TransportSocket | None
-    """What may be written to past the transport: a plain socket. None: it is none."""
+    """A plain socket, which may be written to past the transport. None: this is not one (TLS)."""
     under_way: bool
     """Some of the answer to the last request has left."""
 
@@ -107,14 +111,14 @@ class Connection(RequestHandler):
             self._head_grows(len(data))
 
     def eof_received(self) -> None:
-        """A client that ends its side amid an answer has left: else one that reads no more would hold the origin open."""
+        """A client that closes its sending side during an answer counts as gone, or one that reads no more would hold the origin open."""
         if self._serving and self.transport is not None:
             self.transport.abort()
 
     def retire(self) -> None:
-        """Takes no more requests, but for one that has come and the first of a fresh connection.
+        """Takes no more requests, except one that is being received and the first one of a fresh connection.
 
-        aiohttp's ``close`` leaves an idle connection open, and what comes on it unanswered.
+        aiohttp's ``close`` alone would leave an idle connection open, and requests on it unanswered.
         """
         if self.fresh or (self._serving and self.body is not None and not self.body.is_eof()):
             return  # closing, aiohttp would take in no more of a body either; its answer says that it is the last

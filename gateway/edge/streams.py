@@ -21,7 +21,7 @@ PER_PROCESS, PER_TENANT, PER_ADDRESS = "streams", "streams_per_tenant", "streams
 _Key = TypeVar("_Key")
 _RETRY_S = 5
 _TOLD_S = 60.0
-"""Seconds in which the same refusal is told as new once."""
+"""Seconds within which the same refusal counts as repeated."""
 
 _network = lru_cache(maxsize=4096)(network)
 
@@ -47,9 +47,9 @@ class StreamBounds:
         return self._refused
 
     def admit(self, tenant: UUID, address: str) -> Callable[[], None]:
-        """Takes a place; what it gives gives it back, once. Raises StreamsLimited, TooManyStreams: no place was taken.
+        """Takes a place, and returns the function that gives it back (further calls do nothing).
 
-        Whose own bound is reached is told so, though the process' be reached as well.
+        Raises StreamsLimited, TooManyStreams: no place was taken. Where both apply it is StreamsLimited, for the caller's own bound.
         """
         tenants, networks = self._of_tenants, self._of_networks
         who = _network(address)

@@ -1,6 +1,6 @@
 """A credential → who asks: API keys, JWTs, gateway links.
 
-What kind a credential is shows in its form, so that each is held against one kind of proof and never against a second.
+A credential's form tells its kind, so each is checked by one kind of proof and never by a second.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Grant:
     attachment: bool
     """To be saved rather than played."""
     on_record: bool
-    """Good only as far as its row in the catalog says."""
+    """The link's row in the catalog decides whether it is still good."""
 
 
 class Links:
@@ -126,7 +126,7 @@ class LinkIdentity:
         self._credentials = credentials
 
     async def prove(self, token: str, address: str) -> Caller:
-        """Whoever holds the link, at ``address``, and the one call it is good for.
+        """The holder of the link, asking from ``address``: a Caller bound to the one call it is good for.
 
         Raises LinkSpent; Lapsed with LinkExpired, LinkRevoked or LinkSpent (not from that address); Unavailable.
         """
@@ -165,7 +165,7 @@ def _refusal(issued: IssuedLink, address: str) -> Refusal | None:
 
 
 def _lies_in(address: str, network: IPv4Network | IPv6Network) -> bool:
-    """What is no address (a unix socket's peer) lies nowhere."""
+    """False for what is no address, as a unix socket's peer."""
     try:
         return ip_address(address) in network
     except ValueError:

@@ -111,11 +111,11 @@ class Pipeline:
     ) -> Result:
         """The recording of ``call`` lies in ``store`` under ``key``.
 
-        Doing it again changes nothing but the times and days that are given, unless the object was replaced: then the new
-        version becomes known.
-        ``media_type`` overrules what the bytes say, and lets pass what cannot be read, then without a duration.
+        Repeating it only updates the times and days that are given, unless the object was replaced: then the new version is
+        registered.
+        ``media_type`` overrules what the bytes say; an object that cannot be parsed is accepted then, without a duration.
         ``allow_empty``: an object of no bytes is a recording. ``fail_missing``: no object means FAILED, not PENDING.
-        Kept as long as the longest of ``expires_at``, ``retention_days`` and the tenant's own, counted as the registry does.
+        The recording is kept for the longest of ``expires_at``, ``retention_days`` and the tenant's days, as the registry counts.
 
         Raises UnknownStore; ValueError for a media type that is never served; NotFound (no such call), Conflict (it has
         expired); and where nothing could be decided, so that asking again may help: Unavailable, OriginFailed,

@@ -111,7 +111,7 @@ def prefix_for(settings: Settings, slug: str) -> str:
 
 
 def unfit_key(key: str, prefix: str) -> str | None:
-    """Why ``key`` may not be registered by whoever's keys begin with ``prefix``; None: it may."""
+    """Why a tenant whose keys begin with ``prefix`` may not register ``key``; None: it may."""
     if not key.startswith(prefix) or key == prefix:
         return f"must begin with {prefix} and go on, as pipeline.key_prefix has it"
     if not _DOTS.isdisjoint(key.split("/")):
@@ -127,7 +127,7 @@ def _refuse_key(key: str, prefix: str) -> None:
 
 
 def _refuse_move(entry: Entry, place: tuple[str, str]) -> None:
-    """What is held stays where it lies: another object in its place would be a way to delete it."""
+    """Raises Contradicts if a held recording would move: registering another object in its place would be a way to delete it."""
     recording = entry.recording
     if recording is None or not recording.hold or recording.object is None:
         return

@@ -40,7 +40,7 @@ class Book(Protocol):
     """The catalog's side. Every method raises Unavailable."""
 
     lost: asyncio.Event
-    """Set when nothing keeps others from doing the same any more."""
+    """Set when the lease is lost: from then on another process may be doing the same work."""
 
     def due(self, tenant: str | None, batch: int) -> AsyncGenerator[list[Due], None]: ...
     async def expire(self, recordings: Sequence[UUID]) -> set[UUID]: ...
@@ -51,7 +51,7 @@ class Book(Protocol):
 
 
 Alike = Callable[[Place], Collection[Place]]
-"""All places, the one asked for too, at which the same object is to be had."""
+"""All places that mean the same object as the given one, which is among them."""
 
 Lease = Callable[[], AbstractAsyncContextManager[Book | None]]
 """Opens the book for this process alone; None: another has it."""
@@ -71,7 +71,7 @@ class Fate(StrEnum):
     FAILED = "failed"
     """It has expired; its store did not delete the object. The next sweep tries again."""
     PUT_OFF = "put_off"
-    """Its store had failed too often by then: nothing was done."""
+    """Its store had failed too often in this sweep: nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Summary:
 
 
 def alike(stores: Mapping[str, AnyStore]) -> Alike:
-    """Stores mean the same whose bucket is the same; and folders overlap where one is the other, or lies within it."""
+    """Stores with the same bucket hold the same objects; folders overlap where one is the other, or lies within it."""
     roots = {
         name: f"{store.root.resolve()}".rstrip("/") + "/"
         for name, store in stores.items()
@@ -320,7 +320,7 @@ class _Sweep:
 
 
 def _raise_first(results: Sequence[object]) -> None:
-    """All has ended by now: what went on beside the first that failed is left to nobody."""
+    """Raises the first failure among results of tasks that have all ended."""
     for result in results:
         if isinstance(result, BaseException):
             raise result

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 BOUND: Final = 4 * 1024 * 1024
 """Characters that may wait."""
 EXIT_S: Final = 2.0
-"""The stream gets so long to take the rest when the process ends."""
+"""Seconds that the stream gets to take the rest when the process ends."""
 _LINE_END: Final = ord("\n")
 
 
@@ -95,7 +95,7 @@ class Spool:
 
 
 def _handing_on(stream: Writable) -> Callable[[str], None]:
-    """What writes to ``stream``; past its buffer where there is a descriptor: that keeps what failed, and sends it with the next."""
+    """A writer to ``stream``. Where there is a descriptor it bypasses the stream's buffer, which would keep failed text and resend it."""
     with contextlib.suppress(AttributeError, OSError, ValueError):
         stream.flush()
         descriptor = os.dup(stream.fileno())  # type: ignore[attr-defined]  # one without goes the other way

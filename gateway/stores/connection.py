@@ -18,13 +18,13 @@ from .dial import NARROW
 from .head import Head, NotHttp
 
 PATIENCE: Final = 2
-"""Times the loop may say that there are bytes, with nobody waiting, before it is told to stop."""
+"""Times the loop may report bytes that nobody waits for, before the reader is removed."""
 DRY = (BlockingIOError, ssl.SSLWantReadError)
 FULL = (BlockingIOError, ssl.SSLWantWriteError)
 
 
 class Stale(Exception):
-    """A connection that has served before: the store closed it before it answered at all, or it holds what is no answer."""
+    """A kept connection failed: the store closed it before answering at all, or sent something that is no answer."""
 
 
 class Connection:

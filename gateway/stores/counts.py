@@ -1,4 +1,4 @@
-"""What a store's reads came to, counted as they happen; whoever shows figures looks here when he is asked."""
+"""How a store's reads went, counted as they happen, and read when somebody asks for figures."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class Bearer:
         return self._header
 
     def drop(self, header: dict[str, str]) -> bool:
-        """``header`` was refused before its time. Whether the next one holds another token: it may be that none would do."""
+        """``header`` was refused before its expiry. Returns whether the next one will hold another token, so that a retry makes sense."""
         if header.get("Authorization") == f"Bearer {self.token.access_token}":
             if (now := time.monotonic()) - self._dropped < RETRY_S:
                 return False

@@ -1,4 +1,4 @@
-"""The connections to one host and port of a store: kept alive, bounded, the one used last used first."""
+"""The connections to one host and port of a store: kept alive, bounded in number, most recently used first."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Pool:
         return connection
 
     async def get(self) -> Connection:
-        """A new one or, where as many as may be are in use, the first that is put by. Raises Unavailable, OriginFailed."""
+        """A new connection or, where the bound is reached, the first one that is given back. Raises Unavailable, OriginFailed."""
         if self._permits > 0:
             self._permits -= 1
         elif (connection := await self._turn()) is not None:
@@ -61,7 +61,7 @@ class Pool:
         return await self._connect()
 
     def put(self, connection: Connection) -> None:
-        """Back, its answer read to the end, to be used again."""
+        """Gives back a connection whose answer was read to the end, to be used again."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():

@@ -1,4 +1,4 @@
-"""What a scrape is told: the meter's ints and everybody's state at that moment, as Prometheus' families.
+"""The figures of one scrape: the meter's counts and every part's state at that moment, as Prometheus' metric families.
 
 docs/metrics.md says what each means; a test holds the two together.
 """
@@ -83,7 +83,7 @@ class StreamCounts(Protocol):
     def bound(self) -> int: ...
     @property
     def in_flight(self) -> int:
-        """Places taken, those of bodies that their store is asked for among them."""
+        """Places taken, including those of bodies that the store has yet to answer for."""
         ...
 
     @property
@@ -102,7 +102,7 @@ class PoolCounts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Where the figures come from; each is asked at a scrape, and must cost no more than a look."""
+    """Where the figures come from. Each source is asked at every scrape, and must be cheap to ask."""
 
     version: str
     meter: Meter

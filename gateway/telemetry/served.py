@@ -1,4 +1,4 @@
-"""Where a process serves its figures, and that nothing is spent on them where it serves none."""
+"""Serving a process's figures, where one is configured to; otherwise nothing is spent on them."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Child:
 
     @classmethod
     def start(cls, command: Sequence[str], environment: Mapping[str, str], descriptors: Mapping[int, int]) -> Self:
-        """``descriptors``: what it finds at each number; every one of ours lies above all of its. Raises OSError."""
+        """``descriptors``: number in the child → descriptor here; each of ours must be above all numbers of the child. Raises OSError."""
         moves = [(os.POSIX_SPAWN_DUP2, ours, its) for its, ours in descriptors.items()]
         pid = os.posix_spawn(command[0], [*command], environment, file_actions=moves, setpgroup=0)
         try:

@@ -81,19 +81,19 @@ class Slot:
                 asked.set_result(filled)
 
     async def replace(self) -> bool:
-        """As ``fill``, by whoever runs ``keep``."""
+        """As ``fill``, but done by the task that runs ``keep``."""
         self._asked = asyncio.get_running_loop().create_future()
         self._wake.set()
         return await self._asked
 
     def close(self) -> None:
-        """Its worker's is the last socket then, and what is queued that worker's to take."""
+        """Closes the slot's socket: the worker holds the last one then, and what is queued there is left to it."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
     async def _due(self) -> None:
-        """Waits until a worker is wanted: this one is to be replaced, or has ended and the next may come."""
+        """Waits until a worker is to be started: to replace the present one, or because that has ended and the pause is over."""
         if self._worker is not None:
             await self._worker.child.until(self._wake)
             if self._worker.child.alive:

@@ -47,9 +47,9 @@ _TAKE = """
     RETURNING d.id, d.lease, d.attempts, d.tries, d.event_id, d.endpoint_id, e.url, e.enabled, e.secret,
         CASE WHEN e.former_until > now() THEN e.former_secret END AS former_secret, o.payload
 """
-"""``owed`` steps from endpoint to endpoint that anything is pending for: however many others there are, they cost nothing.
+"""``owed`` steps through the index from one endpoint with pending deliveries to the next: other endpoints cost nothing.
 
-Whose tenant has the fewest under way comes first, so that one with many slow endpoints keeps no other waiting.
+Tenants with the fewest deliveries under way come first, so that one with many slow endpoints keeps no other waiting.
 """
 _NEXT = """
     SELECT extract(epoch FROM min(due_at) - now())::float8 FROM webhook_deliveries WHERE state = 'pending' AND due_at > now()
@@ -70,7 +70,7 @@ _SETTLE = """
     )
     SELECT state FROM settled
 """
-"""$10: as often as it had failed when it was taken. Where that is another number by now, it was put on the schedule anew."""
+"""$10: how often the delivery had failed when it was taken. If that number has changed, it was put on the schedule anew."""
 _HOLD = "SELECT url FROM webhook_endpoints WHERE id = $1 FOR NO KEY UPDATE"
 _WELL = "UPDATE webhook_endpoints SET failing_since = NULL WHERE id = $1 AND failing_since IS NOT NULL"
 _FAILING = "UPDATE webhook_endpoints SET failing_since = now() WHERE id = $1 AND failing_since IS NULL AND enabled"
@@ -128,9 +128,10 @@ class Queue:
         self._turn = asyncio.Semaphore(_CONNECTIONS)
 
     async def take(self, limit: int, busy: Mapping[UUID, int], *, failing: bool, each: int) -> list[Due]:
-        """Up to ``limit`` that are due, the oldest first of each tenant in turn; of an endpoint no more than brings it to ``each``.
+        """Takes up to ``limit`` due deliveries: tenants in turn, each one's oldest first.
 
-        ``busy``: how many of each endpoint are under way. ``failing``: of endpoints whose last try failed, else of the others.
+        No endpoint gets more than ``each`` under way; ``busy`` says how many each has already. ``failing``: take those of
+        endpoints whose last try failed, else those of all others.
         """
         async with self._writing() as connection:
             rows = await connection.fetch(
@@ -178,14 +179,14 @@ class Queue:
         return why
 
     async def drop(self, due: Due) -> None:
-        """Its endpoint is switched off. Where it is on again by now, this may have been put on the schedule anew: given back."""
+        """Drops a delivery whose endpoint is switched off; if the endpoint is on again by now, gives the delivery back."""
         async with self._writing() as connection:
             await connection.execute(_HOLD, due.endpoint)
             await connection.execute(_DROP, due.id, due.lease)
             await connection.execute(_GIVE_BACK, due.id, due.lease)
 
     async def give_back(self, due: Due) -> None:
-        """Whoever comes next may take it."""
+        """Lets any process take it at once."""
         async with self._writing() as connection:
             await connection.execute(_GIVE_BACK, due.id, due.lease)
 
