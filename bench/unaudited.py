@@ -34,6 +34,6 @@ def _conclude(self: JournalTrail, outcome: Outcome) -> None:
 
 if __name__ == "__main__":
     JournalTrail.intend = _intend  # type: ignore[method-assign]  # the point of this file
-    JournalTrail.record = _record  # type: ignore[method-assign]
-    JournalTrail.conclude = _conclude  # type: ignore[method-assign]
+    JournalTrail.record = _record  # type: ignore[method-assign]  # likewise
+    JournalTrail.conclude = _conclude  # type: ignore[method-assign]  # likewise
     main()

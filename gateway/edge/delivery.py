@@ -65,7 +65,7 @@ async def deliver(
         else:
             await _carry(outlet, source, came, watch)
         if came.sent != length:
-            raise Broken(f"{came.sent} of {length} bytes came")  # noqa: TRY301
+            raise Broken(f"{came.sent} of {length} bytes came")  # noqa: TRY301  ends as a break anywhere else does
         came.result = Result.COMPLETE
     except (Broken, Changed, Refusal) as error:
         came.result = Result.ORIGIN_FAILED

@@ -203,7 +203,7 @@ class Answered(web.StreamResponse):
     def keep_alive(self) -> bool:
         return bool(self._keep_alive)
 
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:  # noqa: ARG002
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:  # noqa: ARG002  as aiohttp calls it
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:

@@ -44,7 +44,7 @@ class Sweeps:
     async def _run(self) -> None:
         await self._pause(random.uniform(0, min(FIRST_S, self._interval_s)))  # noqa: S311 - spreads, hides nothing
         while not self._stop.is_set():
-            await self._pause(await self._sweep() * random.uniform(0.9, 1.1))  # noqa: S311
+            await self._pause(await self._sweep() * random.uniform(0.9, 1.1))  # noqa: S311  likewise
 
     async def _sweep(self) -> float:
         """Returns the seconds until the next one."""

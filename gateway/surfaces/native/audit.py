@@ -70,7 +70,7 @@ class AccessesTold(TypedDict):
 def _told(access: Mapping[str, Any]) -> AccessTold:  # Any: a row's own types, which the statement chose
     """The row with its actor in one."""
     rest = {name: value for name, value in access.items() if name not in {"actor_kind", "actor_id"}}
-    return {**rest, "actor": {"kind": access["actor_kind"], "id": access["actor_id"]}}  # type: ignore[typeddict-item]
+    return {**rest, "actor": {"kind": access["actor_kind"], "id": access["actor_id"]}}  # type: ignore[typeddict-item]  # of ``rest`` nobody knows more than that its names are text
 
 
 def _page(path: Callable[[Found], str]) -> Callable[[Found], Reply]:
