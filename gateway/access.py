@@ -376,7 +376,7 @@ class Access:
             return await self._play_version(route, found, Object(known.store, known.key, stat, known.media_type), draft)
         except Changed as error:
             # It says one version when asked what it is, and another when read.
-            raise OriginFailed(f"store {known.store}: read another version than it had told a moment ago") from error
+            raise OriginFailed(f"store {known.store}: served another version than it reported a moment ago") from error
 
     async def _play_version(self, route: Route, found: Found, known: Object, draft: Draft) -> Answer:
         head, stat = found.head, known.stat
@@ -449,7 +449,7 @@ class Access:
     def _store(self, known: Object) -> Store:
         store = self.stores.get(known.store)
         if store is None:
-            raise Unavailable(f"stores.{known.store}: not configured, and a recording lies there")
+            raise Unavailable(f"stores.{known.store}: not configured, but a recording is stored there")
         return store
 
 

@@ -168,7 +168,7 @@ class JournalTrail:
         if self._journal.problem is not None:
             raise Unavailable(self._journal.problem)
         if self._taken() + size > self._bound:
-            raise Unavailable("audit.journal_bytes: so much waits for Postgres already")
+            raise Unavailable("audit.journal_bytes: the journal is full, and waits for Postgres")
 
     def _last_mentioned(self, segment: Segment) -> list[tuple[UUID, datetime]]:
         last = segment.last_entry

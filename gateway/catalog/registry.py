@@ -241,7 +241,7 @@ class Registry:
     async def _name(self, connection: Pooled, held: Record, place: tuple[str, str]) -> None:
         """``place`` becomes the recording's. Raises Unavailable: retention is just deleting what lies there."""
         if (held["store"], held["key"]) != place and not await connection.fetchval(statements.NAME_PLACE, *place):
-            raise Unavailable("catalog: the object is being deleted, for it was a recording that has expired")
+            raise Unavailable("catalog: the object is being deleted, as its recording has expired")
 
     async def _announce(self, connection: Pooled, tenant: UUID, call: UUID) -> None:
         row = _one(await connection.fetchrow(queries.FIND_BY_ID, tenant, call))

@@ -375,5 +375,5 @@ async def _unless(lost: asyncio.Event, work: Coroutine[object, object, None]) ->
             doing.cancel()
             await asyncio.wait((doing,))
     if doing.cancelled():
-        raise Unavailable("retention: the connection that keeps others from doing the same was lost")
+        raise Unavailable("retention: the connection that holds the lock was lost")
     await doing

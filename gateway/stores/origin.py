@@ -220,7 +220,7 @@ class Reader:
         if status in {200, 206}:
             told = head.fields.get(pin.field)
             if told is None and pin.required:
-                raise OriginFailed(f"{self._where}: answered without {pin.field}; which version it is can't be told")
+                raise OriginFailed(f"{self._where}: answered without {pin.field}, so its version is unknown")
             if told is not None and told != pin.value:
                 raise Changed(f"{self._where}: {pin.field} is another")
             if (wrong := fault(status, head.fields, span)) is not None:
