@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from parts.pouring import descriptors
 
 from gateway.audit.segments import DISK_FILES, SegmentWriter
 
@@ -37,6 +38,43 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     monkeypatch.setattr(os, "pwrite", write)
     monkeypatch.setattr(os, "fdatasync", sync)
     return seen
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, int | None]]:
+    """What was made durable as a whole, in its order: a file and its size then, or a folder."""
+    seen: list[tuple[Path, int | None]] = []
+    fsync = os.fsync
+
+    def sync(fd: int) -> None:
+        fsync(fd)
+        path = Path(f"/proc/self/fd/{fd}").readlink()
+        seen.append((path, None if path.is_dir() else path.stat().st_size))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    return seen
+
+
+def test_a_new_file_is_durable_with_its_room_and_its_name_before_anything_is_written_to_it(
+    tmp_path: Path, synced: list[tuple[Path, int | None]]
+):
+    SegmentWriter(DISK_FILES, tmp_path / "a", 8192)
+    assert synced == [(tmp_path / "a", 8192), (tmp_path, None)]
+
+
+def test_a_file_there_is_no_room_for_leaves_neither_itself_nor_a_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A full disk is tried again each second, for as long as it is full."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    before = descriptors()
+    with pytest.raises(OSError, match="No space"):
+        SegmentWriter(DISK_FILES, tmp_path / "a", 8192)
+    assert (descriptors(), list(tmp_path.iterdir())) == (before, [])
 
 
 def test_each_commit_is_one_call_that_writes_through_to_the_disk(tmp_path: Path, calls: list[Call]):
