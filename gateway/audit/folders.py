@@ -32,9 +32,11 @@ class Folder:
     @classmethod
     def create(cls, root: Path) -> Folder:
         """A new one. Raises OSError."""
+        made = [step for step in root.parents if not step.exists()]
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(PermissionError):  # made by somebody else, then, and long ago
-            sync_folder(root.parent)
+        for step in (root, *made):
+            with suppress(PermissionError):  # made by somebody else, then, and long ago
+                sync_folder(step.parent)
         while True:
             path = root / uuid7().hex
             path.mkdir(mode=0o700)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from parts.pouring import descriptors
 
+from gateway.audit.folders import Folder
 from gateway.audit.segments import DISK_FILES, SegmentWriter
 
 Call = tuple[str, int]
@@ -75,6 +76,14 @@ def test_a_file_there_is_no_room_for_leaves_neither_itself_nor_a_descriptor(
     with pytest.raises(OSError, match="No space"):
         SegmentWriter(DISK_FILES, tmp_path / "a", 8192)
     assert (descriptors(), list(tmp_path.iterdir())) == (before, [])
+
+
+def test_a_process_s_folder_is_durable_with_every_folder_made_on_the_way(
+    tmp_path: Path, synced: list[tuple[Path, int | None]]
+):
+    root = tmp_path / "state" / "journal"
+    Folder.create(root).release()
+    assert sorted(synced) == [(tmp_path, None), (root.parent, None), (root, None)]
 
 
 def test_each_commit_is_one_call_that_writes_through_to_the_disk(tmp_path: Path, calls: list[Call]):
