@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -60,7 +61,9 @@ class Quarantine:
         )
 
     def _write(self, name: str, data: bytes, mode: int) -> None:
-        self._path.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):
+            self._path.mkdir(mode=0o700)
+            sync_folder(self._path.parent)
         fd = os.open(self._path / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | mode, 0o600)
         try:
             done = 0

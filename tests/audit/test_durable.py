@@ -9,7 +9,9 @@ import pytest
 from parts.pouring import descriptors
 
 from gateway.audit.folders import Folder
-from gateway.audit.segments import DISK_FILES, SegmentWriter
+from gateway.audit.frames import Kind
+from gateway.audit.quarantine import Quarantine
+from gateway.audit.segments import DISK_FILES, Damage, SegmentWriter
 
 Call = tuple[str, int]
 """(system call, its flags)"""
@@ -84,6 +86,19 @@ def test_a_process_s_folder_is_durable_with_every_folder_made_on_the_way(
     root = tmp_path / "state" / "journal"
     Folder.create(root).release()
     assert sorted(synced) == [(tmp_path, None), (root.parent, None), (root, None)]
+
+
+def test_what_is_set_aside_is_durable_with_its_name_and_its_folder_s(
+    tmp_path: Path, synced: list[tuple[Path, int | None]]
+):
+    """What it was read from is deleted next."""
+    quarantine, aside = Quarantine(tmp_path), tmp_path / "quarantine"
+    quarantine.keep_record(Kind.INTENT, b"{}", "poison")
+    refused = aside / "refused.jsonl"
+    assert synced == [(tmp_path, None), (refused, refused.stat().st_size), (aside, None)]
+    synced.clear()
+    quarantine.keep_damage(tmp_path / "a" / "0.seg", [Damage(7, b"bytes", torn=False)])
+    assert synced == [(aside / "a-0-7.damaged", 5), (aside, None)]
 
 
 def test_each_commit_is_one_call_that_writes_through_to_the_disk(tmp_path: Path, calls: list[Call]):
