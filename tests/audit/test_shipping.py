@@ -14,7 +14,7 @@ import orjson
 import pytest
 from parts.audit import FaultyFiles, House, MemorySink, delivering, intent, outcome, settings, until
 
-from gateway.audit import portion, shipper
+from gateway.audit import portion, shipper, writer
 from gateway.audit.courier import Courier
 from gateway.audit.events import OpenEvents
 from gateway.audit.frames import Kind, frame
@@ -383,6 +383,20 @@ async def test_what_goes_into_a_file_that_was_removed_is_written_again(shipping:
         await until(lambda: set(at.sink.outcomes) >= events)
         await until(lambda: not at.journal.used)
     assert set(at.sink.intents) >= events
+
+
+async def test_what_is_written_again_stands_before_what_came_after_it(shipping: Ship, monkeypatch: pytest.MonkeyPatch):
+    """An outcome before its intent would leave the event open to whoever reads the file after a crash."""
+    monkeypatch.setattr(writer, "LOOK_S", 60)
+    at = await shipping()
+    given = intent()
+    await at.trail.intend(given)
+    (path,) = at.files_left()
+    path.unlink()
+    monkeypatch.setattr(writer, "LOOK_S", 0)
+    at.trail.conclude(outcome(given))
+    assert await at.journal.drain()
+    assert [kind for kind, _ in at.on_disk()] == [Kind.INTENT, Kind.OUTCOME]
 
 
 async def test_a_file_removed_just_before_the_end_is_written_again_as_well(shipping: Ship):
