@@ -508,6 +508,27 @@ async def test_on_a_disk_that_takes_nothing_it_stays_as_long_unless_room_is_want
         await until(lambda: not first.exists())
 
 
+async def test_a_file_is_needed_by_the_event_begun_last_in_it_and_the_next_file_is_not(shipping: Ship):
+    at = await shipping(segment_bytes=4096)
+    given: list[Intent] = []
+    while len(at.journal.segments) < 2:
+        given.append(intent())
+        await at.trail.intend(given[-1])
+    first, second = at.journal.segments
+    last = given[-2]
+    for each in given:
+        if each is not last:
+            at.trail.conclude(outcome(each))
+    await at.trail.settled()
+    assert (at.trail.needs(first, 0), at.trail.needs(second, first.last_entry)) == (True, False)
+    at.files.gate.clear()
+    at.trail.conclude(outcome(last))
+    assert (at.trail.awaits(first, 0), at.trail.awaits(second, first.last_entry)) == (True, False)
+    at.files.gate.set()
+    await at.trail.settled()
+    assert not at.trail.awaits(first, 0)
+
+
 async def begun_in_the_first_of_several_files(at: Shipping) -> Intent:
     lasting = intent()
     await at.trail.intend(lasting)
