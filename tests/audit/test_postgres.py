@@ -233,7 +233,7 @@ async def test_readiness_says_that_the_journal_is_full(pool: Pool, tmp_path: Pat
 
 
 async def test_readiness_says_that_the_journal_cannot_be_written(pool: Pool, tmp_path: Path):
-    (tmp_path / "journal").write_text("in the way")
+    (tmp_path / "journal").symlink_to(tmp_path / "not mounted")
     async with Audit(settings(tmp_path / "journal"), pool, flush_s=0.1) as audit:
         with pytest.raises(Unavailable, match="exists"):
             await audit.check()
