@@ -80,6 +80,15 @@ def test_a_file_there_is_no_room_for_leaves_neither_itself_nor_a_descriptor(
     assert (descriptors(), list(tmp_path.iterdir())) == (before, [])
 
 
+@pytest.mark.parametrize(("written", "left"), [(b"record", [6]), (b"", [])], ids=["something", "nothing"])
+def test_a_file_left_behind_holds_what_was_written_and_no_descriptor(tmp_path: Path, written: bytes, left: list[int]):
+    before = descriptors()
+    segment = SegmentWriter(DISK_FILES, tmp_path / "a", 8192)
+    segment.commit(written)
+    segment.close()
+    assert (descriptors(), [path.stat().st_size for path in tmp_path.iterdir()]) == (before, left)
+
+
 def test_a_process_s_folder_is_durable_with_every_folder_made_on_the_way(
     tmp_path: Path, synced: list[tuple[Path, int | None]]
 ):

@@ -157,6 +157,8 @@ async def test_files_are_filled_in_turn_and_read_in_order(house: Make):
     paths = segments_of(folder.path)
     assert len(paths) > 5
     assert all(path.stat().st_size <= 4096 for path in paths)
+    filled = [segment.end for segment in at.journal.segments if segment.sealed]
+    assert [path.stat().st_size for path in paths[:-1]] == filled  # what was reserved and not used is given back
     assert list(ids(at.on_disk(), Kind.INTENT)) == [str(each.event_id) for each in given]
 
 
