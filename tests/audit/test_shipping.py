@@ -13,6 +13,7 @@ from uuid import UUID
 import orjson
 import pytest
 from parts.audit import FaultyFiles, House, MemorySink, delivering, intent, outcome, settings, until
+from parts.pouring import descriptors
 
 from gateway.audit import portion, shipper, writer
 from gateway.audit.courier import Courier
@@ -353,7 +354,7 @@ async def test_a_journal_removed_behind_our_back_is_begun_anew(shipping: Ship):
     at = await shipping()
     await at.access()
     assert await at.journal.drain()
-    before = at.journal.folder
+    before, held = at.journal.folder, descriptors()
     shutil.rmtree(at.settings.journal_dir)
     given = intent()
     await at.trail.intend(given)
@@ -361,6 +362,7 @@ async def test_a_journal_removed_behind_our_back_is_begun_anew(shipping: Ship):
     await until(lambda: at.journal.problem is None)
     later = await at.access()
     assert await at.journal.drain()
+    assert descriptors() == held  # neither the old file's nor the old folder's
     at.trail.conclude(outcome(given))
     async with at.running():
         await until(lambda: {str(given.event_id), str(later.event_id)} <= set(at.sink.outcomes))
@@ -397,6 +399,30 @@ async def test_what_is_written_again_stands_before_what_came_after_it(shipping: 
     at.trail.conclude(outcome(given))
     assert await at.journal.drain()
     assert [kind for kind, _ in at.on_disk()] == [Kind.INTENT, Kind.OUTCOME]
+
+
+@pytest.mark.parametrize("then", ["it is full", "a write fails"])
+async def test_a_file_removed_between_two_looks_is_written_again_before_it_is_left(
+    shipping: Ship, monkeypatch: pytest.MonkeyPatch, then: str
+):
+    monkeypatch.setattr(writer, "LOOK_S", 60)
+    at = await shipping(segment_bytes=4096)
+    given = [intent(), intent()]
+    for each in given:
+        await at.trail.intend(each)  # the second is written after a first look, and a minute before the next
+    at.files_left()[0].unlink()
+    del given[0]
+    if then == "it is full":
+        while len(at.journal.segments) < 2:
+            given.append(intent())
+            await at.trail.intend(given[-1])
+    else:
+        at.files.faults["write"] = errno.ENOSPC
+        with pytest.raises(Unavailable):
+            await at.trail.intend(intent())
+        at.files.faults.clear()
+        await until(lambda: at.journal.problem is None)
+    assert {str(each.event_id) for each in given} <= {orjson.loads(record)["event_id"] for _, record in at.on_disk()}
 
 
 async def test_a_file_removed_just_before_the_end_is_written_again_as_well(shipping: Ship):
