@@ -92,6 +92,43 @@ async def test_a_file_written_to_while_it_is_read_is_changed(
 
 
 @pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("length", [PIECE, 5 * PIECE], ids=["one piece", "several"])
+async def test_a_file_written_to_before_a_read_returns_is_changed_though_it_was_not_when_that_began(
+    store: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    path = tmp_path / "mid.wav"
+    path.write_bytes(b"x" * length)
+    version = (await store.stat("mid.wav")).version
+
+    def overtaken(read: Callable[..., Any]) -> Callable[..., Any]:
+        def reads(*asked: Any) -> Any:
+            got = read(*asked)
+            rewrite(path)
+            return got
+
+        return reads
+
+    for name in ("pread", "preadv"):
+        monkeypatch.setattr(file_body.os, name, overtaken(getattr(os, name)))
+    with pytest.raises(Changed):
+        await drain(await store.open("mid.wav", Span(0, length), version))
+
+
+async def test_a_disk_that_ends_a_file_before_its_size_is_broken(
+    store: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "short.wav").write_bytes(b"x" * 2 * PIECE)
+    source = await opened(store, "short.wav")
+    await source.read()
+    monkeypatch.setattr(file_body, "NOWAIT", 0)
+    monkeypatch.setattr(file_body.os, "preadv", lambda *_: 0)
+    monkeypatch.setattr(file_body.os, "pread", lambda *_: b"")
+    with pytest.raises(Broken, match="ended early"):
+        await source.read()
+    await source.close()
+
+
+@pytest.mark.usefixtures("either_way")
 async def test_a_file_replaced_or_removed_while_it_is_read_is_read_to_its_end(store: Disk, tmp_path: Path) -> None:
     path = tmp_path / "kept.wav"
     for leave in (lambda: (tmp_path / "new").rename(path), path.unlink):
