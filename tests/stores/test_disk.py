@@ -17,7 +17,7 @@ from parts.pouring import descriptors
 
 from gateway.config import DiskStore
 from gateway.errors import Changed, NotFound, OriginFailed, OriginTimeout, Unavailable
-from gateway.model import Span
+from gateway.model import PIECE, Span
 from gateway.stores import beneath, disk
 from gateway.stores.beneath import Escape, open_beneath
 
@@ -143,6 +143,24 @@ async def test_what_could_lead_out_is_not_deleted_whatever_version_is_named(
     assert sorted(path for path in root.parent.rglob("*")) == before
     await store.delete("ok.wav", "any")  # or the test would prove nothing
     assert not (root / "ok.wav").exists()
+
+
+async def test_a_deleted_file_stays_deleted_when_the_power_goes_and_costs_no_descriptor(
+    store: disk.Disk, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[Path, bool]] = []
+    fsync = os.fsync
+
+    def sync(file: int) -> None:
+        fsync(file)
+        synced.append((Path(f"/proc/self/fd/{file}").readlink(), (root / "sub" / "ok.wav").exists()))
+
+    monkeypatch.setattr(beneath.os, "fsync", sync)
+    version = (await store.stat("sub/ok.wav")).version
+    before = descriptors()
+    await store.delete("sub/ok.wav", version)
+    assert synced == [(root / "sub", False)]
+    assert descriptors() == before
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
@@ -309,7 +327,12 @@ async def test_a_failing_disk_is_no_404(
             await asking
 
 
-async def test_a_disk_that_hangs_times_out_and_loses_no_descriptor(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("length", "agrees"), [(4, False), (PIECE + 1, True)], ids=["another", "to be kept open"])
+async def test_a_disk_that_hangs_times_out_and_loses_no_descriptor(
+    root: Path, monkeypatch: pytest.MonkeyPatch, length: int, *, agrees: bool
+) -> None:
+    (root / "ok.wav").write_bytes(bytes(length))
+    version = disk.identity((root / "ok.wav").stat()) if agrees else "any"
     store = disk.Disk("lab", DiskStore(kind="disk", root=root), QUICK.model_copy(update={"first_byte_s": 0.05}))
     release, opened = threading.Event(), threading.Event()
 
@@ -322,7 +345,7 @@ async def test_a_disk_that_hangs_times_out_and_loses_no_descriptor(root: Path, m
     monkeypatch.setattr(disk, "open_beneath", hanging)
     before = descriptors()
     with pytest.raises(OriginTimeout):
-        await store.open("ok.wav", Span(0, 4), "any")
+        await store.open("ok.wav", Span(0, length), version)
     release.set()
     assert await asyncio.to_thread(opened.wait, 5)
     await store.close()
