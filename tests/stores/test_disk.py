@@ -353,6 +353,38 @@ async def test_a_disk_that_hangs_times_out_and_loses_no_descriptor(
     assert descriptors() == before
 
 
+@pytest.mark.parametrize("becomes", ["a link", "a pipe"])
+async def test_a_file_that_becomes_another_kind_while_it_is_opened_is_refused_and_loses_no_descriptor(
+    store: disk.Disk, root: Path, monkeypatch: pytest.MonkeyPatch, alarms: Alarms, becomes: str
+) -> None:
+    await store.stat("sub/ok.wav")
+    before, lstat = descriptors(), os.lstat
+
+    def overtaken(name: bytes, *, dir_fd: int) -> os.stat_result:
+        found = lstat(name, dir_fd=dir_fd)
+        (root / "sub" / "ok.wav").unlink()
+        if becomes == "a link":
+            (root / "sub" / "ok.wav").symlink_to(root / "ok.wav")
+        else:
+            os.mkfifo(root / "sub" / "ok.wav")
+        return found
+
+    monkeypatch.setattr(beneath.os, "lstat", overtaken)
+    with pytest.raises(NotFound):
+        await store.stat("sub/ok.wav")
+    assert len(alarms.said) == 1
+    assert descriptors() == before
+
+
+async def test_what_lies_deep_costs_no_descriptor_once_it_was_looked_at(store: disk.Disk, root: Path) -> None:
+    (root / "a" / "b").mkdir(parents=True)
+    (root / "a" / "b" / "c.wav").write_bytes(b"deep")
+    await store.stat("ok.wav")
+    before = descriptors()
+    await store.stat("a/b/c.wav")
+    assert descriptors() == before
+
+
 async def test_refused_opens_lose_no_descriptor(store: disk.Disk, alarms: Alarms) -> None:
     await store.stat("ok.wav")
     before = descriptors()
