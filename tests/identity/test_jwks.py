@@ -142,6 +142,21 @@ async def test_a_failed_renewal_keeps_the_old_keys(server: JwksServer, jwks: Jwk
         assert server.fetches == 1 + round_
 
 
+async def test_nobody_waits_for_an_issuer_that_was_found_away(server: JwksServer, jwks: Jwks, clock: Clock):
+    await jwks.key("old", "RS256")
+    server.status = 500
+    clock.now += 2 * REFRESH
+    assert await jwks.key("old", "RS256") == public("old"), "its word was awaited, and it had none"
+    server.asked.clear()
+    server.open.clear()
+    clock.now += INTERVAL
+    async with asyncio.timeout(2):
+        assert await jwks.key("old", "RS256") == public("old"), "served while the issuer still ponders"
+    await server.asked.wait()
+    server.open.set()
+    await settled(jwks)
+
+
 async def test_an_unknown_key_is_no_refusal_while_the_issuer_is_away(server: JwksServer, jwks: Jwks, clock: Clock):
     await jwks.key("old", "RS256")
     server.status, server.keys = 503, [OLD, NEW]
