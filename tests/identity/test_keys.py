@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -165,6 +166,17 @@ async def test_a_key_held_in_a_cache_expires_all_the_same():
     with pytest.raises(Lapsed) as caught:
         await identity.prove(minted.secret)
     assert "expired" in caught.value.refusal.detail
+
+
+async def test_a_key_is_worth_what_the_catalog_says_of_it_now():
+    minted, key = mint("rg_live"), stored()
+    credentials = MemoryCredentials(keys={minted.sha256: key})
+    identity = KeyIdentity(PREFIXES, credentials, now=lambda: NOW)
+    before = await identity.prove(minted.secret)
+    assert await identity.prove(minted.secret) is before, "made once"
+    credentials.keys[minted.sha256] = replace(key, scopes=frozenset(), role=None)
+    after = await identity.prove(minted.secret)
+    assert (after.scopes, after.role) == (frozenset(), None)
 
 
 async def test_an_outage_is_never_a_bad_key():
