@@ -179,6 +179,16 @@ async def test_a_key_is_worth_what_the_catalog_says_of_it_now():
     assert (after.scopes, after.role) == (frozenset(), None)
 
 
+async def test_the_callers_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gateway.identity.keys._KEPT", 3)
+    minted = [mint("rg_live") for _ in range(5)]
+    identity = KeyIdentity(PREFIXES, MemoryCredentials(keys={each.sha256: stored() for each in minted}))
+    for each in minted:
+        await identity.prove(each.secret)
+    assert list(identity._callers) == [each.sha256 for each in minted[2:]]
+    assert (await identity.prove(minted[0].secret)).tenant == TENANT
+
+
 async def test_an_outage_is_never_a_bad_key():
     with pytest.raises(Unavailable):
         await KeyIdentity(PREFIXES, MemoryCredentials(away=True)).prove(mint("rg_live").secret)
