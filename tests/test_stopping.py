@@ -7,7 +7,7 @@ import pytest
 
 from gateway.app import Gateway
 from gateway.config import Config
-from gateway.edge.lifecycle import Lifecycle
+from gateway.edge.lifecycle import PROBES, Lifecycle
 from gateway.errors import Unavailable
 
 
@@ -38,6 +38,27 @@ async def test_a_part_whose_check_is_broken_is_named_as_any_that_is_away():
     reply = await Lifecycle({"store": broken, "journal": away}).answer("GET", "/readyz")
     assert reply.status == 503
     assert reply.body == b'{"status":"unready","checks":{"store":"defect","journal":"unavailable"}}'
+
+
+async def test_a_part_that_does_not_answer_in_time_is_named_and_keeps_no_prober_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("gateway.edge.lifecycle._CHECK_S", 0.01)
+    async with asyncio.timeout(5):
+        reply = await Lifecycle({"store": asyncio.Event().wait}).answer("GET", "/readyz")
+    assert (reply.status, reply.body) == (503, b'{"status":"unready","checks":{"store":"timeout"}}')
+
+
+@pytest.mark.parametrize("path", sorted(PROBES))
+async def test_a_probe_takes_no_method_that_could_change_anything(path: str):
+    asked: list[str] = []
+
+    async def look() -> None:
+        asked.append("store")
+
+    lifecycle = Lifecycle({"store": look})
+    reply = await lifecycle.answer("POST", path)
+    assert (reply.status, reply.headers["Allow"], reply.body, asked) == (405, "GET, HEAD", b"", [])
 
 
 async def test_probers_that_do_not_wait_have_the_parts_asked_once_for_all_of_them():
