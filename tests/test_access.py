@@ -9,9 +9,10 @@ import pytest
 from multidict import CIMultiDict, MultiDict
 
 from gateway.access import Access
+from gateway.asks.tenants import DeleteDepartment
 from gateway.draft import Draft
 from gateway.errors import NotFound, Unavailable
-from gateway.event import Intent, Method, Outcome
+from gateway.event import Intent, Method, Outcome, Result
 from gateway.model import Caller, CallRef, Entry, Head, Presented, Verb
 from gateway.policy import NO_ROLES
 from gateway.surfaces.native import SURFACE
@@ -55,3 +56,63 @@ async def test_none_of_a_batch_goes_on_behind_the_answer_that_an_outage_ended():
     with pytest.raises(Unavailable):
         await access.serve(SURFACE, ROUTE, "", draft)
     assert slow.recorded == ["not_found", "not_found"]
+
+
+class Acting:
+    """A prover, limits and a trail; and an operation that ends when, and as, it is told."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.told: list[Outcome] = []
+
+    async def prove(self, _presented: Presented, _address: str) -> Caller:
+        return Caller(uuid4(), "api_key", "key", "key", "api_key", frozenset({"tenants:admin"}))
+
+    async def suspect(self, _address: str, _presented: Presented) -> None: ...
+
+    async def caller(self, _caller: Caller, _presented: Presented) -> None: ...
+
+    async def intend(self, _intent: Intent) -> None: ...
+
+    def conclude(self, outcome: Outcome) -> None:
+        self.told.append(outcome)
+
+    async def act(self, _caller: Caller, _entry: Entry | None, _ask: object) -> None:
+        self.begun.set()
+        await self.end
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        (None, (204, Result.COMPLETE, "client_gone")),
+        (NotFound(), (0, Result.REFUSED, "not_found")),
+        (KeyError("defect"), (500, Result.REFUSED, "internal")),
+        (asyncio.CancelledError(), (0, Result.INTERRUPTED, None)),
+    ],
+    ids=["done", "refused", "a defect", "cut off with the process"],
+)
+async def test_what_is_done_goes_on_without_its_client_and_is_told_once_as_it_ended(
+    end: BaseException | None, told: tuple[int, Result, str | None]
+):
+    acting: Any = Acting()
+    operations: Any = {DeleteDepartment: acting.act}
+    access = Access(acting, acting, {}, acting, acting, *[acting] * 6, NO_ROLES, operations)
+    route = next(route for route in SURFACE.routes if (route.method, route.path) == ("DELETE", "/v1/departments/{id}"))
+    head = Head("DELETE", {"id": str(uuid4())}, MultiDict(), CIMultiDict({"Authorization": "Bearer key"}))
+    draft = Draft.begin(SURFACE.name, Method.SETTINGS, head)
+    asking = asyncio.create_task(access.serve(SURFACE, route, "", draft))
+    await acting.begun.wait()
+    asking.cancel()
+    await asyncio.wait([asking])
+    access.abandoned(draft)
+    assert (asking.cancelled(), acting.told) == (True, []), "its end is to come"
+    if end is None:
+        acting.end.set_result(None)
+    elif isinstance(end, asyncio.CancelledError):
+        acting.end.cancel()
+    else:
+        acting.end.set_exception(end)
+    await asyncio.sleep(0.01)
+    assert [(each.status, each.result, each.reason) for each in acting.told] == [told]
