@@ -11,7 +11,7 @@ from multidict import CIMultiDict, MultiDict
 from gateway.access import Access
 from gateway.asks.tenants import DeleteDepartment
 from gateway.draft import Draft
-from gateway.errors import NotFound, Unavailable
+from gateway.errors import NotFound, Refusal, TooMany, Unauthenticated, Unavailable
 from gateway.event import Intent, Method, Outcome, Result
 from gateway.model import Caller, CallRef, Entry, Head, Presented, Verb
 from gateway.policy import NO_ROLES
@@ -116,3 +116,50 @@ async def test_what_is_done_goes_on_without_its_client_and_is_told_once_as_it_en
         acting.end.set_exception(end)
     await asyncio.sleep(0.01)
     assert [(each.status, each.result, each.reason) for each in acting.told] == [told]
+
+
+class Watched:
+    """Limits that note what they are told, and a prover and a trail that refuse what they are given to refuse with."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        self.told: list[str] = []
+        self.admits_unproven = True
+
+    async def prove(self, _presented: Presented, _address: str) -> Caller:
+        raise self.refusal
+
+    async def suspect(self, _address: str, _presented: Presented) -> None:
+        self.told.append("suspect")
+
+    async def failed(self, _address: str) -> None:
+        self.told.append("failed")
+
+    def doubt(self, _presented: Presented) -> None:
+        self.told.append("doubt")
+
+    async def record(self, _intent: Intent, _outcome: Outcome) -> None:
+        self.told.append("record")
+
+
+@pytest.mark.parametrize(
+    ("shown", "refusal", "told"),
+    [
+        (["Bearer key"], Unauthenticated(), ["suspect", "doubt", "failed", "record"]),
+        (["Bearer key", "Bearer key"], Unauthenticated(), ["suspect", "failed", "record"]),
+        (["Bearer key"], Unavailable(), ["suspect"]),
+        (["Bearer key"], TooMany("failing", quota=1, window_s=60, retry_after=1, repeated=True), ["suspect"]),
+    ],
+    ids=["proves nothing", "shows two", "an outage", "too often"],
+)
+async def test_who_proves_nothing_is_looked_at_and_counted_and_whom_an_outage_turns_away_is_not(
+    shown: list[str], refusal: Refusal, told: list[str]
+):
+    watched: Any = Watched(refusal)
+    access = Access(watched, watched, {}, watched, watched, *[watched] * 6, NO_ROLES, {})
+    head = Head("POST", {}, MultiDict(), CIMultiDict([("Authorization", each) for each in shown]))
+    draft = Draft.begin(SURFACE.name, Method.BATCH, head)
+    with pytest.raises(Refusal) as caught:
+        await access.serve(SURFACE, ROUTE, "", draft)
+    await access.refused(draft, 400, caught.value)
+    assert watched.told == told
