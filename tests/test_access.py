@@ -163,3 +163,36 @@ async def test_who_proves_nothing_is_looked_at_and_counted_and_whom_an_outage_tu
         await access.serve(SURFACE, ROUTE, "", draft)
     await access.refused(draft, 400, caught.value)
     assert watched.told == told
+
+
+class Opening:
+    """A store's source, and a trail that admits an intent, or makes it durable, or neither."""
+
+    def __init__(self, *, admits: bool) -> None:
+        self.admits = admits
+        self.closed = False
+
+    def intend(self, _intent: Intent) -> asyncio.Future[None]:
+        if not self.admits:
+            raise Unavailable
+        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        durable.set_exception(Unavailable())
+        return durable
+
+    async def open(self) -> Any:
+        return self
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("admits", [True, False], ids=["not durable", "not admitted"])
+async def test_a_body_that_could_not_be_put_on_record_is_not_left_open_and_wants_no_outcome(*, admits: bool):
+    stage: Any = Opening(admits=admits)
+    access = Access(*[stage] * 11, NO_ROLES, {})
+    head = Head("GET", {}, MultiDict(), CIMultiDict())
+    draft = Draft.begin(SURFACE.name, Method.STREAM, head)
+    opening = stage.open()
+    with pytest.raises(Unavailable):
+        await access._record_and_open(draft, opening)
+    assert (stage.closed, opening.cr_frame, draft.intended) == (admits, None, False)
