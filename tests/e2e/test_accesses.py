@@ -167,4 +167,4 @@ async def test_an_object_gone_from_its_store_is_not_found_and_raises_an_alarm(ca
     (row,) = await calls.stage.accesses("call", of.id, 1)
     assert (row["status"], row["result"], row["reason"], row["bytes_sent"]) == (404, "refused", "object_missing", 0)
     alarms = [line for line in calls.stage.house.logs if line["event"] == "object_missing"]
-    assert answer.get("X-Request-Id") in {line["request_id"] for line in alarms}
+    assert (answer.get("X-Request-Id"), "error") in {(line["request_id"], line["level"]) for line in alarms}
