@@ -45,6 +45,12 @@ async def test_a_hold_is_placed_once_and_lifted_once(stage: Stage, clerk: dict[s
     placed = first.json()
     assert about_now(placed.pop("since"), timedelta(0))
     assert placed == {"hold": True, "reason": "Case 12, Müller ./. Acme"}
+    # Seconds are told: what is placed again must not do so within the same one.
+    await stage.office.rows(
+        "UPDATE recordings SET hold_since = hold_since - interval '1 hour' WHERE call_id = $1", of.id
+    )
+    first = ask(stage, "GET", of.id, clerk)
+    assert about_now(first.json()["since"], timedelta(hours=-1))
     for body in (None, {}, {"reason": None}):
         assert ask(stage, "PUT", f"yotel:{of.alias}", clerk, body).json() == first.json()
     changed = ask(stage, "PUT", of.id, clerk, {"reason": "Case 13"}).json()
