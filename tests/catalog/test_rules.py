@@ -275,6 +275,7 @@ RAW = {
     "UPDATE recordings SET store = 'another' WHERE call_id = '{ended}'": KEPT,
     "UPDATE recordings SET expires_at = NULL WHERE call_id = '{ended}'": KEPT,
     "UPDATE recordings SET object_deleted_at = NULL WHERE call_id = '{ended}'": KEPT,
+    "UPDATE recordings SET object_deleted_at = object_deleted_at + interval '1 day' WHERE call_id = '{ended}'": KEPT,
     "UPDATE recordings SET hold = true WHERE call_id = '{ended}'": CheckViolationError,
     "INSERT INTO recordings (id, tenant_id, call_id, state) SELECT id, tenant_id, call_id, 'pending' FROM recordings"
     " WHERE call_id = '{ended}' ON CONFLICT (tenant_id, call_id) DO UPDATE SET state = 'pending'": KEPT,
