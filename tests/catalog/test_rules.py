@@ -381,6 +381,29 @@ async def test_what_retention_and_holds_are_for_is_let_through(
         assert (await service.execute(statement.format(**names))).split()[-1] != "0", statement
 
 
+@pytest.mark.parametrize("first", ["hold", "words"])
+async def test_a_hold_and_a_change_of_what_was_said_do_not_miss_each_other(
+    owner: Connection, service: Connection, registry: Registry, acme: Tenant, database: str, first: str
+):
+    call = await a_ready_call(registry, acme.id)
+    await owner.execute(
+        "INSERT INTO transcripts (tenant_id, call_id, status, text) VALUES ($1, $2, 'ready', 'said')", acme.id, call
+    )
+    hold = ("UPDATE recordings SET hold = true WHERE call_id = $1", call)
+    change = ("UPDATE transcripts SET text = 'unsaid' WHERE call_id = $1", call)
+    early, late = (hold, change) if first == "hold" else (change, hold)
+    async with owner.transaction():
+        await owner.execute(*early)
+        waiting = asyncio.create_task(service.execute(*late))
+        await _is_waiting(database)
+    if first == "hold":
+        with pytest.raises(RestrictViolationError):
+            await waiting
+    else:
+        await waiting
+    assert await owner.fetchval("SELECT text FROM transcripts") == ("said" if first == "hold" else "unsaid")
+
+
 # --- tenants kept apart ------------------------------------------------------------------------------------------------
 
 

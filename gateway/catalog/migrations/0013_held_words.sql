@@ -3,10 +3,12 @@
 -- migrate:up
 
 CREATE FUNCTION guard_transcript() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    held boolean;
 BEGIN
-    -- Whoever places a hold waits for this change, or this for him.
-    PERFORM FROM public.recordings r WHERE r.tenant_id = OLD.tenant_id AND r.call_id = OLD.call_id AND r.hold FOR SHARE;
-    IF FOUND THEN
+    -- Whoever places a hold waits for this change, or this for him: the row is locked whether or not it is held by now.
+    SELECT r.hold INTO held FROM public.recordings r WHERE r.tenant_id = OLD.tenant_id AND r.call_id = OLD.call_id FOR SHARE;
+    IF held THEN
         RAISE EXCEPTION 'call % is held, and its transcript stays as it is', OLD.call_id USING ERRCODE = 'restrict_violation';
     END IF;
     IF TG_OP = 'DELETE' THEN
