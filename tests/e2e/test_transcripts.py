@@ -196,10 +196,19 @@ async def test_the_words_of_a_held_recording_may_come_and_then_stay_what_they_ar
     for body in ({"status": "processing"}, said, said):
         assert speaking.put(of.id, body).status == 200
     kept = speaking.get(of.id).json()
-    for body in ({"status": "ready", "text": "never mind"}, {"status": "processing"}, {"status": "failed"}):
+    for body in (
+        {"status": "ready", "text": "never mind"},
+        {"status": "processing"},
+        {"status": "failed"},
+        said | {"language": "cy"},
+    ):
         refused = speaking.put(of.id, body)
         assert (refused.status, refused.json()["code"]) == (409, "recording_held")
-    for change in ("UPDATE transcripts SET text = ''", "DELETE FROM transcripts"):
+    for change in (
+        "UPDATE transcripts SET text = ''",
+        "UPDATE transcripts SET status = 'failed'",
+        "DELETE FROM transcripts",
+    ):
         with pytest.raises(asyncpg.RestrictViolationError):
             await office.rows(f"{change} WHERE call_id = $1", of.id)
     assert speaking.get(of.id).json() == kept
