@@ -362,6 +362,15 @@ async def test_raw_sql_breaks_no_promise(owner: Connection, service: Connection,
         assert await _all(owner) == before, statement
 
 
+async def test_what_runs_with_the_owners_rights_is_for_the_service_alone(owner: Connection):
+    functions = await owner.fetch(
+        "SELECT proname, has_function_privilege('public', oid, 'execute') AS everybodys FROM pg_proc"
+        " WHERE prosecdef AND pronamespace = 'public'::regnamespace"
+    )
+    assert {"use_link", "forget_links", "prune_webhook_log"} <= {row["proname"] for row in functions}
+    assert [row["proname"] for row in functions if row["everybodys"]] == []
+
+
 async def test_what_retention_and_holds_are_for_is_let_through(
     owner: Connection, service: Connection, registry: Registry
 ):
