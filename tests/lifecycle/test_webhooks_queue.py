@@ -205,6 +205,19 @@ async def test_a_success_begins_its_patience_anew(desk: Desk):
     assert (await desk.book.one(desk.tenant, endpoint)).enabled
 
 
+async def test_an_endpoint_that_goes_elsewhere_or_is_switched_on_has_its_patience_anew(desk: Desk):
+    endpoint = await desk.endpoint()
+    for ask, failing in (
+        (ChangeEndpoint(endpoint, description="for people"), True),
+        (ChangeEndpoint(endpoint, url="https://hooks.example.com/"), True),
+        (ChangeEndpoint(endpoint, url="https://hooks.example.com/other"), False),
+        (ChangeEndpoint(endpoint, enabled=False), True),
+        (ChangeEndpoint(endpoint, enabled=True), False),
+    ):
+        await desk.pool.execute("UPDATE webhook_endpoints SET failing_since = now()")
+        assert ((await desk.book.change(desk.tenant, ask)).failing_since is not None) == failing
+
+
 async def test_many_that_are_gone_at_once_wait_for_none_of_each_other(desk: Desk):
     endpoint = await desk.endpoint()
     await desk.happen(20)
