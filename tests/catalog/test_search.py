@@ -252,9 +252,12 @@ async def test_putting_a_transcript_again_changes_nothing(
     assert await transcripts.put(acme.id, call, PutTranscript(timed)) == first
     assert await catalog.transcript(acme.id, call) == first
     assert (await catalog.find(acme.id, by_id(call))).transcript == "ready"
+    later = replace(timed, segments=(Segment(100, 900, "Hello", "Ann"), *timed.segments[1:]))
+    moved = await transcripts.put(acme.id, call, PutTranscript(later))
+    assert moved.updated_at is not None and first.updated_at is not None and moved.updated_at > first.updated_at
     again = await transcripts.put(acme.id, call, said("Bye", "processing"))
     assert (again.text, again.segments, again.created_at) == ("Bye", (), first.created_at)
-    assert again.updated_at is not None and first.updated_at is not None and again.updated_at > first.updated_at
+    assert again.updated_at is not None and again.updated_at > moved.updated_at
 
 
 async def test_what_was_said_goes_with_its_recording_and_does_not_come_back(
