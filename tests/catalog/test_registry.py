@@ -163,11 +163,12 @@ async def test_an_announcement_that_cannot_be_written_leaves_it_unready(
 
 async def test_a_ready_recording_stays_so_until_it_lies_elsewhere(registry: Registry, acme: Tenant, pool: Pool):
     call = await registry.create_call(acme.id, NewCall())
-    ready = await registry.mark_ready(acme.id, call, an_object("a.wav"), duration_ms=1, channels=1)
+    ready = await registry.mark_ready(acme.id, call, an_object("a.wav"), duration_ms=1, channels=1, seekable=True)
     assert await registry.put_recording(acme.id, call) == ready
     assert await registry.put_recording(acme.id, call, place=("main", "a.wav"), state=State.PROCESSING) == ready
     moved = await registry.put_recording(acme.id, call, place=("main", "b.wav"), state=State.PROCESSING)
-    assert (moved.id, moved.state, moved.object, moved.duration_ms) == (ready.id, State.PROCESSING, None, None)
+    assert (moved.id, moved.state, moved.object) == (ready.id, State.PROCESSING, None)
+    assert (moved.duration_ms, moved.channels, moved.seekable) == (None, None, None)
     await registry.mark_ready(acme.id, call, an_object("b.wav"))
     assert len(await _outbox(pool)) == 2
 
