@@ -380,6 +380,18 @@ async def test_a_held_recording_stays_where_it_lies(registry: Registry, acme: Te
     assert again.object.stat.version == "v2"
 
 
+async def test_a_recording_that_is_held_before_it_is_ready_becomes_so_wherever_it_lies(
+    registry: Registry, acme: Tenant, pool: Pool
+):
+    call = await registry.create_call(acme.id, NewCall())
+    await registry.put_recording(acme.id, call)
+    await pool.execute("UPDATE recordings SET hold = true")
+    for key in ("here", "there"):
+        await registry.put_recording(acme.id, call, place=("main", key))
+    ready = await registry.mark_ready(acme.id, call, an_object("elsewhere"))
+    assert (ready.state, ready.hold) == (State.READY, True)
+
+
 async def test_a_call_with_a_recording_stays_in_its_department(registry: Registry, acme: Tenant, pool: Pool):
     made = "INSERT INTO departments (tenant_id, name) VALUES ($1, $2) RETURNING id"
     sales, other = [await pool.fetchval(made, acme.id, name) for name in ("Sales", "Other")]
