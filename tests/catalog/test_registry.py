@@ -401,3 +401,7 @@ async def test_a_call_with_a_recording_stays_in_its_department(registry: Registr
     await registry.create_call(acme.id, NewCall(id=call, department=other, direction="inbound"))
     with pytest.raises(Conflict, match="department"):
         await registry.create_call(acme.id, NewCall(id=call, department=sales))
+    nobodys = await registry.create_call(acme.id, NewCall())
+    await registry.put_recording(acme.id, nobodys)
+    await registry.create_call(acme.id, NewCall(id=nobodys, department=sales))
+    assert await pool.fetchval("SELECT department_id FROM calls WHERE id = $1", nobodys) == sales
