@@ -49,6 +49,10 @@ def test_a_try_has_its_verdict(tried, tries, verdict):
     assert judge(tried, tries, SCHEDULE, 0.5) == verdict
 
 
+def test_the_longest_wait_bounds_what_is_asked_for_wherever_it_stands():
+    assert judge(tried(503, retry_after="999999999"), 0, (5, 1800, 300), 0.5) == Verdict(Fate.RETRY, 1800)
+
+
 @pytest.mark.parametrize(("chance", "delay"), [(0.0, 270), (1.0, 330)])
 def test_a_wait_is_spread_by_a_tenth(chance, delay):
     assert judge(tried(), 1, SCHEDULE, chance).delay_s == pytest.approx(delay)
