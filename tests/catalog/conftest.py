@@ -1,4 +1,4 @@
-"""A catalog without a memory, somebody to write into it, and two bare connections."""
+"""A catalog without a memory, somebody to write into it, and bare connections."""
 
 from collections.abc import AsyncIterator
 
@@ -23,6 +23,14 @@ async def pool(database: str) -> AsyncIterator[Pool]:
 @pytest.fixture
 async def owner(database: str) -> AsyncIterator[Connection]:
     """As who owns the database: nothing bars it."""
+    connection = await asyncpg.connect(database)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def onlooker(database: str) -> AsyncIterator[Connection]:
+    """As ``owner``, for what is to be seen while that is at work."""
     connection = await asyncpg.connect(database)
     yield connection
     await connection.close()

@@ -277,26 +277,32 @@ async def test_what_was_said_goes_with_its_recording_and_does_not_come_back(
 
 
 async def test_words_that_come_as_their_recording_ends_go_with_it(
-    registry: Registry, transcripts: Transcripts, acme: Tenant, owner: Connection, database: str
+    registry: Registry,
+    transcripts: Transcripts,
+    acme: Tenant,
+    owner: Connection,
+    service: Connection,
+    onlooker: Connection,
 ):
-    call, other = await a_ready_call(registry, acme.id), await asyncpg.connect(database)
+    call = await a_ready_call(registry, acme.id)
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    async with other.transaction():
-        await other.execute(
+    async with service.transaction():
+        await service.execute(
             "INSERT INTO transcripts (tenant_id, call_id, status) VALUES ($1, $2, 'failed')", acme.id, call
         )
         putting = asyncio.create_task(transcripts.put(acme.id, call, said("secret")))
         async with asyncio.timeout(20):
-            while not await owner.fetchval(waiting):
-                await owner.fetchval("SELECT pg_sleep(0.01)")
+            while not await onlooker.fetchval(waiting):
+                await onlooker.fetchval("SELECT pg_sleep(0.01)")
         # The put has seen that the recording has not ended, and its words are not in their row yet.
         end = "UPDATE recordings SET state = 'expired', expires_at = now() WHERE call_id = $1"
         ending = asyncio.create_task(owner.execute(end, call))
-        await asyncio.wait((ending,), timeout=0.5)
+        async with asyncio.timeout(20):
+            while not ending.done() and await onlooker.fetchval(waiting) < 2:
+                await onlooker.fetchval("SELECT pg_sleep(0.01)")
     await asyncio.gather(putting, ending)
     (row,) = await owner.fetch("SELECT text, words FROM transcripts WHERE call_id = $1", call)
     assert tuple(row) == (None, None)
-    await other.close()
 
 
 async def test_no_text_is_told_once_it_may_not_be_whatever_is_remembered(
