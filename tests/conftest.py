@@ -42,11 +42,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--faults",
         metavar="N",
         type=int,
-        default=60,
+        default=40,
         help="bodies broken at random offsets, for each store that is reached by HTTP; 1000 for the long run",
     )
     parser.addoption(
-        "--crashes", metavar="N", type=int, default=6, help="times a process is killed -9; 100 for the long run"
+        "--crashes", metavar="N", type=int, default=4, help="times a process is killed -9; 100 for the long run"
     )
     parser.addoption(
         "--outage",
@@ -59,13 +59,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--timings", metavar="N", type=int, default=1500, help="public refusals timed; 10000 for the long run"
     )
     parser.addoption(
-        "--isolation", metavar="N", type=int, default=8000, help="random requests; 100000 or more for the long run"
+        "--isolation", metavar="N", type=int, default=4000, help="random requests; 100000 or more for the long run"
     )
     parser.addoption(
         "--schemathesis",
         metavar="N",
         type=int,
-        default=3,
+        default=2,
         help="requests generated for each operation of each surface, beside those that cover its parameters; 500 for the"
         " long run",
     )
@@ -73,10 +73,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--twins",
         metavar="N",
         type=int,
-        default=1500,
+        default=800,
         help="random requests to a gateway with zero copy and one without; 10000 for the long run",
     )
-    parser.addoption("--departures", metavar="N", type=int, default=200, help="clients that leave in mid-body")
+    parser.addoption("--departures", metavar="N", type=int, default=100, help="clients that leave in mid-body")
     parser.addoption("--revocations", metavar="N", type=int, default=100, help="links revoked; 2000 for the long run")
     parser.addoption(
         "--slow-readers", metavar="N", type=int, default=100, help="slow readers at once; 1000 for the long run"

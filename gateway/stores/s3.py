@@ -12,12 +12,14 @@ import time
 from collections import OrderedDict
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import Loader, create_loader
 from pydantic import SecretStr
 
 from ..config import ConfigError, Origin, S3Store
@@ -90,6 +92,7 @@ class S3:
         session = AioSession()
         lifetimes = AsyncExitStack()
         try:
+            session.register_component("data_loader", _models(session.get_config_variable("data_path")))
             credentials = InstanceCredentials.install(session) if settings.access_key_id is None else None
             client = await lifetimes.enter_async_context(_client(session, settings, origin, settings.endpoint))
             client.meta.events.register_last("before-endpoint-resolution.s3", _stay)
@@ -280,6 +283,12 @@ class S3:
         if self._credentials is not None and status(error) in DOUBTFUL:
             self._credentials.doubt()
         return call_failed(self._where, self._bucket, error)
+
+
+@cache
+def _models(path: str | None) -> Loader:
+    """What AWS' services are like, from ``path`` beside botocore's own: megabytes of JSON, read once for all stores."""
+    return create_loader(path)
 
 
 def _client(

@@ -144,7 +144,7 @@ def test_what_cannot_be_done_is_refused_with_the_fix(acme, offline):
     assert "no tenant is called 'nobody'" in unknown.err
     away = offline("retention", "--dry-run")
     assert (away.code, "hunter2" in away.err) == (69, False)
-    (acme.folder / "no-folder").write_text("a file")
+    (acme.folder / "no-folder").symlink_to(acme.folder / "nowhere" / "yet")
     acme.settings["audit"]["journal_dir"] = str(acme.folder / "no-folder" / "journal")
     closed = acme("retention")
     assert closed.code == 69
