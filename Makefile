@@ -19,6 +19,9 @@ BENCH_TOOLS := nginx:nginx haproxy:haproxy caddy:caddy wrk:wrk ss:iproute2
 KEYS_TOOLS := nginx:nginx wrk:wrk ss:iproute2 redis-server:redis-server
 SOAK_TOOLS := nginx:nginx ss:iproute2
 
+# Tests start hundreds of processes: each would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test check bench bench-quick bench-keys soak lock format clean tools

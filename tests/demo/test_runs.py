@@ -11,6 +11,7 @@ import pytest
 from parts.command import ended, process
 from parts.demo import Demo, alive, room
 
+from gateway.demo import postgres
 from gateway.demo.state import State
 
 pytestmark = pytest.mark.timeout(300)
@@ -36,12 +37,13 @@ def test_a_second_run_gives_the_same_ids_and_keys_and_leaves_nothing_running(sta
 
 
 async def test_a_folder_that_cannot_be_brought_up_to_date_is_refused_with_the_fix(state):
-    first = Demo(state)
-    database = await asyncpg.connect(first.facts["database_url"])
-    await database.execute("DELETE FROM schema_migrations WHERE version = (SELECT min(version) FROM schema_migrations)")
-    await database.close()
-    assert first.stop() == 0
-    done = once(state)
+    with State(state) as folder:
+        server, url = await postgres.start(folder)
+        database = await asyncpg.connect(url)
+        await database.execute("CREATE TABLE tenants (id integer)")
+        await database.close()
+        await server.stop()
+    done = once(state, "--store", "disk")
     assert (done.code, done.out) == (1, "")
     assert "Traceback" not in done.err
     assert f"the database in {state} cannot be brought up to date" in " ".join(done.err.split())

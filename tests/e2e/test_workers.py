@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -24,15 +24,16 @@ SIZE = 200_000
 
 @pytest.fixture
 async def crews(stage: Stage, tmp_path: Path) -> AsyncIterator[Open]:
-    """Starts gateways with two workers on the stage's database."""
+    """Starts gateways with two workers on the stage's database, and of its stores on the folder alone unless told others."""
 
-    def start(file: dict | None = None, **sections: dict) -> Crew:
+    def start(file: dict | None = None, stores: Collection[str] = ("disk",), **sections: dict) -> Crew:
         merged = {
             "identity": {"link_keys": [LINK_KEY]},
             "audit": {"journal_dir": str(tmp_path / "journal"), "adopt_interval_s": 0.5},
         }
         merged |= {"server": {"port": 0, "drain_delay_s": 0, "drain_s": 20, "workers": 2} | sections.pop("server", {})}
-        crew = Crew(stage.database_url, stage.stores, merged | sections, tmp_path, file=file or {})
+        stocked = {name: stage.stores[name] for name in stores}
+        crew = Crew(stage.database_url, stocked, merged | sections, tmp_path, file=file or {})
         opened.append(crew)
         stage.houses.append(crew)
         crew.start()
@@ -50,7 +51,7 @@ async def crews(stage: Stage, tmp_path: Path) -> AsyncIterator[Open]:
 
 @pytest.fixture
 async def filed(stage: Stage) -> list[Filed]:
-    return [await stage.file(store, some_bytes(SIZE, seed)) for seed, store in enumerate(("disk", "s3"))]
+    return [await stage.file("disk", some_bytes(SIZE, seed)) for seed in range(2)]
 
 
 def regulars(stage: Stage, filed: list[Filed], **options: int) -> Regulars:
@@ -139,8 +140,8 @@ async def test_a_worker_that_is_killed_takes_no_request_with_it_but_its_own(
 
 
 async def test_a_reload_replaces_every_worker_without_a_failed_request(stage: Stage, crews: Open, filed: list[Filed]):
-    crew = crews({"log": {"level": "info"}})
-    load = regulars(stage, filed, per_connection=400)
+    crew = crews({"log": {"level": "info"}}, ("disk", "s3"))
+    load = regulars(stage, [*filed, await stage.file("s3", some_bytes(SIZE))], per_connection=400)
     load.start(crew.base_url)
     await load.until_answered(100)
     pids = crew.pids()
@@ -206,7 +207,7 @@ async def test_a_configuration_that_is_refused_leaves_the_old_workers_as_they_ar
 async def test_a_download_under_way_outlives_the_reload(stage: Stage, crews: Open):
     data = some_bytes(8_000_000)
     one = await stage.file("s3", data)
-    crew = crews()
+    crew = crews(stores=stage.stores)
     pids = crew.pids()
     async with await Client.ask(crew.base_url, one.native, stage.full, receive_buffer=65_536) as client:
         await client.head()
