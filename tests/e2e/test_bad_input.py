@@ -83,7 +83,7 @@ UNREADABLE = {
     ("origins", "allowed"), [([], None), (["https://a.example"], None), (["*"], "*")], ids=["none", "one", "any"]
 )
 def test_cors_is_the_same_on_what_could_not_be_read(stage: Stage, origins: list[str], allowed: str | None):
-    house = stage.another(cors={"origins": origins})
+    house = stage.another(stage.on_disk, cors={"origins": origins})
     for raw in UNREADABLE.values():
         with Wire(house.base_url) as wire:
             wire.send(raw.encode())

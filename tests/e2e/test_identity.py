@@ -30,7 +30,7 @@ def bearer(token: str) -> dict[str, str]:
 
 async def test_revoked_key_is_dead_on_every_gateway_within_two_seconds(stage: Stage):
     """Both have it in memory when it is revoked in Postgres, by neither of them."""
-    of, houses = await stage.file("disk", DATA), [stage.house, stage.another()]
+    of, houses = await stage.file("disk", DATA), [stage.house, stage.another(stage.on_disk)]
     for _ in range(5):
         key = await stage.key()
         for house in houses:

@@ -126,7 +126,7 @@ async def test_downloads_that_outlast_the_drain_are_cut_off_visibly_and_audited(
     """A second signal, or ``drain_s``, ends the waiting."""
     data, agent = some_bytes(48_000_000), uuid4().hex
     filed = await stage.file("disk", data)
-    house = stage.another(server={"drain_delay_s": 30 if again else 0, "drain_s": 30 if again else 0.5})
+    house = stage.another(stage.on_disk, server={"drain_delay_s": 30 if again else 0, "drain_s": 30 if again else 0.5})
     fields = stage.full | {"User-Agent": agent}
     client = await Client.ask(house.base_url, filed.native, fields, receive_buffer=65_536)
     await lifetimes.enter_async_context(client)
@@ -175,7 +175,7 @@ async def test_a_download_whose_store_is_silent_as_the_gateway_ends_is_not_the_c
 async def test_a_signal_ends_an_idle_gateway_and_its_idle_connections_at_once(
     stage: Stage, lifetimes: AsyncExitStack, number: signal.Signals
 ) -> None:
-    house = stage.another()
+    house = stage.another(stage.on_disk)
     idle = [await lifetimes.enter_async_context(await Client.connect(house.base_url)) for _ in range(3)]
     for one in idle[1:]:  # the first asks nothing, as one that a browser opened ahead of need
         await one.request("/healthz")
@@ -307,7 +307,7 @@ async def test_without_a_store_at_start_the_others_are_served_and_it_recovers_by
 @pytest.mark.parametrize("expects", [False, True], ids=["half a body", "before a body that was asked for"])
 async def test_a_request_whose_body_is_on_its_way_as_the_gateway_ends_is_answered(stage: Stage, expects: bool):  # noqa: FBT001
     filed = await stage.file("disk", some_bytes(1000))
-    house = stage.another(server={"drain_delay_s": 0, "drain_s": 20, "header_timeout_s": 5})
+    house = stage.another(stage.on_disk, server={"drain_delay_s": 0, "drain_s": 20, "header_timeout_s": 5})
     body = b'{"delivery": "gateway"}'
     expect = "Expect: 100-continue\r\n" if expects else ""
     head = (

@@ -76,7 +76,7 @@ async def test_an_outage_of_the_store_is_no_use(stage: Stage, doors: Doors):
     ("method", "lines"), [("GET", []), ("HEAD", []), ("GET", [("If-None-Match", "*")])], ids=["body", "head", "304"]
 )
 async def test_an_outage_of_the_journal_is_no_use(stage: Stage, method: str, lines: list[tuple[str, str]]):
-    house, link = stage.another(), linked(stage, await stage.file("disk", DATA), max_uses=1)
+    house, link = stage.another(stage.on_disk), linked(stage, await stage.file("disk", DATA), max_uses=1)
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.prlimit(house.process.pid, resource.RLIMIT_FSIZE, (1, most))
     assert play(house, link.target, ONE, *lines, method=method).status == 503

@@ -30,7 +30,7 @@ async def of(stage: Stage) -> Filed:
 @pytest.fixture(scope="module")
 def both(stage: Stage) -> Iterator[list[House]]:
     """Two replicas."""
-    houses = [stage.house, stage.another()]
+    houses = [stage.house, stage.another(stage.on_disk)]
     yield houses
     houses[1].stop()
 

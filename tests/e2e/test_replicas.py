@@ -34,7 +34,7 @@ class Pair:
 @pytest.fixture(scope="module")
 def _houses(stage: Stage, _redis: StoppableRedis) -> Iterator[tuple[House, House]]:
     limits = LIMITS | {"url": _redis.url, "wait_s": 5}
-    houses = stage.another(limits=limits), stage.another(limits=limits)
+    houses = stage.another(stage.on_disk, limits=limits), stage.another(stage.on_disk, limits=limits)
     yield houses
     for house in houses:
         house.stop()

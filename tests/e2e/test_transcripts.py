@@ -140,7 +140,7 @@ async def test_the_account_switches_it_on_and_off_on_every_replica_at_once(speak
     of, stage = await speaking.call(), speaking.calls.stage
     body = {"status": "ready", "segments": SEGMENTS}
     full = await stage.key(tenant=speaking.tenant)
-    replica = stage.another()
+    replica = stage.another(stage.on_disk)
 
     def described(house: House) -> dict[str, Any]:
         told: dict[str, Any] = json.loads(house.get(f"/v1/recordings/{of.id}", full)[1])

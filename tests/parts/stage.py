@@ -70,6 +70,11 @@ class Stage:
         self.secrets |= {s["secret_access_key"] for s in self.stores.values() if "secret_access_key" in s}
 
     @property
+    def on_disk(self) -> dict[str, dict[str, Any]]:
+        """Of the stores the folder alone, which a gateway has open soonest."""
+        return {"disk": self.stores["disk"]}
+
+    @property
     def house(self) -> House:
         """The first one opened."""
         return self.houses[0]
