@@ -14,8 +14,9 @@ CHUNKS = 1000
 _STREAMED = 0xFFFFFFFF
 """What RF64 puts into 32-bit sizes, and recorders that could not go back to write the true one."""
 _EXTENSIBLE = 0xFFFE
-_GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
+_GUID_TAIL = bytes.fromhex("800000aa00389b71")
 _LAST_CHUNKS = frozenset({b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"cue ", b"JUNK", b"_PMX", b"smpl", b"fact"})
+_NAMES = _LAST_CHUNKS | {b"fmt ", b"data"}
 
 
 class Coding(StrEnum):
@@ -92,7 +93,9 @@ def read(window: Window) -> Wav:
             case b"fact" if size >= 4:
                 field = window.at(body, 4)
                 samples = int(struct.unpack(f"{order}I", field)[0]) if len(field) == 4 else None
-        at = body + size + (size & 1)
+        at = body + size
+        if size & 1 and window.at(at, 4) not in _NAMES:  # some writers forget the pad byte
+            at += 1
     raise Unreadable(f"WAV: no data chunk among the first {CHUNKS}")
 
 
@@ -119,8 +122,9 @@ def _subformat(body: bytes, order: Literal["<", ">"]) -> int:
     """WAVE_FORMAT_EXTENSIBLE: the number heads a GUID; where the GUID is not of that family, there is none."""
     if len(body) < 40:
         raise Unreadable("WAV: extensible fmt chunk of less than 40 bytes")
-    known = body[26:40] == _GUID_TAIL or order == ">"
-    return int(struct.unpack_from(f"{order}H", body, 24)[0]) if known else _EXTENSIBLE
+    number, *middle = struct.unpack_from(f"{order}IHH", body, 24)
+    known = number <= 0xFFFF and middle == [0, 16] and body[32:40] == _GUID_TAIL
+    return int(number) if known else _EXTENSIBLE
 
 
 def _frame(coding: Coding, channels: int, bits: int, align: int) -> int:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.media import wav
+from gateway.media.probe import identify
 from gateway.media.wav import Coding, Wav
 from gateway.media.window import BLOCK, Need, Unreadable, Window
 from gateway.model import Span
@@ -30,6 +31,12 @@ def fmt(tag=1, channels=1, rate=8000, bits=16, *, order="<", align=None, extra=b
 def extensible(tag, channels, rate, bits, *, tail=GUID_TAIL) -> bytes:
     extra = struct.pack("<HHI", 22, bits, 0) + struct.pack("<H", tag) + tail
     return fmt(0xFFFE, channels, rate, bits, extra=extra)
+
+
+def extensible_rifx(tag, channels, rate, bits) -> bytes:
+    """The numbers that a GUID begins with are turned round as all others."""
+    extra = struct.pack(">HHIIHH", 22, bits, 0, tag, 0, 16) + GUID_TAIL[6:]
+    return fmt(0xFFFE, channels, rate, bits, order=">", extra=extra)
 
 
 def riff(*chunks: bytes, magic=b"RIFF", order="<", size=None) -> bytes:
@@ -63,6 +70,10 @@ READ = {
         riff(fmt(6, bits=8, extra=b"\0\0"), chunk(b"fact", b"\0\0\0\0"), data(8000)),
         replace(PCM, format=Coding.ALAW, tag=6, bits=8, block_align=1, data_offset=58, data_size=8000),
     ),
+    "a-law that gives its decoded width": (
+        riff(fmt(6, bits=16, align=1), data(8000)),
+        replace(PCM, format=Coding.ALAW, tag=6, bits=8, block_align=1, data_size=8000),
+    ),
     "mu-law that gives its decoded width": (
         riff(fmt(7, channels=2, bits=16, align=2), data(16000)),
         replace(PCM, format=Coding.MULAW, tag=7, channels=2, bits=8),
@@ -81,6 +92,10 @@ READ = {
         riff(fmt(order=">"), data(16000, order=">"), magic=b"RIFX", order=">"),
         replace(PCM, big_endian=True),
     ),
+    "big-endian extensible": (
+        riff(extensible_rifx(7, 2, 8000, 8), data(16000, order=">"), magic=b"RIFX", order=">"),
+        replace(PCM, format=Coding.MULAW, tag=7, channels=2, bits=8, data_offset=68, big_endian=True),
+    ),
     "rf64": (
         riff(ds64(16000), fmt(), data(16000, size=0xFFFFFFFF), magic=b"RF64", size=0xFFFFFFFF),
         replace(PCM, data_offset=80),
@@ -89,13 +104,25 @@ READ = {
         riff(ds64(16000), fmt(), data(16000, size=0xFFFFFFFF), chunk(b"axml", bytes(99)), magic=b"BW64"),
         replace(PCM, data_offset=80),
     ),
+    "rf64 whose data tells its own size": (
+        riff(ds64(0), fmt(), data(16000), chunk(b"axml", bytes(99)), magic=b"RF64"),
+        replace(PCM, data_offset=80),
+    ),
     "chunks before": (
         riff(chunk(b"JUNK", bytes(28)), chunk(b"bext", bytes(602)), fmt(), chunk(b"LIST", bytes(26)), data(16000)),
         replace(PCM, data_offset=44 + 36 + 610 + 34),
     ),
     "odd chunk is padded": (riff(fmt(), chunk(b"LIST", b"odd"), data(16000)), replace(PCM, data_offset=56)),
+    "odd chunk that is not padded": (
+        riff(chunk(b"LIST", b"odd")[:-1], fmt(), chunk(b"bext", bytes(5))[:-1], data(16000)),
+        replace(PCM, data_offset=44 + 11 + 13),
+    ),
     "chunks after": (riff(fmt(), data(16000), chunk(b"LIST", bytes(26))), PCM),
     "streamed, size 0": (riff(fmt(), data(16000, size=0), size=0), PCM),
+    "streamed, and as loud as a chunk's name": (
+        riff(fmt(), chunk(b"data", b"LIST" + b"\xff" * 15_996, size=0), size=0),
+        PCM,
+    ),
     "streamed, size all ones": (riff(fmt(), data(16000, size=0xFFFFFFFF), size=0xFFFFFFFF), PCM),
     "streamed by sox": (riff(fmt(), data(16000, size=0x7FFFFFDC), size=0x7FFFFFFF), PCM),
     "cut off": (riff(fmt(), data(16000))[: 44 + 8001], replace(PCM, data_size=8001, duration_ms=500)),
@@ -107,7 +134,7 @@ READ = {
     "riff size that is wrong": (riff(fmt(), data(16000), size=7), PCM),
     "gsm, by its sample count": (
         riff(
-            fmt(0x31, bits=0, align=65, byte_rate=1625, extra=struct.pack("<HH", 2, 320)),
+            fmt(0x31, bits=0, align=65, byte_rate=1600, extra=struct.pack("<HH", 2, 320)),
             chunk(b"fact", struct.pack("<I", 8000)),
             data(1625),
         ),
@@ -162,6 +189,10 @@ def test_what_is_wrong_is_named(name):
     raw, message = REFUSED[name]
     with pytest.raises(Unreadable, match=message):
         wav.read(Window.over(raw))
+
+
+def test_no_samples_last_no_time():
+    assert identify(Window.over(riff(fmt(), data(0)))).duration_ms == 0
 
 
 def test_a_header_beyond_the_known_bytes_says_which_it_needs():
