@@ -137,6 +137,8 @@ REFUSED = {
     "a webm of subtitles": (EBML + SEGMENT + b"\x16\x54\xae\x6b\x85\xae\x83\x83\x81\x11", "neither an audio nor"),
     "an ogg of half a page": (b"OggS\0\2" + bytes(20) + b"\xff", "no whole page"),
     "an id3 tag with nothing behind it": (b"ID3\4\0\0\0\0\0\0" + bytes(2000), "no audio stream"),
+    "aac without a container": (b"\xff\xf1\x50\x80" + bytes(2000), "by its first bytes"),
+    "an mpeg sync and no rate": (b"\xff\xfb\x00\x44" + bytes(2000), "by its first bytes"),
     "an mpeg sync and noise": (b"\xff\xfb\x90", "by its first bytes"),
 }
 
