@@ -1,0 +1,90 @@
+"""Sweeps go on, whatever becomes of one of them, until the gateway stops."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from gateway.errors import Unavailable
+from gateway.lifecycle import sweeps
+from gateway.lifecycle.retention import Summary
+from gateway.lifecycle.sweeps import FIRST_S, Sweeps
+
+
+class Sweeper:
+    """Ends each sweep as it is told to; ``asked`` counts them."""
+
+    def __init__(self, *ends: Exception | None) -> None:
+        self.ends = list(ends)
+        self.asked = 0
+        self.enough = asyncio.Event()
+
+    async def sweep(self, *, stop: asyncio.Event) -> Summary | None:
+        self.asked += 1
+        assert not stop.is_set()
+        if not self.ends:
+            self.enough.set()
+            return Summary()
+        if (end := self.ends.pop(0)) is not None:
+            raise end
+        return None
+
+
+def run(sweeper: Any, interval_s: float) -> Sweeps:
+    return Sweeps(sweeper, interval_s)
+
+
+async def test_neither_an_outage_nor_a_defect_is_the_last_sweep():
+    sweeper = Sweeper(Unavailable("away"), RuntimeError("a defect"), None)
+    async with asyncio.timeout(5), run(sweeper, 0.001):
+        await sweeper.enough.wait()
+    assert sweeper.asked >= 4
+
+
+@pytest.mark.parametrize(("end", "seconds"), [(None, 86_400), (RuntimeError("x"), 86_400), (Unavailable("x"), FIRST_S)])
+async def test_what_an_outage_ended_begins_anew_soon(end: Exception | None, seconds: float):
+    assert await run(Sweeper(end), 86_400)._sweep() == seconds
+
+
+@pytest.mark.parametrize(("interval_s", "most"), [(0.5, 0.5), (86_400, FIRST_S)])
+async def test_the_first_begins_within_a_minute_and_no_later_than_any_other(
+    interval_s: float, most: float, monkeypatch: pytest.MonkeyPatch
+):
+    spread: list[tuple[float, float]] = []
+
+    def uniform(least: float, greatest: float) -> float:
+        spread.append((least, greatest))
+        return 3600.0
+
+    monkeypatch.setattr(sweeps.random, "uniform", uniform)
+    async with run(Sweeper(), interval_s):
+        await asyncio.sleep(0)
+    assert spread == [(0, most)]
+
+
+async def test_stopping_waits_for_no_interval():
+    sweeper, started = Sweeper(), time.monotonic()
+    async with run(sweeper, 3600):
+        await asyncio.sleep(0)
+    assert time.monotonic() - started < 3
+    assert sweeper.asked == 0
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_a_batch_under_way_is_let_to_its_end_but_not_for_ever(*, hangs: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sweeps, "LAST_S", 0.05)
+    begun, ended = asyncio.Event(), False
+
+    class Busy:
+        async def sweep(self, *, stop: asyncio.Event) -> None:
+            nonlocal ended
+            begun.set()
+            await stop.wait()
+            await asyncio.sleep(3600 if hangs else 0)
+            ended = True
+
+    async with asyncio.timeout(5), run(Busy(), 0.001) as going:
+        await begun.wait()
+    assert going._task.done()
+    assert ended is not hangs
