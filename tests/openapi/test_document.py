@@ -142,6 +142,61 @@ def test_statuses_are_those_of_the_contract(name, path, statuses):
     assert {int(status) for status in DOCUMENTS[name]["paths"][path]["get"]["responses"]} == statuses
 
 
+WRITING = {400, 401, 403, 404, 409, 413, 422, 429, 500, 503}
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "statuses"),
+    [
+        ("/v1/calls/{id}/recording", "put", {200, 202, 410, 502, 504, *WRITING}),
+        ("/v1/recordings/{id}/hold", "delete", {200, 410, 502, 504, *WRITING} - {413}),
+        ("/v1/recordings/{id}/hold", "get", {200, 410, 502, 504, *WRITING} - {409, 413}),
+        ("/v1/webhooks", "post", {201, *WRITING} - {404}),
+        ("/v1/recordings/batch", "post", {200, *WRITING} - {404, 409}),
+    ],
+)
+def test_statuses_of_what_is_done_are_those_of_the_contract(path, method, statuses):
+    assert {int(status) for status in DOCUMENTS["native"]["paths"][path][method]["responses"]} == statuses
+
+
+def test_header_fields_alone_are_never_partial_and_else_told_as_beside_the_audio():
+    methods = DOCUMENTS["yotel"]["paths"]["/api/v1/calls/{call_id}/recording/audio"]
+    assert methods["get"]["responses"].keys() - methods["head"]["responses"].keys() == {"206", "416"}
+    unchanged = methods["get"]["responses"]["304"]
+    assert unchanged["headers"].keys() == {"ETag", "Last-Modified", "Cache-Control", "X-Request-Id"}
+    assert "content" not in unchanged
+
+
+def test_a_field_that_one_refusal_of_a_status_lacks_is_not_promised():
+    responses = DOCUMENTS["yotel"]["components"]["responses"]
+    required = {
+        name: {field for field, told in response["headers"].items() if told["required"]}
+        for name, response in responses.items()
+    }
+    assert required["409.recording_not_ready.recording_unavailable"] == {"X-Request-Id"}
+    assert "Retry-After" in responses["409.recording_not_ready.recording_unavailable"]["headers"]
+    assert {"Retry-After", "RateLimit", "X-Request-Id"} <= required["429.rate_limited"]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "required"),
+    [("/v1/webhooks", "post", True), ("/v1/recordings/{id}/hold", "put", False), ("/v1/events/s3", "post", True)],
+)
+def test_a_body_is_required_unless_none_means_the_same_as_an_empty_one(path, method, required):
+    assert DOCUMENTS["native"]["paths"][path][method]["requestBody"]["required"] is required
+
+
+def test_a_uuid_among_the_parameters_has_a_pattern():
+    (link,) = DOCUMENTS["native"]["paths"]["/v1/links/{link_id}"]["delete"]["parameters"]
+    assert jsonschema_rs.is_valid(link["schema"], "0192f5e4-0000-7000-8000-000000000000")
+    assert not jsonschema_rs.is_valid(link["schema"], "0192f5e4")
+
+
+def test_a_surface_at_the_root_stands_on_the_server_itself():
+    made = pages(SURFACES["yotel"], [Place("yotel", "", url) for url in ("", "http://gw", "")], [], version="1")
+    assert orjson.loads(made["/openapi.json"].body)["servers"] == [{"url": "/"}, {"url": "http://gw"}]
+
+
 @pytest.mark.parametrize("ranges", [False, True])
 def test_ranges_are_told_where_the_mount_heeds_them(ranges):
     surface = SURFACES["callsid"]

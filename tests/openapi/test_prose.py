@@ -64,6 +64,28 @@ def test_the_native_index_leads_to_the_other_surfaces():
     assert "- [voki](http://gw/voki/llms.txt): Another's.\n" in index
 
 
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        (
+            "yotel",
+            'curl -H "Authorization: Bearer $KEY" -o recording http://gw/yotel/api/v1/calls/ID/recording/audio',
+        ),
+        ("agentphone", "curl -o recording http://gw/agentphone/v1/calls/ID/recording"),
+        ("native", "curl -o recording http://gw/native/v1/links/TOKEN/audio"),
+        (
+            "native",
+            (
+                "curl -X PUT -H \"Authorization: Bearer $KEY\" -H 'Content-Type: application/json' -d @body.json"
+                " http://gw/native/v1/recordings/ID/hold"
+            ),
+        ),
+    ],
+)
+def test_a_command_carries_the_credential_that_is_asked_for(name, command):
+    assert f"\n{command}\n" in told(name)[1]
+
+
 NAMED = {
     "Node": {
         "type": "object",
