@@ -129,6 +129,13 @@ def test_what_contradicts_is_told_in_the_surfaces_form(name, members):
         assert "The recording is held." in str(body)
 
 
+def test_voki_words_a_department_that_is_missing_or_malformed_alike():
+    refuse, head = SURFACES["voki"].refuse, Head("DELETE", {"id": "x"}, CIMultiDict(), CIMultiDict())
+    told = refuse(errors.NotFound(), head)
+    assert (told.status, told.body) == (404, b'{"errors":{"detail":"Department not found"}}')
+    assert refuse(errors.Malformed("path", "id"), head) == told
+
+
 def test_a_foreign_call_and_a_missing_one_are_worded_alike():
     for surface in SURFACES.values():
         foreign = surface.refuse(errors.NotFound("another tenant's call"), HEAD)
