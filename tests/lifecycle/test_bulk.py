@@ -3,16 +3,20 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from parts.labs import store_of
 from parts.pipeline import Works
 from parts.wavs import silence
 
+from gateway.errors import NotFound
 from gateway.lifecycle.bulk import Done, Fate, run
 from gateway.lifecycle.manifest import Line, Row
-from gateway.lifecycle.pipeline import Pipeline
-from gateway.model import CallRef, Listing, State
+from gateway.lifecycle.pipeline import Outcome, Pipeline, Result
+from gateway.model import CallRef, Listing, Recording, State
 
 disk_only = pytest.mark.parametrize("works", ["disk"], indirect=True)
 
@@ -66,6 +70,9 @@ async def test_each_line_has_a_fate_of_its_own(works: Works):
     assert "text/html" in found[5].reason
     assert found[7].reason == "these ids belong to different calls"
     assert all(d.reason for d in found if d.fate is not Fate.READY)
+    for wrong in ("c-5", "c-6"):
+        with pytest.raises(NotFound):
+            await works.catalog.find(works.tenant, CallRef("yotel", wrong))
 
 
 @disk_only
@@ -106,3 +113,42 @@ async def test_closing_it_lets_what_is_under_way_come_to_its_end(works: Works):
     page = await works.catalog.list(works.tenant, Listing())
     assert 3 <= len(page.entries) < 8
     assert {entry.recording.state for entry in page.entries if entry.recording} == {State.READY}
+
+
+class Counted:
+    """A pipeline that only counts what is under way in it."""
+
+    def __init__(self) -> None:
+        self.registry = self
+        self.now = self.most = 0
+        self.told: list[dict[str, object]] = []
+
+    def known(self, *_given: object) -> None: ...
+
+    async def create_call(self, *_given: object) -> UUID:
+        return uuid4()
+
+    async def register(self, *_given: object, **told: object) -> Result:
+        self.told.append(told)
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0)
+        self.now -= 1
+        return Result(Outcome.READY, Recording(uuid4(), State.READY))
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+async def test_exactly_so_many_are_under_way(concurrency: int):
+    pipeline: Any = Counted()
+    lines = [line(number, "a.wav") for number in range(30)]
+    assert len([done async for done in run(pipeline, uuid4(), lines, concurrency=concurrency)]) == 30
+    assert pipeline.most == concurrency
+
+
+async def test_what_a_row_says_of_its_recording_goes_with_it():
+    pipeline: Any = Counted()
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    said = {"started_at": at, "expires_at": at + timedelta(days=9), "retention_days": 7, "media_type": "audio/wav"}
+    row = line(1, "a.wav", **said)
+    assert [done.fate async for done in run(pipeline, uuid4(), [row])] == [Fate.READY]
+    assert pipeline.told == [said | {"fail_missing": False}]

@@ -1,5 +1,6 @@
 """What a notification leads to, as keys and stores are configured."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,10 +18,10 @@ on_s3 = pytest.mark.parametrize("works", ["s3"], indirect=True)
 BUCKET = "recordings"
 
 
-def configured(works: Works, **pipeline: str) -> Notices:
+def configured(works: Works, changed: Callable[[str], None] = lambda _tag: None, **pipeline: str) -> Notices:
     """``main`` is the store of that bucket; ``also`` has it too, and comes after."""
     config = Config(stores={name: {"kind": "s3", "bucket": BUCKET} for name in ("main", "also")}, pipeline=pipeline)
-    return Notices(works.pipeline, config, lambda _tag: None)
+    return Notices(works.pipeline, config, changed)
 
 
 def in_two_stores(works: Works, main: Meddled) -> Notices:
@@ -76,8 +77,10 @@ async def test_a_prefix_counts_where_the_pattern_names_no_tenant(works: Works):
 async def test_what_is_registered_needs_no_key_of_any_form(works: Works):
     call, key = await works.call(yotel="c-1"), works.put("odd name", silence())
     await works.registry.put_recording(works.tenant, call, place=("main", key))
-    notices = configured(works)
+    tags: list[str] = []
+    notices = configured(works, tags.append)
     assert await told(notices, works, key) == (Fate.READY, None)
+    assert tags == [f"call:{call}"], "what the cache has is older"
     other = (await works.registry.create_tenant("other", "Other")).id
     fate, _ = await told(notices, works, key, tenant=other, tenant_slug="other")
     assert fate is Fate.IGNORED

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.lifecycle.manifest import COLUMNS, Line, NoManifest, Row, read_csv, read_json_lines
+from gateway.model import NewCall
 
 CALL = "0195d2f0-1c3e-7c44-9d2a-5b1f2f6f9a10"
+DEPARTMENT = "0195d2f0-1c3e-7c44-9d2a-000000000007"
 
 
 def of_csv(text: str, **how: str) -> list[Line]:
@@ -25,17 +27,30 @@ def of_json(*objects: object, **how: str) -> list[Line]:
 
 
 def test_every_column_is_read():
-    header = "call,aliases,key,store,started_at,from,to,direction,voice_agent,retention_days,media_type"
-    line = f"{CALL},yotel:c-1 callsid:call_7,a.wav,main,2026-03-01T09:30:00+01:00,+491,+492,inbound,true,30,audio/amr"
-    (found,) = of_csv(f"{header}\r\n{line}\r\n")
+    header = (
+        "call,aliases,key,store,started_at,answered_at,ended_at,expires_at,from,to,direction,voice_agent,department"
+    )
+    times = "2026-03-01T09:30:00+01:00,2026-03-01T08:30:05Z,2026-03-01T08:31:00Z,2030-01-01T00:00:00Z"
+    line = f"{CALL},yotel:c-1 callsid:call_7,a.wav,main,{times},+491,+492,inbound,true,{DEPARTMENT},30,audio/amr"
+    (found,) = of_csv(f"{header},retention_days,media_type\r\n{line}\r\n")
     row = found.content
     assert isinstance(row, Row), row
     assert found.number == 2
     assert (row.key, row.store, row.retention_days, row.media_type) == ("a.wav", "main", 30, "audio/amr")
-    call = row.new_call()
-    assert (call.id, call.aliases) == (UUID(CALL), {"yotel": "c-1", "callsid": "call_7"})
-    assert (call.from_number, call.to_number, call.direction, call.voice_agent) == ("+491", "+492", "inbound", True)
-    assert call.started_at == datetime(2026, 3, 1, 8, 30, tzinfo=UTC)
+    assert row.expires_at == datetime(2030, 1, 1, tzinfo=UTC)
+    assert row.new_call() == NewCall(
+        aliases={"yotel": "c-1", "callsid": "call_7"},
+        id=UUID(CALL),
+        direction="inbound",
+        from_number="+491",
+        to_number="+492",
+        voice_agent=True,
+        department=UUID(DEPARTMENT),
+        started_at=datetime(2026, 3, 1, 8, 30, tzinfo=UTC),
+        answered_at=datetime(2026, 3, 1, 8, 30, 5, tzinfo=UTC),
+        ended_at=datetime(2026, 3, 1, 8, 31, tzinfo=UTC),
+    )
+    assert set(f"{header},retention_days,media_type".split(",")) == set(COLUMNS)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +94,10 @@ REFUSED_ROWS = {
     "no name": ({"key": "a.wav"}, "give call or aliases"),
     "no uuid": ({"key": "a.wav", "call": "c-1"}, "call: Input should be a valid UUID"),
     "alias without a surface": ({"key": "a.wav", "aliases": "c-1"}, "aliases: each is surface:id"),
+    "alias longer than any that is kept": (
+        {"key": "a.wav", "aliases": "yotel:" + "1" * 256},
+        "aliases: each is surface:id",
+    ),
     "two ids of one surface": ({"key": "a.wav", "aliases": "yotel:1 yotel:2"}, "aliases: two ids for yotel"),
     "no time": ({"key": "a.wav", "aliases": "yotel:1", "started_at": "yesterday"}, "started_at: "),
     "time without a zone": (

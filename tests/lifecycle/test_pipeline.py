@@ -61,13 +61,14 @@ async def test_an_object_that_was_replaced_is_known_anew(works: Works):
     key = works.put("a.wav", silence(2))
     call = await works.call(yotel="c-1")
     first = await works.pipeline.register(works.tenant, call, "main", key)
-    works.put("a.wav", silence(3, channels=1))
+    works.put("a.wav", silence(4, channels=1))  # as long in bytes
     again = await works.pipeline.register(works.tenant, call, "main", key)
     assert again.outcome is Outcome.READY
-    assert (again.recording.duration_ms, again.recording.channels) == (3000, 1)
+    assert (again.recording.duration_ms, again.recording.channels) == (4000, 1)
     assert again.recording.object is not None
     assert first.recording.object is not None
     assert again.recording.object.stat.version != first.recording.object.stat.version
+    assert again.recording.object.stat.size == first.recording.object.stat.size
     assert again.recording.id == first.recording.id
     assert again.recording.ready_at == first.recording.ready_at
     assert await works.events() == 1
