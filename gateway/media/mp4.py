@@ -69,7 +69,7 @@ def _boxes(window: Window, start: int, stop: int) -> Iterator[_Box]:
 
 
 def _movie(window: Window, moov: _Box) -> Mp4:
-    scale = duration = 0
+    scale = duration = whole = 0
     fragmented = False
     tracks: list[_Track] = []
     for box in _boxes(window, moov.start, moov.stop):
@@ -81,8 +81,9 @@ def _movie(window: Window, moov: _Box) -> Mp4:
             case b"mvex":
                 fragmented = True
                 mehd = next((b for b in _boxes(window, box.start, box.stop) if b.kind == b"mehd"), None)
-                if mehd is not None and duration in _UNKNOWN:
-                    duration = _extended(window, mehd)
+                whole = 0 if mehd is None else _extended(window, mehd)
+    if fragmented:  # mvhd counts no fragment
+        duration = whole
     sound = [track for track in tracks if track.handler == b"soun"]
     video = any(track.handler == b"vide" for track in tracks)
     if not sound and not video:

@@ -95,10 +95,11 @@ READ = {
         movie(mvhd(0xFFFFFFFF), MONO, box(b"mvex", box(b"mehd", struct.pack(">B3xQ", 1, 7000)))),
         lasting(7000, indexed=False),
     ),
-    "fragments of a movie that tells its own length": (
+    "fragments of which the first is told of in the index": (
         movie(mvhd(), MONO, box(b"mvex", box(b"mehd", struct.pack(">II", 0, 7000)))),
-        lasting(2500, indexed=False),
+        lasting(7000, indexed=False),
     ),
+    "fragments whose length is told nowhere": (movie(mvhd(), MONO, box(b"mvex")), lasting(None, indexed=False)),
     "descriptors with long lengths": (movie(mvhd(), aac(LC, 1, long=True)), SOUND),
     "a rate that has no index": (movie(mvhd(), aac(LC, 1, rate=11_000)), SOUND),
     "a kind beyond 31": (movie(mvhd(), aac(USAC, 1)), SOUND),
