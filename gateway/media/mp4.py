@@ -13,6 +13,8 @@ from .window import Unreadable, Window
 
 _ESCAPE, _PARAMETRIC_STEREO = 31, 29
 """Audio object types of AAC: one that a longer number follows, and one that is heard as two channels."""
+_UNCOUNTED = frozenset({b"mp4a", b"samr", b"sawb", b"ac-3", b"ec-3"})
+"""Entries whose own count is 2 whatever they hold, by their specifications; QuickTime's count, from version 1 on."""
 _LAYOUTS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 8}
 """channelConfiguration → channels"""
 _UNKNOWN = {0, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF}
@@ -130,17 +132,21 @@ def _named(window: Window, parent: _Box, kind: bytes) -> Iterator[_Box]:
 def _channels(window: Window, stsd: _Box) -> int | None:
     """The channels of the first AudioSampleEntry: what its AAC configuration says, else its own count.
 
-    The count stands after 8 bytes of stsd, 8 of box, 8 of entry and 8 of versions. Writers put 2 there for any AAC, and
-    QuickTime's version 2 of the entry a constant.
+    The count stands after 8 bytes of stsd, 8 of box, 8 of entry and 8 of versions. Version 2 of the entry, QuickTime's, has
+    a constant there.
     """
     body = window.at(stsd.start, 34)
     if len(body) < 34:
         return None
     version, count = int.from_bytes(body[24:26]), int.from_bytes(body[32:34])
     inner = _Box(body[12:16], stsd.start + 44 + (16 if version == 1 else 0), stsd.stop)
+    configured = None
     for box in _named(window, inner, b"esds"):
-        count = _aac_channels(window.at(box.start + 4, min(box.stop - box.start, 256))) or count
-    return count if version < 2 and count else None
+        configured = _aac_channels(window.at(box.start + 4, min(box.stop - box.start, 256)))
+    if version > 1:
+        return None
+    counted = version == 1 or count != 2 or inner.kind not in _UNCOUNTED
+    return configured or (count if counted else 0) or None
 
 
 def _aac_channels(descriptors: bytes) -> int | None:

@@ -43,10 +43,10 @@ def esds(asked: bytes, *, long: bool = False) -> bytes:
     return box(b"esds", bytes(4), descriptor(3, bytes(3), descriptor(4, bytes(13), descriptor(5, asked))))
 
 
-def entry(*inner: bytes, count: int = 2, version: int = 0) -> bytes:
+def entry(*inner: bytes, count: int = 2, version: int = 0, kind: bytes = b"mp4a") -> bytes:
     """An AudioSampleEntry; QuickTime's version 1 has four numbers more."""
     fixed = struct.pack(">6xHH6xHHHHI", 1, version, count, 16, 0, 0, 8000 << 16)
-    return box(b"mp4a", fixed, bytes(16 if version == 1 else 36 if version == 2 else 0), *inner)
+    return box(kind, fixed, bytes(16 if version == 1 else 36 if version == 2 else 0), *inner)
 
 
 def track(handler: bytes, *described: bytes) -> bytes:
@@ -105,7 +105,11 @@ READ = {
     "a kind beyond 31": (movie(mvhd(), aac(USAC, 1)), SOUND),
     "eight channels": (movie(mvhd(), aac(LC, 7)), heard_as(8)),
     "one channel that is heard as two": (movie(mvhd(), aac(PARAMETRIC, 1, count=1)), heard_as(2)),
-    "a layout of its own": (movie(mvhd(), aac(LC, 0, count=2)), heard_as(2)),
+    "a layout of its own": (movie(mvhd(), aac(LC, 0)), heard_as(None)),
+    "three that are counted": (movie(mvhd(), aac(LC, 0, count=3)), heard_as(3)),
+    "a codec that never counts": (movie(mvhd(), track(b"soun", entry(kind=b"samr"))), heard_as(None)),
+    "a codec that always counts": (movie(mvhd(), track(b"soun", entry(kind=b"Opus"))), heard_as(2)),
+    "quicktime's own count": (movie(mvhd(), track(b"soun", entry(version=1))), heard_as(2)),
     "no configuration": (movie(mvhd(), track(b"soun", entry(count=1))), SOUND),
     "quicktime's entry of version 1": (movie(mvhd(), aac(LC, 1, version=1)), SOUND),
     "quicktime's entry of version 2": (movie(mvhd(), aac(LC, 1, version=2, count=3)), heard_as(None)),
