@@ -137,7 +137,7 @@ async def test_what_was_said_ends_with_the_recording_unless_that_is_held(ending:
 
 
 @disk_only
-@pytest.mark.parametrize("limit", [None, 1, 25, 30])
+@pytest.mark.parametrize("limit", [None, 1, 6, 30])
 async def test_pages_hold_each_recording_once(ending: Ending, limit: int | None):
     await ending.fetch("UPDATE tenants SET retention_days = 10")
     other = (await ending.registry.create_tenant("other", "Other", retention_days=10)).id
@@ -405,17 +405,19 @@ def test_folders_are_alike_that_lie_within_each_other(tmp_path: Path):
 
 
 @disk_only
-@pytest.mark.parametrize("step", ["put_recording", "mark_ready"])
-async def test_an_object_that_is_being_deleted_becomes_nobodys_recording(ending: Ending, step: str):
+@pytest.mark.parametrize(("step", "name"), [("put_recording", "main"), ("mark_ready", "main"), ("mark_ready", "also")])
+async def test_an_object_that_is_being_deleted_becomes_nobodys_recording(ending: Ending, step: str, name: str):
+    """By whatever name of its store."""
     first = await ending.call(expires_at=PAST)
+    ending.alike = lambda place: {place, ("also", place[1])}
     key, tenant = ending.key(first), ending.tenant
     stat = await ending.store.stat(key)
     second = await ending.registry.create_call(tenant, NewCall())
 
     async def register() -> None:
         if step == "put_recording":
-            await ending.registry.put_recording(tenant, second, state=State.PROCESSING, place=("main", key))
-        await ending.registry.mark_ready(tenant, second, Object("main", key, stat, "audio/wav"))
+            await ending.registry.put_recording(tenant, second, state=State.PROCESSING, place=(name, key))
+        await ending.registry.mark_ready(tenant, second, Object(name, key, stat, "audio/wav"))
 
     async def register_too_late() -> None:
         with pytest.raises(Unavailable, match="is being deleted"):
@@ -445,8 +447,9 @@ async def test_an_object_that_is_being_registered_is_waited_for(ending: Ending):
 async def test_two_that_end_together_have_their_object_deleted_once(ending: Ending):
     first = await ending.call(expires_at=PAST)
     second = await ending.call(key=ending.key(first), expires_at=PAST)
-    told = await ending.sweep()
-    assert {call: done.fate for call, done in told.items()} == dict.fromkeys([first, second], Fate.DELETED)
+    swept = await ending.sweeper(batch=10).sweep()
+    assert swept is not None
+    assert (swept.fates, swept.bytes) == ({Fate.DELETED: 2}, len(first.bytes))
     assert ending.store.asked == {ending.key(first): 1}
     assert await ending.events(first) == await ending.events(second) == [("complete", 204, None)]
 
@@ -502,6 +505,53 @@ async def test_a_store_that_is_away_is_not_asked_for_ever(ending: Ending):
         assert bool(await ending.events(call)) == (done.fate is Fate.FAILED)
     ending.store.before_delete = nothing
     assert set(await ending.sweep()) == set(calls)
+
+
+@disk_only
+async def test_a_sweep_that_is_told_to_stop_ends_with_the_batch_under_way(ending: Ending):
+    calls = {await ending.call(expires_at=PAST) for _ in range(3)}
+    stop = asyncio.Event()
+
+    async def stopped() -> None:
+        stop.set()
+
+    ending.store.before_delete = stopped
+    assert len(await ending.sweep(batch=2, stop=stop)) == 2
+    assert len(await ending.sweep()) == len(calls) - 2
+
+
+@disk_only
+async def test_a_sweep_forgets_links_that_were_over_long_ago(ending: Ending):
+    call = await ending.call()
+    for days in (31, 29, -1):
+        await ending.fetch(
+            "INSERT INTO links (id, tenant_id, call_id, created_by, expires_at)"
+            " VALUES (gen_random_uuid(), $1, $2, $3::int::text, now() - interval '1 day' * $3)",
+            *(ending.tenant, call, days),
+        )
+    await ending.sweep()
+    left = await ending.fetch("SELECT created_by FROM links ORDER BY expires_at")
+    assert [row["created_by"] for row in left] == ["29", "-1"]
+
+
+@disk_only
+async def test_a_store_that_fails_now_and_then_is_asked_on(ending: Ending):
+    calls = [await ending.call(expires_at=PAST) for _ in range(2 * PATIENCE)]
+    asked = 0
+
+    async def mostly_away() -> None:
+        nonlocal asked
+        asked += 1
+        if asked != PATIENCE - 1:
+            raise Unavailable("store main: cannot connect")
+
+    ending.store.before_delete = mostly_away
+    told = await ending.sweep(batch=1)
+    assert Counter(done.fate for done in told.values()) == {
+        Fate.DELETED: 1,
+        Fate.FAILED: len(calls) - 2,
+        Fate.PUT_OFF: 1,
+    }
 
 
 @disk_only

@@ -136,6 +136,25 @@ def test_voki_words_a_department_that_is_missing_or_malformed_alike():
     assert refuse(errors.Malformed("path", "id"), head) == told
 
 
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        (errors.Forbidden("x:y"), {"status": 403, "code": "forbidden", "needed": "x:y"}),
+        (
+            errors.Malformed("query", "limit", message="no"),
+            {"status": 422, "code": "malformed", "errors": [{"loc": ["query", "limit"], "msg": "no"}]},
+        ),
+        (errors.Contradicts("own", "Why."), {"status": 409, "code": "own", "title": "Own", "detail": "Why."}),
+        (errors.Expired(), {"status": 410, "code": "recording_expired", "title": "Recording expired"}),
+    ],
+)
+def test_a_problem_tells_what_a_program_can_act_on(refusal, told):
+    reply = SURFACES["native"].refuse(refusal, HEAD)
+    body = orjson.loads(reply.body)
+    assert reply.headers["Content-Type"] == "application/problem+json"
+    assert body == {**body, "type": f"urn:recording-gateway:problem:{told['code']}", **told}
+
+
 def test_a_foreign_call_and_a_missing_one_are_worded_alike():
     for surface in SURFACES.values():
         foreign = surface.refuse(errors.NotFound("another tenant's call"), HEAD)
