@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from math import inf
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from unittest import mock
 
 import pytest
@@ -19,8 +22,13 @@ from parts.ranged import ETAG, RangedServer
 from gateway.errors import Broken, Changed, OriginFailed, OriginTimeout, Unavailable
 from gateway.model import PIECE, Span
 from gateway.stores import pool as pool_module
-from gateway.stores.body import Body
+from gateway.stores.body import Body, Means
+from gateway.stores.connection import Connection, Stale
+from gateway.stores.counts import Counts
+from gateway.stores.dial import NARROW, Dialer, _once
+from gateway.stores.head import NotHttp
 from gateway.stores.origin import Pin, Reader, Refused
+from gateway.stores.pool import Pool
 
 DATA = bytes(range(256)) * 2000
 SPAN = Span(5, 25)
@@ -207,6 +215,8 @@ async def test_a_kept_connection_that_the_store_has_closed_is_replaced_and_no_tr
         server.may_answer.set()
         assert await drain(await opening) == DATA[5:25]
         assert (at.counts.replaced, at.counts.retries, at.counts.connections) == (1, 0, 2)
+        (pool,) = at.reader._pools.values()
+        assert pool._permits + len(pool._open) == QUICK.connections
 
 
 @WAYS
@@ -368,7 +378,13 @@ async def test_a_reader_that_is_closed_lets_nobody_wait() -> None:
         server.may_answer.clear()
         opening = asyncio.create_task(at.open())
         await server.until(lambda: len(server.heads) == 3)
+        pipes = at.reader._means.pipes
+        assert pipes is not None
+        pipe = pipes.take()
+        assert pipe is not None
+        pipes.give(pipe)
         await at.reader.close()
+        assert pipes._free == []
         with pytest.raises(Unavailable):
             await opening
         with pytest.raises(Unavailable, match="was closed"):
@@ -376,6 +392,256 @@ async def test_a_reader_that_is_closed_lets_nobody_wait() -> None:
         assert len(server.heads) == 3
         with pytest.raises(Broken):
             await drain(short)
+
+
+class Dialing:
+    """A dialer whose connections are made once ``may`` is set, or fail with ``error``."""
+
+    host, port = "h", 1
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+        self.may = asyncio.Event()
+        self.made: list[socket.socket] = []
+
+    async def dial(self) -> socket.socket:
+        await self.may.wait()
+        if self.error is not None:
+            raise self.error
+        self.made.append(socket.socket())
+        return self.made[-1]
+
+
+def pool_of(dialing: Dialing) -> Pool:
+    settings = QUICK.model_copy(update={"connections": 1, "connect_s": 0.01 if dialing.error is None else 1})
+    return Pool("store lab", cast("Dialer", dialing), settings, Counts(), bytearray(64))
+
+
+UNVERIFIED = ssl.SSLCertVerificationError("unverified")
+UNVERIFIED.verify_message = "unverified"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (None, Unavailable),
+        (UNVERIFIED, OriginFailed),
+        (ConnectionRefusedError(), Unavailable),
+        (RuntimeError(), Unavailable),
+        (asyncio.CancelledError(), asyncio.CancelledError),
+    ],
+    ids=["not in time", "unverified", "refused", "uvloop's own", "nobody wants it any more"],
+)
+async def test_whatever_a_connection_was_not_made_for_another_may_be(
+    error: BaseException | None, told: type[BaseException]
+) -> None:
+    dialing = Dialing(error)
+    if error is not None:
+        dialing.may.set()
+    pool = pool_of(dialing)
+    for _ in range(2):
+        with pytest.raises(told):
+            await pool.get()
+    dialing.error = None
+    dialing.may.set()
+    (await pool.get()).close()
+    assert pool._permits == 1
+
+
+async def test_a_connection_that_is_made_after_the_end_is_closed() -> None:
+    dialing = Dialing()
+    pool = pool_of(dialing)
+    getting = asyncio.create_task(pool.get())
+    await asyncio.sleep(0)
+    pool.close()
+    dialing.may.set()
+    with pytest.raises(Unavailable, match="was closed"):
+        await getting
+    assert [sock.fileno() for sock in dialing.made] == [-1]
+
+
+async def test_a_connection_whose_taker_leaves_as_his_turn_comes_is_kept() -> None:
+    dialing = Dialing()
+    dialing.may.set()
+    pool = pool_of(dialing)
+    connection = await pool.get()
+    waiting = asyncio.create_task(pool.get())
+    await asyncio.sleep(0)
+    pool.put(connection)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert (waiting.cancelled(), pool.take()) == (True, connection)
+    connection.close()
+
+
+async def test_every_host_of_a_store_is_swept_however_busy_another_is() -> None:
+    swept: list[str] = []
+    reader = Reader("lab", QUICK)
+
+    def pool(host: str) -> Any:
+        return SimpleNamespace(sweep=lambda _now: not swept.append(host), close=lambda: None)  # type: ignore[func-returns-value]
+
+    reader._pools = {("http", host, 80): pool(host) for host in ("one", "other")}
+    reader._swept()
+    assert swept == ["one", "other"]
+    await reader.close()
+
+
+# --- one by itself --------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def alone(*, kept: bool = False) -> AsyncIterator[tuple[Connection, socket.socket]]:
+    """A connection, and the store's end of it. ``kept``: it has served before."""
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    far.setblocking(False)
+    connection = Connection(asyncio.get_running_loop(), near, bytearray(16_384), lambda _: None)
+    connection.uses = int(kept)
+    with near, far:
+        yield connection, far
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("kept", "takes", "said", "fate"),
+    [
+        (False, True, b"", ConnectionResetError),
+        (False, False, b"", ConnectionResetError),
+        (False, True, b"220 mail", NotHttp),
+        (True, True, b"", Stale),
+        (True, False, b"", Stale),
+        (True, True, b"220 mail", Stale),
+        (True, True, b"HTTP/1.1 206 Part", ConnectionResetError),
+        (True, False, b"HTTP/1.1 206 Part", ConnectionResetError),
+    ],
+)
+async def test_only_a_kept_connection_that_ends_without_any_answer_is_replaced_for_nothing(
+    *, kept: bool, takes: bool, said: bytes, fate: type[Exception]
+) -> None:
+    """One that ``takes`` the request before it ends is closed, any other is reset."""
+    async with alone(kept=kept) as (connection, far):
+        answer = connection.ask(b"GET / HTTP/1.1\r\n\r\n", 4096, inf)
+        if takes:
+            far.recv(4096)
+        far.send(said)
+        far.close()
+        with pytest.raises(fate):
+            await answer
+
+
+@pytest.mark.parametrize(("kept", "fate"), [(False, BrokenPipeError), (True, Stale)])
+async def test_a_connection_that_takes_no_request_is_stale_where_it_was_kept(
+    *, kept: bool, fate: type[Exception]
+) -> None:
+    async with alone(kept=kept) as (connection, far):
+        far.close()
+        with pytest.raises(fate):
+            await connection.ask(b"GET / HTTP/1.1\r\n\r\n", 4096, inf)
+
+
+async def test_a_request_that_does_not_leave_at_once_leaves_whole_and_is_then_watched_no_more() -> None:
+    loop, request = asyncio.get_running_loop(), os.urandom(1_000_000)
+    async with alone() as (connection, far):
+        answer = connection.ask(request, 4096, inf)
+        came = b""
+        async with asyncio.timeout(5):
+            while len(came) < len(request):
+                came += await loop.sock_recv(far, 1 << 20)
+        assert came == request
+        await asyncio.sleep(0)
+        assert not loop.remove_writer(connection.descriptor)
+        far.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+        assert (await answer)[0].status == 204
+        left = connection.ask(request, 4096, inf)
+        descriptor = connection.descriptor
+        connection.close()
+        assert not loop.remove_writer(descriptor)
+        with pytest.raises(ConnectionAbortedError):
+            await left
+
+
+class Records:
+    """A socket as TLS has it: of what came together the rest waits here, where the system tells of it no more."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._rest = b""
+
+    def pending(self) -> int:
+        return len(self._rest)
+
+    def recv_into(self, into: memoryview, most: int) -> int:
+        came = self._rest or self._sock.recv(16_384)
+        piece, self._rest = came[:most], came[most:]
+        into[: len(piece)] = piece
+        return len(piece)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+async def test_what_tls_has_decrypted_is_taken_though_the_socket_has_nothing_more() -> None:
+    async with alone() as (connection, far):
+        connection.sock = connection.tls = cast("ssl.SSLSocket", Records(connection.sock))
+        answer = connection.ask(b"GET / HTTP/1.1\r\n\r\n", 4096, inf)
+        far.send(
+            b"HTTP/1.1 404 Not Found\r\nX-Long: " + b"x" * 5000 + b"\r\nContent-Length: 5000\r\n\r\n" + b"y" * 5000
+        )
+        async with asyncio.timeout(5):
+            head, rest = await answer
+        assert (head.status, rest) == (404, rest.replace(b"x", b""))
+        assert connection.tls.pending()
+        assert not connection.put_by(), "what waits would be taken for the next answer"
+
+
+def body_over(connection: Connection, length: int) -> tuple[Body, list[Connection]]:
+    """A body of which nothing has come yet; and where its connection is put by."""
+    put: list[Connection] = []
+    means = Means("store lab", 1.0, Counts(), bytearray(PIECE), None, 0)
+    pool = cast("Pool", SimpleNamespace(put=put.append))
+    return Body(means, pool, connection, b"", length, keep=True), put
+
+
+async def test_of_a_body_that_is_over_nothing_is_left_on_its_connection() -> None:
+    async with alone() as (connection, far):
+        body, put = body_over(connection, 3)
+        connection._read_on()
+        far.send(b"abc")
+        assert await body.read() == b"abc"
+        assert (put, connection.collect, connection.deadline) == ([connection], None, inf)
+
+
+async def test_what_tls_has_decrypted_is_not_waited_for() -> None:
+    async with alone() as (connection, far):
+        records = Records(connection.sock)
+        connection.sock = connection.tls = cast("ssl.SSLSocket", records)
+        body, _ = body_over(connection, PIECE + 1)
+        far.send(b"abc")
+        assert records.recv_into(memoryview(bytearray(1)), 1) == 1
+        async with asyncio.timeout(0.5):
+            await body.ready()
+        await body.close()
+
+
+async def test_a_connection_that_was_widened_for_one_is_put_by_as_it_was_made() -> None:
+    async with alone() as (connection, _):
+        connection.narrow()
+        connection.widen(NARROW)  # no more than it has
+        assert not connection._wide
+        connection.widen(NARROW + 4096)
+        assert connection._wide
+        assert connection.put_by()
+        assert not connection._wide
+        assert connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * NARROW  # as Linux tells it
+
+
+async def test_a_connection_that_was_closed_is_waited_for_by_nobody() -> None:
+    async with alone() as (connection, _):
+        connection.close()
+        connection.close()
+        with pytest.raises(ConnectionAbortedError):
+            await connection.readable(inf)
 
 
 # --- names and TLS --------------------------------------------------------------------------------------------------
@@ -430,6 +696,37 @@ async def test_a_name_whose_look_up_hangs_is_looked_up_once_however_many_want_it
             may_tell.set()
             await asyncio.gather(*(at.read() for _ in range(9)))
         assert asked == 1
+
+
+async def test_a_name_that_could_not_be_looked_up_is_looked_up_again_and_each_address_has_its_turn() -> None:
+    loop, dialer = asyncio.get_running_loop(), Dialer("h", 1, None, 0)
+    with mock.patch.object(loop, "getaddrinfo", side_effect=socket.gaierror()) as look_up:
+        for count in (1, 2):
+            with pytest.raises(socket.gaierror):
+                await dialer.dial()
+            assert look_up.await_count == count
+        look_up.side_effect = None
+        look_up.return_value = ["one", "other"]
+        with mock.patch("gateway.stores.dial.start_connection") as connect:
+            for _ in range(3):
+                await dialer.dial()
+    assert [list(call.args[0]) for call in connect.await_args_list] == [
+        ["one", "other"],
+        ["other", "one"],
+        ["one", "other"],
+    ]
+    assert look_up.await_count == 3
+
+
+async def test_a_handshake_that_is_given_up_leaves_nothing_watched() -> None:
+    """A descriptor's number is soon another's."""
+    loop, (near, far) = asyncio.get_running_loop(), socket.socketpair()
+    with near, far:
+        waiting = asyncio.create_task(_once(near, loop.add_reader, loop.remove_reader))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert not loop.remove_reader(near.fileno())
 
 
 @on_both_loops

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import fcntl
 import gc
 import hashlib
+import os
 import random
 import socket
 import ssl
@@ -12,7 +14,7 @@ from typing import cast
 from unittest import mock
 
 import pytest
-from parts.labs import QUICK
+from parts.labs import QUICK, drain
 from parts.loops import on_both_loops
 from parts.pouring import Tap, descriptors, pour, writable
 from parts.ranged import ETAG, RangedServer
@@ -67,6 +69,34 @@ def test_a_system_that_cannot_splice_is_known_by_trying() -> None:
         assert not pipes_module.can_splice.__wrapped__()
 
 
+def test_a_pipe_with_bytes_left_in_it_is_nobodys_again() -> None:
+    pipes = pipes_module.Pipes()
+    taken = [pipes.take() for _ in range(pipes_module.FREE + 2)]
+    for number, pipe in enumerate(taken):
+        assert pipe is not None
+        pipe.filled = os.write(pipe.entry, b"x") if number == 0 else 0
+        pipes.give(pipe)
+    assert (pipes._free, pipes.used) == (taken[1:-1], 0), "of the empty ones so many are kept"
+    again = pipes.take()
+    assert again is not None
+    with pytest.raises(BlockingIOError):
+        os.read(again.exit, 1)
+    pipes.give(again)
+    pipes.close()
+
+
+def test_a_pipe_too_small_to_be_of_use_is_not_left_open() -> None:
+    def small(_pipe: int, command: int, *_size: int) -> int:
+        if command == fcntl.F_SETPIPE_SZ:
+            raise PermissionError
+        return 4096
+
+    before = descriptors()
+    with mock.patch("fcntl.fcntl", small):
+        assert pipes_module.Pipes().take() is None
+    assert descriptors() == before
+
+
 @WAYS
 @on_both_loops
 async def test_a_client_that_takes_its_time_gets_every_byte(way: str, tls: ssl.SSLContext) -> None:
@@ -111,7 +141,7 @@ async def test_a_full_socket_is_told_at_once_and_nothing_is_lost_by_it(way: str,
             assert source.pour(tap.sock.fileno(), 10) == 10
             got = await taking + await tap.take(given + 10 - dropped - PIECE)
             assert got == DATA[dropped : given + 10]
-            await source.close()
+            assert await drain(source) == DATA[given + 10 :]
 
 
 @on_both_loops
