@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -172,6 +174,25 @@ async def test_a_body_that_cannot_be_finished_aborts_the_connection(delivering, 
         writer.close()
     assert (came.result, came.reason) == (Result.ORIGIN_FAILED, reason)
     assert came.sent <= 3 * PIECE
+
+
+async def test_a_defect_in_mid_body_says_nothing_into_it(delivering):
+    async with delivering(Bytes(good=3, wrong=RuntimeError("defect"))) as (port, came, over):
+        reader, writer = await ask(port)
+        with contextlib.suppress(ConnectionError):
+            assert not (await reader.read()).strip(b"\0"), "it is of zeros"
+        await over.wait()
+        writer.close()
+    assert came.result is Result.INTERRUPTED
+
+
+async def test_a_clients_socket_that_fails_is_the_clients_whatever_it_fails_with(delivering):
+    unreachable = mock.patch("os.writev", side_effect=OSError(errno.EHOSTUNREACH, "No route to host"))
+    async with delivering(Bytes()) as (port, came, over):
+        with unreachable, pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await ask(port)
+        await over.wait()
+    assert came.result is Result.CLIENT_GONE
 
 
 async def test_a_client_that_leaves_ends_the_delivery(delivering):

@@ -14,6 +14,8 @@ from parts.audit import until
 from gateway.edge.server import Connection, Server
 
 HEAD_TIMEOUT = 0.4
+KEPT_S = 5
+"""Seconds that a connection is kept idle."""
 PATIENCE_S = 30.0
 """For heads that are not slow, and for answers: a busy machine may be."""
 
@@ -21,7 +23,7 @@ PATIENCE_S = 30.0
 @contextlib.asynccontextmanager
 async def serving(handler, head_timeout=PATIENCE_S):
     server = Server(
-        handler, head_timeout=head_timeout, max_line=16_384, max_body=1000, keepalive_timeout=5, access_log=None
+        handler, head_timeout=head_timeout, max_line=16_384, max_body=1000, keepalive_timeout=KEPT_S, access_log=None
     )
     listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     try:
@@ -175,6 +177,37 @@ async def test_a_kept_connection_may_be_idle_longer_than_a_head_may_take():
             assert b"200 OK" in await reader.readuntil(b"ok")
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(reader.read(1), HEAD_TIMEOUT * 2)
+        writer.write(b"GET / HTTP/1.1\r\n")  # a head that has begun may not
+        assert await asyncio.wait_for(reader.read(), KEPT_S * 0.8) == b""
+        writer.close()
+
+
+async def test_heads_are_bounded_each_by_itself_and_not_all_of_a_connection_together():
+    head = a_head_of(40_000).replace(b"Connection: close\r\n", b"")
+    async with serving(plain) as (port, server):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await until(lambda: server.connections)
+        (connection,) = server.connections
+        for _ in range(3):
+            before = connection._head_came
+            writer.write(head)
+            await until(lambda before=before: connection._head_came > before)
+            writer.write(b"\r\n")
+            assert b"200 OK" in await reader.readuntil(b"ok")
+        writer.close()
+
+
+async def test_what_is_not_http_behind_an_answer_gets_its_400_as_well():
+    async def written_past_aiohttp(request):
+        request.protocol.under_way = True
+        return await plain(request)
+
+    async with serving(written_past_aiohttp) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert b"200 OK" in await reader.readuntil(b"ok")
+        writer.write(b"secret-word\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(), PATIENCE_S / 2)).startswith(b"HTTP/1.1 400 ")
         writer.close()
 
 

@@ -1,0 +1,115 @@
+"""What is written past the transport: in its order, and to nobody else's descriptor."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiohttp import web
+
+from gateway.edge.delivery import Delivery, _pour, _Watch
+from gateway.edge.outlet import Outlet
+from gateway.model import PIECE
+
+
+class Transport:
+    """Holds ``held`` bytes back, and notes what it is given and how often it is looked at."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.closing = False
+        self.given: list[bytes] = []
+        self.looks = 0
+
+    def get_write_buffer_size(self) -> int:
+        self.looks += 1
+        return self.held
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def write(self, data: bytes) -> None:
+        self.given.append(data)
+
+    def get_extra_info(self, _name: str) -> None:
+        return None
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        far.setblocking(False)
+        yield near, far
+
+
+def outlet_to(transport: Transport, sock: socket.socket | None = None) -> Outlet:
+    request = cast("web.BaseRequest", SimpleNamespace(transport=transport, protocol=None))
+    outlet = Outlet(request)
+    outlet._socket = cast("Any", sock)
+    return outlet
+
+
+async def test_what_comes_behind_bytes_that_wait_waits_behind_them(ends: tuple[socket.socket, socket.socket]) -> None:
+    near, far = ends
+    transport = Transport()
+    outlet = outlet_to(transport, near)
+    assert outlet.offer(b"a", b"b")
+    assert (far.recv(9), transport.given) == (b"ab", [])
+    transport.held = 1
+    assert not outlet.offer(b"c", b"d")
+    assert transport.given == [b"cd"]
+    with pytest.raises(BlockingIOError):
+        far.recv(9)
+
+
+async def test_of_a_connection_that_ends_nothing_is_written_to(ends: tuple[socket.socket, socket.socket]) -> None:
+    """Its descriptor may be somebody else's by then."""
+    near, far = ends
+    transport = Transport()
+    outlet = outlet_to(transport, near)
+    assert outlet.fileno() == near.fileno()
+    transport.closing = True
+    for write in (outlet.fileno, lambda: outlet.offer(b"a"), lambda: outlet_to(transport)):
+        with pytest.raises(ConnectionResetError):
+            write()
+    assert transport.given == []
+    with pytest.raises(BlockingIOError):
+        far.recv(9)
+
+
+async def test_nobody_is_watched_once_his_answer_is_over() -> None:
+    transport = Transport()
+    watch = _Watch(cast("Any", transport), Delivery(), 0.004)
+    watch.begin()
+    watch.stop()
+    await asyncio.sleep(0.01)
+    assert transport.looks == 0
+
+
+class Endless:
+    """A Pourable whose client takes whatever it is given, at once."""
+
+    def at_hand(self) -> bytes:
+        return b""
+
+    def pour(self, _to: int, most: int) -> int:
+        return min(most, PIECE)
+
+
+async def test_others_have_their_turn_beside_a_client_that_takes_all_at_once() -> None:
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        asyncio.get_running_loop().call_soon(turn)
+
+    turn()
+    came = Delivery()
+    with socket.socket() as sock:
+        await _pour(outlet_to(Transport(), sock), cast("Any", Endless()), 8 << 20, came, cast("Any", None))
+    assert (came.sent, turns > 4) == (8 << 20, True)
