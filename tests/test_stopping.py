@@ -2,11 +2,13 @@
 
 import asyncio
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from gateway.app import Gateway
 from gateway.config import Config
+from gateway.edge import lifecycle as lifecycle_module
 from gateway.edge.lifecycle import PROBES, Lifecycle
 from gateway.errors import Unavailable
 
@@ -76,8 +78,15 @@ async def test_probers_that_do_not_wait_have_the_parts_asked_once_for_all_of_the
         prober.cancel()
         await asyncio.wait([prober])
     answered.set()
-    reply = await lifecycle.answer("GET", "/readyz")
-    assert (reply.status, asked) == (200, ["store"])
+    for _ in range(2):  # whoever comes soon after is told the same
+        reply = await lifecycle.answer("GET", "/readyz")
+        assert (reply.status, asked) == (200, ["store"])
+    with mock.patch.object(lifecycle_module, "_KEPT_S", -1.0):  # and who comes late is not
+        await lifecycle.answer("GET", "/readyz")
+    assert asked == ["store"] * 2
+    lifecycle.leaving = True
+    assert (await lifecycle.answer("GET", "/readyz")).status == 503
+    assert (await lifecycle.answer("GET", "/healthz")).status == 200
 
 
 async def test_a_look_that_nobody_waits_for_any_more_ends_with_the_gateway():

@@ -94,7 +94,7 @@ async def test_dead_redis_is_told_once_and_counted_without_until_it_is_back(redi
         async with counting(redis) as counts:
             assert await counts.hit(RATE, "a") is None
             redis.kill()
-            assert [await counts.hit(RATE, "b") for _ in range(5)] == [None] * 5
+            assert await asyncio.gather(*(counts.hit(RATE, "b") for _ in range(5))) == [None] * 5
             assert await counts.hit(RATE, "b") is not None, "this process goes on counting"
             await asyncio.gather(*(counts.hit(RATE, str(who)) for who in range(100)))
             redis.start()

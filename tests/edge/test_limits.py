@@ -12,7 +12,7 @@ from parts.clock import Clock
 from gateway.config import ConfigError, load
 from gateway.config import Limits as Settings
 from gateway.edge.counts import BoundedMemory, Counter, wait_s
-from gateway.edge.limits import RateLimits, network
+from gateway.edge.limits import _REMEMBERED, RateLimits, Until, network
 from gateway.errors import TooMany
 from gateway.model import Caller, Presented
 
@@ -269,3 +269,12 @@ async def test_option_that_redis_does_not_know_is_refused_by_name_and_not_quoted
 def test_rate_that_is_none_is_refused_by_name(rate: str):
     with pytest.raises(ConfigError, match=r"^limits\.key: "):
         load(overrides={"limits": {"key": rate}})
+
+
+def test_what_holds_for_a_while_is_bounded_and_the_one_put_longest_ago_goes_first(clock: Clock):
+    held = Until(clock)
+    for thing in [*range(_REMEMBERED), 0, "one more"]:
+        held.put(thing, 60)
+    assert [thing in held for thing in (0, 1, 2, "one more")] == [True, False, True, True]
+    clock.now += 60
+    assert 0 not in held
