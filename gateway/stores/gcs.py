@@ -46,6 +46,8 @@ TARGETS_KEPT: Final = 10_000
 NO_HEADER: Final[dict[str, str]] = {}
 CONNECTIONS: Final = 50
 """For metadata; bodies have their own."""
+ELSEWHERE: Final = 300
+"""The least status of a redirect."""
 UNAUTHORIZED: Final = 401
 FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
@@ -283,10 +285,18 @@ class _AsWritten:
         self._session = session
 
     async def get(self, url: str, **how: Any) -> ClientResponse:  # passed on unread
-        return await self._session.get(URL(url, encoded=True), allow_redirects=False, **how)
+        return _here(await self._session.get(URL(url, encoded=True), allow_redirects=False, **how))
 
     async def delete(self, url: str, **how: Any) -> ClientResponse:  # passed on unread
-        return await self._session.delete(URL(url, encoded=True), allow_redirects=False, **how)
+        return _here(await self._session.delete(URL(url, encoded=True), allow_redirects=False, **how))
+
+
+def _here(answered: ClientResponse) -> ClientResponse:
+    """What gcloud-aio takes for done although it points elsewhere is refused. Raises ClientResponseError."""
+    if answered.status >= ELSEWHERE and answered.ok:
+        answered.release()
+        raise ClientResponseError(answered.request_info, answered.history, status=answered.status)
+    return answered
 
 
 def _no_token() -> Token:

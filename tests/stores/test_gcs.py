@@ -180,11 +180,23 @@ async def test_a_generation_is_pinned_by_what_the_answer_says_too(emulated: Emul
     right = answer("206 P", b"01234", X_Goog_Generation="7", Content_Range="bytes 0-4/5")
     async with CannedServer(right) as server:
         store = await emulated(server.url)
-        assert await drain(await store.open("a", Span(0, 5), "7")) == b"01234"
+        assert await drain(await store.open("a/b", Span(0, 5), "7")) == b"01234"
         with pytest.raises(Exception, match="X-Goog-Generation is another"):
-            await store.open("a", Span(0, 5), "6")
-        assert b"alt=media&generation=7 HTTP/1.1\r\n" in server.heads[0]
+            await store.open("a/b", Span(0, 5), "6")
+        assert b"/o/a%2Fb?alt=media&generation=7 HTTP/1.1\r\n" in server.heads[0]
         assert b"Authorization" not in server.heads[0]
+
+
+async def test_only_an_emulator_may_answer_without_a_generation(store: Gcs, emulated: Emulated) -> None:
+    lenient = cast("Gcs", await emulated("http://127.0.0.1:9"))
+    assert [each._target("a", "7", {}).pin.required for each in (store, lenient)] == [True, False]
+
+
+async def test_nobody_is_followed_elsewhere_to_delete_there(emulated: Emulated) -> None:
+    async with CannedServer(answer("302 Found", Location="/elsewhere"), answer("204 No Content")) as server:
+        with pytest.raises(OriginFailed, match="answered 302"):
+            await (await emulated(server.url)).delete("a", "7")
+        assert len(server.heads) == 1
 
 
 async def test_an_object_that_google_would_unpack_is_refused(stub: GcsStub, store: Gcs) -> None:
