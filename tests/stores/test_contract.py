@@ -205,11 +205,13 @@ async def test_a_signed_url_that_was_altered_is_refused(lab: Lab) -> None:
 
 
 @SIGNING
-async def test_no_link_outlives_seven_days(lab: Lab) -> None:
+async def test_no_link_outlives_seven_days_nor_ends_as_it_is_made(lab: Lab) -> None:
     store = await store_of(lab)
     link = await store.sign("long.wav", timedelta(days=30), media_type="audio/wav", disposition=None)
     assert link is not None
     assert abs(link.expires_at - datetime.now(UTC) - timedelta(days=7)) < timedelta(seconds=5)
+    with pytest.raises(Unavailable):
+        await store.sign("short.wav", timedelta(milliseconds=999), media_type="audio/wav", disposition=None)
 
 
 @pytest.mark.parametrize("lab", ["disk", "gcs-emulator"], indirect=True)

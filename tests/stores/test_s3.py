@@ -598,6 +598,17 @@ async def test_a_version_replaced_since_it_was_looked_at_is_left(connect: Open) 
             await (await connect(url=server.url)).delete("a", '"v"')
 
 
+async def test_an_object_that_went_before_it_was_deleted_is_gone_and_one_whose_bucket_went_is_not(
+    connect: Open,
+) -> None:
+    async with CannedServer(STATED, error("404 Not Found", "NoSuchKey"), answer("200 OK")) as server:
+        await (await connect(url=server.url)).delete("a", '"v"')
+        assert len(server.heads) == 3
+    async with CannedServer(STATED, error("404 Not Found", "NoSuchBucket"), answer("404 Not Found")) as server:
+        with pytest.raises(OriginFailed, match="bucket 'recordings' does not exist"):
+            await (await connect(url=server.url)).delete("a", '"v"')
+
+
 async def test_who_may_read_and_not_delete_is_told_which_right_is_missing(connect: Open) -> None:
     async with CannedServer(STATED, error("403 Forbidden", "AccessDenied")) as server:
         with pytest.raises(OriginFailed, match=r"store lab: answered 403.*s3:DeleteObject"):
