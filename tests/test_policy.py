@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.contract import RETRY_S
 from gateway.errors import Absent, Expired, Failed, Forbidden, Internal, NotFound, NotReady, Refusal
 from gateway.model import Call, Caller, Entry, Object, Recording, Stat, State, Tenant
-from gateway.policy import permit, permit_at_large, servable
+from gateway.policy import Roles, permit, permit_at_large, permit_public, servable
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 OURS, THEIRS = uuid4(), uuid4()
@@ -98,6 +99,47 @@ def test_a_foreign_recording_is_not_found_and_never_forbidden(
     elif not held & needed:
         expected = Forbidden
     assert refusal_of(caller(*held, tenant=tenant, call=bound), entry(recording), needed) is expected
+
+
+ROLES = Roles(("viewer", "agent", "admin"))
+
+
+@pytest.mark.parametrize(
+    ("role", "least", "reaches"),
+    [
+        ("agent", "agent", True),
+        ("admin", "agent", True),
+        ("viewer", "agent", False),
+        ("viewer", "viewer", True),
+        (None, "viewer", False),
+        ("stranger", "viewer", False),
+        ("stranger", "stranger", False),
+        ("admin", "stranger", False),
+        ("Admin", "admin", False),
+    ],
+)
+def test_a_role_reaches_what_lies_at_it_or_below_and_one_not_configured_nothing(
+    role: str | None, least: str, *, reaches: bool
+):
+    assert ROLES.reach(role, least) is reaches
+    who = replace(caller(READ), role=role)
+    for scopes, right in ((frozenset({READ}), reaches), (frozenset[str](), reaches), (frozenset({DOWNLOAD}), False)):
+        if right:
+            permit(who, entry(), scopes, least, ROLES)
+            permit_at_large(who, scopes, least, ROLES)
+            continue
+        with pytest.raises(Forbidden):
+            permit(who, entry(), scopes, least, ROLES)
+        with pytest.raises(Forbidden):
+            permit_at_large(who, scopes, least, ROLES)
+
+
+def test_a_call_is_public_only_where_its_account_says_so():
+    for enabled in (True, False):
+        known = entry()
+        known = replace(known, account=replace(known.account, recording_enabled=enabled))
+        with nullcontext() if enabled else pytest.raises(NotFound):
+            permit_public(known)
 
 
 def test_a_listing_wants_one_of_its_scopes():
