@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from aiobotocore.config import AioConfig
+from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import Loader, create_loader
@@ -312,10 +313,21 @@ def _client(
             read_timeout=origin.first_byte_s,
             retries={"total_max_attempts": 2, "mode": "standard"},
             max_pool_connections=CONNECTIONS,
+            http_session_cls=_Session,
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",  # else a checksum header is signed into every read URL
         ),
     )
+
+
+class _Session(AIOHTTPSession):
+    """Answers as the endpoint did, and not as what it redirects to: reads don't follow, nor is anything deleted there."""
+
+    async def send(self, request: Any) -> Any:  # botocore's own kinds, which its stubs name otherwise
+        answered: Any = await super().send(request)
+        if answered.raw.history:
+            answered.status_code = answered.raw.history[0].status
+        return answered
 
 
 def _stay(context: dict[str, Any], **_: object) -> None:  # botocore's own bag of things

@@ -609,6 +609,19 @@ async def test_an_object_that_went_before_it_was_deleted_is_gone_and_one_whose_b
             await (await connect(url=server.url)).delete("a", '"v"')
 
 
+async def test_where_an_endpoint_redirects_to_nothing_is_found_or_deleted(connect: Open) -> None:
+    elsewhere = answer("307 Temporary Redirect", Location="/elsewhere")
+    done = answer("204 No Content")
+    async with CannedServer(STATED, elsewhere, done, elsewhere, STATED, elsewhere, STATED) as server:
+        store = await connect(url=server.url)
+        with pytest.raises(OriginFailed, match="answered 307"):
+            await store.delete("a", '"v"')
+        with pytest.raises(OriginFailed, match="answered 307"):
+            await store.stat("a")
+        with pytest.raises(Unavailable, match="answered 307"):
+            await store.check()
+
+
 async def test_who_may_read_and_not_delete_is_told_which_right_is_missing(connect: Open) -> None:
     async with CannedServer(STATED, error("403 Forbidden", "AccessDenied")) as server:
         with pytest.raises(OriginFailed, match=r"store lab: answered 403.*s3:DeleteObject"):
