@@ -28,6 +28,7 @@ from gateway.stores.counts import Counts
 from gateway.stores.dial import NARROW, Dialer, _once
 from gateway.stores.head import NotHttp
 from gateway.stores.origin import Pin, Reader, Refused
+from gateway.stores.pipes import Pipes
 from gateway.stores.pool import Pool
 
 DATA = bytes(range(256)) * 2000
@@ -595,12 +596,14 @@ async def test_what_tls_has_decrypted_is_taken_though_the_socket_has_nothing_mor
         assert not connection.put_by(), "what waits would be taken for the next answer"
 
 
-def body_over(connection: Connection, length: int) -> tuple[Body, list[Connection]]:
-    """A body of which nothing has come yet; and where its connection is put by."""
+def body_over(
+    connection: Connection, length: int, came: bytes = b"", pipes: Pipes | None = None
+) -> tuple[Body, list[Connection]]:
+    """A body of which ``came`` has come; and where its connection is put by."""
     put: list[Connection] = []
-    means = Means("store lab", 1.0, Counts(), bytearray(PIECE), None, 0)
+    means = Means("store lab", 1.0, Counts(), bytearray(PIECE), pipes, 0)
     pool = cast("Pool", SimpleNamespace(put=put.append))
-    return Body(means, pool, connection, b"", length, keep=True), put
+    return Body(means, pool, connection, came, length, keep=True), put
 
 
 async def test_of_a_body_that_is_over_nothing_is_left_on_its_connection() -> None:
@@ -610,6 +613,18 @@ async def test_of_a_body_that_is_over_nothing_is_left_on_its_connection() -> Non
         far.send(b"abc")
         assert await body.read() == b"abc"
         assert (put, connection.collect, connection.deadline) == ([connection], None, inf)
+
+
+@pytest.mark.parametrize("splices", [True, False])
+async def test_no_more_is_poured_than_is_asked_for(*, splices: bool) -> None:
+    near, taker = socket.socketpair()
+    async with alone() as (connection, far):
+        with near, taker:
+            body, _ = body_over(connection, PIECE + 10, b"abc", Pipes() if splices else None)
+            far.send(b"defgh")
+            assert (body.pour(near.fileno(), 4), taker.recv(9)) == (4, b"abcd")
+            assert (body.pour(near.fileno(), 2), taker.recv(9)) == (2, b"ef")
+            await body.close()
 
 
 async def test_what_tls_has_decrypted_is_not_waited_for() -> None:
