@@ -181,6 +181,8 @@ class Registry:
     ) -> Recording:
         """The recording can be fetched. If it could not before, the event for webhooks is written in the same transaction.
 
+        None is written of one that comes past its end, as one that was made long ago may.
+
         It is kept as long as the longest of ``expires_at``, its own days (given now or before) and its tenant's, which count
         from when it started (else its call, else now); for ever where there is none of the three.
         ``seen``: the version that was ready as ``object_`` was looked at, None for none.
@@ -245,12 +247,14 @@ class Registry:
 
     async def _announce(self, connection: Pooled, tenant: UUID, call: UUID) -> None:
         row = _one(await connection.fetchrow(queries.FIND_BY_ID, tenant, call))
-        entry = records.entry(row)
+        entry, now = records.entry(row), datetime.now(UTC)
+        if entry.state(now) is not State.READY:  # past its end as it comes: nobody could fetch it
+            return
         # Receivers fetch with a credential of their own: an event gives them none.
         aliases = {surface: id_ for surface, id_ in entry.call.aliases.items() if surface != PUBLIC}
         payload = {
             "type": READY_EVENT,
-            "timestamp": datetime.now(UTC),
+            "timestamp": now,
             "data": {"call_id": call, "aliases": aliases},
         }
         text = orjson.dumps(payload, option=orjson.OPT_UTC_Z).decode()

@@ -133,6 +133,17 @@ async def test_becoming_ready_is_announced_once_and_in_the_same_transaction(
     assert same is True
 
 
+async def test_what_comes_past_its_end_is_announced_to_nobody_unless_it_is_held(
+    registry: Registry, acme: Tenant, pool: Pool
+):
+    over, held = [await registry.create_call(acme.id, NewCall()) for _ in range(2)]
+    await registry.put_recording(acme.id, held)
+    await pool.execute("UPDATE recordings SET hold = true")
+    for call in (over, held):
+        await registry.mark_ready(acme.id, call, an_object(), expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+    assert [event["data"]["call_id"] for event in await _outbox(pool)] == [str(held)]
+
+
 async def test_an_id_that_is_a_credential_is_announced_to_nobody(registry: Registry, acme: Tenant, pool: Pool):
     """Whoever knows it may download the recording, for as long as there is one."""
     public = f"call_{uuid4()}"
