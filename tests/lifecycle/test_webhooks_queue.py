@@ -194,6 +194,19 @@ async def test_an_endpoint_that_fails_for_days_is_switched_off(desk: Desk):
     assert (off.enabled, off.disabled_reason) == (False, "failing")
 
 
+async def test_a_try_that_failed_before_it_was_asked_counts_for_nothing_against_an_endpoint(desk: Desk):
+    endpoint = await desk.endpoint()
+    await desk.happen(2)
+    unasked = replace(FAILED, status=None, error="defect", asked=False)
+    first, second = await desk.take()
+    await desk.settle(first, unasked, AGAIN)
+    assert (await desk.book.one(desk.tenant, endpoint)).failing_since is None
+    await desk.pool.execute("UPDATE webhook_endpoints SET failing_since = now() - interval '1 hour'")
+    assert await desk.settle(second, unasked, Verdict(Fate.FAILED), patience_s=60) is None
+    assert (await desk.book.one(desk.tenant, endpoint)).enabled
+    assert await desk.states(endpoint) == {DeliveryState.PENDING: 1, DeliveryState.FAILED: 1}
+
+
 async def test_a_success_begins_its_patience_anew(desk: Desk):
     endpoint = await desk.endpoint()
     await desk.happen(3)

@@ -44,6 +44,7 @@ class Office:
 
     queue: Queue
     log: Callable[[], Awaitable[Delivery]]
+    endpoint: Callable[[], Awaitable[Endpoint]]
     rotate: Callable[[str], Awaitable[object]]
 
     @asynccontextmanager
@@ -77,7 +78,10 @@ async def office(database: str) -> AsyncIterator[Office]:
     async def rotate(secret: str) -> Endpoint:
         return await book.rotate(tenant, endpoint.id, secret, overlap_s=3600)
 
-    yield Office(Queue(pool, settings, lease_s=lease_s(SETTINGS)), log, rotate)
+    async def shown() -> Endpoint:
+        return await book.one(tenant, endpoint.id)
+
+    yield Office(Queue(pool, settings, lease_s=lease_s(SETTINGS)), log, shown, rotate)
     await pool.close()
 
 
@@ -149,3 +153,4 @@ async def test_a_present_secret_whose_key_is_gone_leaves_nothing_to_the_former(o
         delivery = await office.logged(lambda delivery: bool(delivery.attempts))
         assert post.begun.empty()
     assert delivery.attempts[0].error == "defect"
+    assert (await office.endpoint()).failing_since is None, "it was not asked"

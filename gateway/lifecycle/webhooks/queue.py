@@ -148,15 +148,16 @@ class Queue:
     async def settle(self, due: Due, tried: Tried, verdict: Verdict, *, patience_s: float | None) -> str | None:
         """Writes down how a try ended, unless the lease has passed to somebody else.
 
-        An endpoint that has been failing for ``patience_s`` is switched off as a delivery fails for good. Returns why it was
-        switched off, if it was.
+        An endpoint that has been failing for ``patience_s`` is switched off as a delivery to it fails for good. Returns why it
+        was switched off, if it was.
         """
-        final = verdict.fate in {Fate.GONE, Fate.FAILED}
+        final = tried.asked and verdict.fate in {Fate.GONE, Fate.FAILED}
         async with self._writing() as connection:
             # The endpoint's row is locked ahead of its deliveries', as everywhere: neither waits for the other in a circle.
             if final and await connection.fetchval(_HOLD, due.endpoint) != due.url and verdict.fate is Fate.GONE:
                 verdict, final = Verdict(Fate.RETRY), False  # gone is where it went before; it is due where it goes now
-            await connection.execute(_WELL if verdict.fate is Fate.DELIVERED else _FAILING, due.endpoint)
+            if tried.asked:
+                await connection.execute(_WELL if verdict.fate is Fate.DELIVERED else _FAILING, due.endpoint)
             state = await connection.fetchval(
                 _SETTLE,
                 due.id,

@@ -31,6 +31,8 @@ class Tried:
     """None: it was taken."""
     retry_after: str | None = None
     """The field as it came."""
+    asked: bool = True
+    """False: it failed here, and the endpoint has no part in it."""
 
 
 class Fate(StrEnum):

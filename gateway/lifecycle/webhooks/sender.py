@@ -177,7 +177,7 @@ class Sender:
         at = datetime.now(UTC)
         keys = self._keys(due)
         if not keys:
-            return Tried(at, 0, None, "defect")
+            return Tried(at, 0, None, "defect", asked=False)
         try:
             async with asyncio.timeout_at(until):
                 return await self._poster.post(due.url, due.body, signed_headers(str(due.event), at, due.body, keys))
