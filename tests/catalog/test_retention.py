@@ -8,13 +8,16 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from parts.catalog import a_ready_call
 from parts.postgres import Databases
 
 from gateway.catalog import queries, schema
-from gateway.catalog.retention import leased, opened
+from gateway.catalog.registry import Registry
+from gateway.catalog.retention import RetentionBook, leased, opened
 from gateway.catalog.store import PostgresCatalog
 from gateway.config import Database
-from gateway.model import CallRef, Listing, State
+from gateway.model import CallRef, Listing, State, Tenant
+from gateway.postgres import Connection
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAYS = [None, None, 1, 5, 10, 30]
@@ -113,6 +116,19 @@ async def test_one_has_the_book_and_others_may_look(database: str):
             assert await looked.outlook() == []
     async with leased(settings, wait=True) as after:
         assert after is not None
+
+
+async def test_one_that_the_table_refuses_to_end_keeps_no_other(registry: Registry, acme: Tenant, owner: Connection):
+    """As where a plan grows longer again and again while its recordings are looked at."""
+    calls = [await a_ready_call(registry, acme.id) for _ in range(3)]
+    await owner.execute("UPDATE recordings SET expires_at = now() - interval '1 day'")
+    ids = {row["call_id"]: row["id"] for row in await owner.fetch("SELECT id, call_id FROM recordings")}
+    await owner.execute(
+        "CREATE TRIGGER refused BEFORE UPDATE ON recordings"
+        f" FOR EACH ROW WHEN (NEW.id = '{ids[calls[1]]}') EXECUTE FUNCTION refuse_change()"
+    )
+    recordings = [ids[call] for call in calls]
+    assert await RetentionBook(owner).expire(recordings) == {recordings[0], recordings[2]}
 
 
 async def test_what_was_registered_before_is_brought_along(
