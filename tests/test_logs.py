@@ -195,6 +195,26 @@ def test_a_key_of_any_configured_prefix_is_struck_out():
     assert logs.strike_out(f"no key: {secret}.") == "no key: acme_test_[secret]."
 
 
+@pytest.mark.parametrize(
+    ("told", "left"),
+    [
+        ("rg_live_0123456789", "rg_live_[secret]"),  # cut short, as a traceback does
+        ("t eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln.", "t [secret]."),
+        ("Authorization: Bearer dG9rZW4tMTIz==;", "Authorization: Bearer [secret];"),
+        ("'whsec_AbC+/123=='", "'[secret]'"),
+        ("/v1/links/AQIDBAUGBwgJCgsMDQ4PEBES/x", "/v1/links/[secret]/x"),
+        ("redis://:hunter2@cache:6379/0", "redis://[secret]@cache:6379/0"),
+        ("postgresql://gateway:p%40ss:w@db,db2/x", "postgresql://[secret]@db,db2/x"),
+        ("X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20261102&x", "X-Amz-Credential=[secret]&x"),
+        ("X-Amz-Signature=0123456789abcdef0123&x", "X-Amz-Signature=[secret]&x"),
+        ("X-Amz-Security-Token=FwoG%2F_-Z&x", "X-Amz-Security-Token=[secret]&x"),
+        ("call_0123456789 at 10:00@noon, https://host/path", "call_0123456789 at 10:00@noon, https://host/path"),
+    ],
+)
+def test_whatever_looks_like_a_credential_is_struck_out_and_nothing_beside_it(told: str, left: str):
+    assert logs.strike_out(told) == left
+
+
 def test_a_long_line_that_is_no_token_takes_no_time():
     begun = time.thread_time()
     assert logs.strike_out(text := "eyJ" * 100_000) == text
