@@ -442,8 +442,11 @@ class Webhooks(Section):
         description="secrets that seal endpoints' secrets in Postgres, at least 32 bytes each: the first seals, all open,"
         " so that they can be rotated; none: endpoints' secrets rest in Postgres as they are",
     )
-    keep_days: Days = Field(
-        30, ge=7, description="days that events and the log of their deliveries are kept, unless one is still pending"
+    keep_days: int = Field(  # a bound of Days would outdo the one here
+        30,
+        ge=7,
+        le=100_000,
+        description="days that events and the log of their deliveries are kept, unless one is still pending",
     )
     patience_days: Days | None = Field(
         7, description="days without a success after which an endpoint is switched off; unset: never"
