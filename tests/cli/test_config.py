@@ -18,6 +18,7 @@ from gateway.http.forwarded import client_address
 CONFIG = Path(__file__).parents[2] / "config"
 INF = float("inf")
 ISSUER = {"issuer": "i", "audience": "a", "jwks_url": "https://i.example"}
+SHARED = {"issuer": "i", "audience": "a", "secret": "x" * 47}
 SECRETS = {
     "RECORDING_GATEWAY__DATABASE__URL": "postgresql://app:hunter2@db.example/rg",
     "RECORDING_GATEWAY__DATABASE__MIGRATE_URL": "postgresql://owner@db.example/rg?password=hunter2",
@@ -89,6 +90,12 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
             "server.public_url: give an absolute http or https URL",
         ),
         ({"server": {"public_url": "https://example.com:x"}}, "server.public_url: give an absolute http or https URL"),
+        (
+            {"server": {"public_url": "https://a:b@example.com"}},
+            "server.public_url: give an absolute http or https URL",
+        ),
+        ({"server": {"public_url": "https://example.com/?a"}}, "server.public_url: give an absolute http or https URL"),
+        ({"server": {"public_url": "https://example.com/#a"}}, "server.public_url: give an absolute http or https URL"),
         ({"server": {"public_url": "https://exa mple.com"}}, "server.public_url: give an absolute http or https URL"),
         (
             {"stores": {"a": {"kind": "s3", "bucket": "abc", "endpoint": "http://s3.example:99999"}}},
@@ -154,7 +161,35 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
         ),
         ({"pipeline": {"key_pattern": "(?P<surface>"}}, "pipeline: key_pattern: no regular expression"),
         ({"pipeline": {"key_pattern": "(?P<id>.*)"}}, "pipeline: key_pattern: lacks a group surface or id"),
-        ({"identity": {"link_keys": ["short"]}}, "link_keys: each must have at least 32 bytes"),
+        ({"pipeline": {"key_pattern": "(?P<surface>.*)"}}, "pipeline: key_pattern: lacks a group surface or id"),
+        ({"identity": {"link_keys": ["x" * 32, "x" * 31]}}, "link_keys: each must have at least 32 bytes"),
+        ({"webhooks": {"secret_keys": ["x" * 32, "x" * 31]}}, "secret_keys: each must have at least 32 bytes"),
+        ({"webhooks": {"keep_days": 6}}, "webhooks.keep_days: Input should be greater than or equal to 7"),
+        ({"database": {"pool_min": 11}}, "database.pool_min: larger than database.pool_max"),
+        (
+            {"identity": {"issuers": [ISSUER | {"public_key_file": "a.pem"}]}},
+            "identity.issuers.0: give exactly one of jwks_url, public_key_file and secret",
+        ),
+        (
+            {"identity": {"issuers": [ISSUER | {"algorithms": ["HS256"]}]}},
+            "identity.issuers.0: HS algorithms go with secret, RS and ES with jwks_url",
+        ),
+        (
+            {"identity": {"issuers": [SHARED | {"algorithms": ["RS256"]}]}},
+            "identity.issuers.0: HS algorithms go with secret, RS and ES with jwks_url",
+        ),
+        (
+            {"identity": {"issuers": [SHARED | {"algorithms": ["HS256", "RS256"]}]}},
+            "identity.issuers.0: HS algorithms go with secret, RS and ES with jwks_url",
+        ),
+        (
+            {"identity": {"issuers": [SHARED | {"algorithms": ["HS256", "HS384"]}]}},
+            "identity.issuers.0: secret must have at least 48 bytes",
+        ),
+        (
+            {"identity": {"issuers": [ISSUER, ISSUER | {"leeway_s": 1}]}},
+            "identity: issuers: two of them share issuer and audience",
+        ),
         ({"audit": {"segment_bytes": 2_000_000_000}}, "audit.segment_bytes: larger than audit.journal_bytes"),
         ({"cors": {"origins": ["app.example.com"]}}, "is no origin"),
         ({"cors": {"origins": ["https://app.example.com?a"]}}, "is no origin"),
@@ -198,6 +233,24 @@ def test_a_mount_is_found_by_its_host_however_that_is_written(tmp_path):
     found = router(load(command.file)).match("calls.example.com:8080", "/v1/recordings")
     assert found.mounted is not None
     assert found.endpoint is not None
+
+
+@pytest.mark.parametrize(
+    ("server", "mount", "url"),
+    [
+        ({}, {"prefix": "/calls/"}, "http://127.0.0.1:8080/calls"),
+        ({"host": "::1"}, {}, "http://[::1]:8080"),
+        ({"public_url": "https://a.example:8443/x/"}, {"host": "b.example"}, "https://b.example:8443/x"),
+        ({"public_url": "https://a.example"}, {"host": "b.example", "prefix": "/y"}, "https://b.example/y"),
+        (
+            {"public_url": "https://a.example"},
+            {"prefix": "/y", "public_url": "https://c.example/"},
+            "https://c.example",
+        ),
+    ],
+)
+def test_a_mount_emits_links_to_where_clients_reach_it(server, mount, url):
+    assert Config(server=server).public_url(Mount(surface="native", **mount)) == url
 
 
 def test_every_problem_is_named_at_once(tmp_path):
@@ -380,7 +433,7 @@ def secret(text: str) -> object:
 
 def test_show_prints_what_counts_and_the_default_beside_it(tmp_path, monkeypatch):
     monkeypatch.setenv("RECORDING_GATEWAY__SERVER__PORT", "9001")
-    done = Command(tmp_path, {"server": {"drain_s": 5}})("config", "show")
+    done = Command(tmp_path, {"server": {"drain_s": 5, "port": 9000}})("config", "show")
     assert "port = 9001  # default: 8080" in done.out
     assert re.search(r"drain_s = 5(\.0)?  # default: 60", done.out)
 
