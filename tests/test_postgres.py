@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from gateway.catalog.listener import Hearers, Listener
 from gateway.config import ConfigError, Database
 from gateway.errors import Unavailable
-from gateway.postgres import Connection, borrow, connect, open_pool
+from gateway.postgres import Connection, borrow, connect, is_outage, open_pool
 
 
 def nameless() -> str:
@@ -92,6 +92,26 @@ async def test_while_none_of_the_servers_is_the_one_that_is_wanted_postgres_is_a
         assert await connection.fetchval("SELECT 1") == 1
     await pool.close()
     await operator.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "away"),
+    [
+        (asyncpg.InterfaceError("connection is closed"), True),
+        (asyncpg.InterfaceError("cannot perform operation: another operation is in progress"), False),
+        (asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"), True),
+        (asyncpg.TooManyConnectionsError("sorry, too many clients already"), True),
+        (asyncpg.QueryCanceledError("canceling statement due to statement timeout"), True),
+        (asyncpg.DeadlockDetectedError("deadlock detected"), True),
+        (asyncpg.InvalidPasswordError("password authentication failed"), True),
+        (ConnectionRefusedError(111, "refused"), True),
+        (asyncpg.InsufficientPrivilegeError("permission denied for table links"), False),
+        (asyncpg.UndefinedColumnError("column does not exist"), False),
+        (asyncpg.UniqueViolationError("duplicate key"), False),
+    ],
+)
+def test_what_may_be_over_by_itself_is_an_outage_and_a_defect_is_none(error: Exception, *, away: bool):
+    assert is_outage(error) is away
 
 
 def with_parameter(url: str, parameter: str) -> str:

@@ -44,7 +44,7 @@ K1 = ec.generate_private_key(ec.SECP256K1())
 UNFIT: dict[str, Any] = {
     "symmetric": {"kty": "oct", "k": "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"},
     "symmetric, calling itself HS256": {"kty": "oct", "k": "c2VjcmV0", "alg": "HS256"},
-    "RSA of 1024 bits": jwk(rsa_key(bits=1024)),
+    "RSA of 2047 bits": jwk(rsa_key(bits=2047)),
     "RSA for encryption": jwk(rsa_key(), use="enc"),
     "RSA for another algorithm": jwk(rsa_key(), alg="RSA-OAEP"),
     "RSA for PSS": jwk(rsa_key(), alg="PS256"),
@@ -85,7 +85,7 @@ NO_SET = {
     "no keys": (b"{}", "no list"),
     "keys of another type": (b'{"keys": {}}', "no list"),
     "no key at all": (b'{"keys": []}', "none of its 0 keys"),
-    "no fit key": (json.dumps({"keys": [jwk(rsa_key(bits=1024))]}).encode(), "none of its 1 keys"),
+    "no fit key": (json.dumps({"keys": [jwk(rsa_key(bits=2047))]}).encode(), "none of its 1 keys"),
     "keys named twice": (b'{"keys": [], "keys": []}', "twice"),
     "not UTF-8": (b'{"keys": ["\xff"]}', "utf-8"),
     "nested without end": (b'{"keys":' + b"[" * 100_000, "nested too deeply"),
@@ -136,7 +136,7 @@ NO_PEM = {
     "a private key": (PRIVATE, "RS256", "PEM"),
     "RSA for ES256": (pem(rsa_key()), "ES256", "cannot verify ES256"),
     "P-256 for ES384": (pem(ec_key()), "ES384", "cannot verify ES384"),
-    "RSA of 1024 bits": (pem(rsa_key(bits=1024)), "RS256", "cannot verify RS256"),
+    "RSA of 2047 bits": (pem(rsa_key(bits=2047)), "RS256", "cannot verify RS256"),
     "Ed25519": (ED25519.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), "ES256", "cannot verify ES256"),
 }
 

@@ -92,7 +92,7 @@ async def test_a_token_without_key_id_is_held_against_a_lone_key(
 
 MAPPED: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, str | None, set[str]]]] = {
     "as it stands": ({}, {}, ("acme", "attendant", {"calls:read", "recordings:download"})),
-    "tenant mapped": ({"tenants": {"org_9": "globex"}}, {"tenant": "org_9"}, ("globex", "attendant", {"x"})),
+    "tenant mapped": ({"tenants": {"Org_9": "globex"}}, {"tenant": "Org_9"}, ("globex", "attendant", {"x"})),
     "tenant that the map does not name": ({"tenants": {"org_9": "globex"}}, {}, ("acme", "attendant", {"x"})),
     "claims inside objects": (
         {"tenant_claim": "org.id", "role_claim": "org.access.role", "scope_claim": "org.access.can"},
@@ -172,6 +172,14 @@ async def test_a_required_claim_of_the_operators_own_is_required(credentials: Me
     assert (await identity.prove(token(rsa_key(), jti="t"))).credential == "t"
     with pytest.raises(Unauthenticated):
         await identity.prove(token(rsa_key()))
+
+
+@pytest.mark.parametrize("claim", ["iss", "aud", "exp", "sub"])
+async def test_whose_a_token_is_and_until_when_is_told_whatever_is_required(claim: str, credentials: MemoryCredentials):
+    identity = prover(credentials, required=())
+    assert (await identity.prove(token(rsa_key(), iat=None))).tenant_slug == "acme"
+    with pytest.raises(Unauthenticated):
+        await identity.prove(token(rsa_key(), **{claim: None}))
 
 
 async def test_issuers_of_one_name_are_told_apart_by_audience(credentials: MemoryCredentials):

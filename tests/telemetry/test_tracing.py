@@ -94,7 +94,7 @@ async def test_methods_that_clients_invent_have_one_name(collector: Collector):
 
 
 @pytest.mark.parametrize("sample", [0.0, 1.0])
-@pytest.mark.parametrize(("flags", "sampled"), [("01", True), ("00", False), ("03", True)])
+@pytest.mark.parametrize(("flags", "sampled"), [("01", True), ("02", False), ("03", True)])
 async def test_a_parents_decision_stands_whatever_the_sample(
     collector: Collector, sample: float, flags: str, *, sampled: bool
 ):
