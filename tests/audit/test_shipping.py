@@ -534,6 +534,27 @@ async def test_on_a_disk_that_takes_nothing_it_stays_as_long_unless_room_is_want
         await until(lambda: not first.exists())
 
 
+async def test_for_want_of_room_the_oldest_file_goes_alone(shipping: Ship, monkeypatch: pytest.MonkeyPatch):
+    gone: list[list[Path]] = []
+    monkeypatch.setattr("gateway.audit.shipper.PAUSE_S", 0.01)
+    monkeypatch.setattr("gateway.audit.shipper._delete", lambda done: gone.append([segment.path for segment in done]))
+    at = await shipping(segment_bytes=4096)
+    given: list[Intent] = []
+    while len(at.journal.segments) < 4:
+        given.append(intent())
+        await at.trail.intend(given[-1])
+    files = [segment.path for segment in at.journal.segments]
+    at.files.faults["write"] = errno.ENOSPC
+    for each in given:
+        at.trail.conclude(outcome(each))
+    async with at.running():
+        await until(lambda: len(at.sink.intents) == len(given))
+        await until(lambda: sum(map(len, gone)) == 3)
+        at.files.faults.clear()
+        await until(lambda: len(at.sink.outcomes) == len(given))
+    assert [each for each in gone if each][:3] == [[file] for file in files[:3]]
+
+
 async def test_a_file_is_needed_by_the_event_begun_last_in_it_and_the_next_file_is_not(shipping: Ship):
     at = await shipping(segment_bytes=4096)
     given: list[Intent] = []
