@@ -111,7 +111,7 @@ async def test_whose_things_are_is_not_the_services_to_change(service: Connectio
         await service.execute(statement)
 
 
-async def test_what_changes_nothing_is_told_nobody(
+async def test_what_changes_is_told_once_and_what_changes_nothing_to_nobody(
     tenants: Tenants, registry: Registry, acme: Tenant, database: str, service: Connection
 ):
     call = await registry.create_call(acme.id, NewCall(direction="inbound"))
@@ -129,8 +129,13 @@ async def test_what_changes_nothing_is_told_nobody(
     await registry.create_call(acme.id, NewCall(id=call, direction="inbound"))
     await tenants.change(acme.id, ChangeTenant("acme", retention_days=7))
     await registry.create_call(acme.id, NewCall(id=call, direction="outbound"))
+    await registry.create_call(acme.id, NewCall(id=call, aliases={"yotel": "yt-1"}))
+    await service.execute(
+        "INSERT INTO transcripts (tenant_id, call_id, status) VALUES ($1, $2, 'pending')", acme.id, call
+    )
+    await registry.put_recording(acme.id, call)
     await service.execute("SELECT pg_notify('recording_gateway', 'last')")
     async with asyncio.timeout(5):
         await last.wait()
     await ear.close()
-    assert told == [f"tenant:{acme.id}", f"call:{call}", "last"]
+    assert told == [f"tenant:{acme.id}", *[f"call:{call}"] * 4, "last"]

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
@@ -20,7 +20,7 @@ from gateway.catalog.registry import Registry
 from gateway.config import Database
 from gateway.errors import LinkUsedUp, NotFound, Unavailable
 from gateway.model import BY_LINK, CallRef, IssuedLink, Tenant
-from gateway.postgres import Connection, connect, open_pool
+from gateway.postgres import Connection, Pool, connect, open_pool
 
 IDLE_S = 300.0
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
@@ -114,8 +114,9 @@ async def test_a_listener_who_comes_back_after_a_while_plays_once_more(
             await owner.execute("UPDATE link_uses SET seen_at = now() - $1::interval", timedelta(seconds=ago))
             assert (await there.use(link.id, uuid4(), listener) == first) == again
         assert await owner.fetchval("SELECT count(*) FROM link_uses") == 2
-        with pytest.raises(LinkUsedUp):
-            await here.use(link.id, uuid4(), uuid4())
+        for spent in (here.use, there.known):
+            with pytest.raises(LinkUsedUp):
+                await spent(link.id, uuid4(), uuid4())
         for book in (elsewhere, here):
             assert await book.known(link.id, first, listener) == first, "what was counted stays so"
             assert await book.use(link.id, first, listener) == first
@@ -150,6 +151,33 @@ async def test_a_playback_that_goes_on_is_told_of(database: str, owner: Connecti
         await book.close()
         assert (await owner.fetchval("SELECT seen_at > '2021-01-01' FROM link_uses")) == told
     await pool.close()
+
+
+async def test_a_body_on_its_way_keeps_its_playback_up_and_no_longer(monkeypatch: pytest.MonkeyPatch):
+    told, clock, listener = 0, Clock(), uuid4()
+    book = LinkBook(cast(Pool, None), Database(), idle_s=0.03, clock=clock)
+
+    async def tell(_statement: str, _link: UUID, session: UUID, _listener: UUID) -> UUID:
+        nonlocal told
+        told += 1
+        return session
+
+    monkeypatch.setattr(book, "_told", tell)
+    link = uuid4()
+    session = await book.use(link, uuid4(), listener)
+    over = book.playing(link, session, listener)
+    async with asyncio.timeout(5):
+        while told < 5:
+            clock.now += 0.03
+            await asyncio.sleep(0.005)
+    clock.now += 0.03
+    before = told
+    over()
+    await book.close()
+    assert told == before + 1, "its end counts as well"
+    clock.now += 0.03
+    await asyncio.sleep(0.05)
+    assert told == before + 1
 
 
 # --- taken back ---------------------------------------------------------------------------------------------------------
@@ -207,6 +235,7 @@ async def test_taking_back_is_for_the_own_tenant_and_once_for_all(
         with pytest.raises(NotFound):
             await one.cached.find(tenant, CallRef(BY_LINK, str(asked)))
     await book.revoke(acme.id, RevokeLink(link.id))
+    await one.ear.hears(f"link:{link.id}")
     first = await one.cached.link(link.id)
     await book.revoke(acme.id, RevokeLink(link.id))
     assert await one.cached.link(link.id) == first
