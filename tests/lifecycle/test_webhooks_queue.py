@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -155,6 +155,22 @@ async def test_what_is_given_back_is_due_at_once(desk: Desk):
     await desk.queue.give_back(due)
     (again,) = await desk.take()
     assert again.id == due.id
+
+
+async def test_a_former_secret_signs_for_its_time_and_is_forgotten_after_that(desk: Desk):
+    endpoint = await desk.endpoint()
+    rotated = await desk.book.rotate(desk.tenant, endpoint, "whsec_Ag==", overlap_s=60)
+    assert rotated.former_until is not None
+    assert rotated.former_until - rotated.updated_at == timedelta(seconds=60)
+    await desk.happen()
+    (due,) = await desk.take()
+    assert due.secrets == ("whsec_Ag==", "whsec_AA==")
+    await desk.queue.give_back(due)
+    await desk.pool.execute("UPDATE webhook_endpoints SET former_until = now()")
+    (due,) = await desk.take()
+    assert due.secrets == ("whsec_Ag==",)
+    await desk.queue.tidy(0)
+    assert await desk.pool.fetchval("SELECT former_secret IS NULL FROM webhook_endpoints") is True
 
 
 async def test_an_endpoint_has_its_share_and_a_failing_one_is_asked_apart(desk: Desk):
