@@ -191,6 +191,7 @@ async def test_words_that_many_calls_hold_lead_to_the_same_as_words_of_few(
     for call in calls:
         await transcripts.put(acme.id, call, said("hello", "ready" if call != calls[2] else "failed"))
     few = await catalog.list(acme.id, Listing(text="hello", limit=3))
+    assert f"LIMIT {search.FEW + 1}" in search.SAYING, "with no more than a few nobody would know that there are others"
     monkeypatch.setattr(search, "FEW", 3)
     many = await catalog.list(acme.id, Listing(text="hello", limit=3))
     assert many == few
@@ -204,7 +205,9 @@ async def test_words_lead_to_nothing_that_may_not_be_read(
 ):
     swept, over, held = [await a_ready_call(registry, acme.id) for _ in range(3)]
     for call in (swept, over, held):
+        await transcripts.put(acme.id, call, said("not yet"))
         await transcripts.put(acme.id, call, said("secret"))
+    assert await found(catalog, acme, Listing(text="yet")) == set()
     assert await found(catalog, acme, Listing(text="secret")) == {swept, over, held}
     await owner.execute("UPDATE recordings SET hold = true WHERE call_id = $1", held)
     await owner.execute("UPDATE recordings SET expires_at = now() WHERE call_id = ANY($1)", [swept, over, held])
@@ -233,7 +236,8 @@ async def test_a_cursor_is_good_with_its_filters_alone(catalog: PostgresCatalog,
     cursor = (await catalog.list(acme.id, asked)).cursor
     page = await catalog.list(acme.id, replace(asked, limit=3, cursor=cursor))
     assert (len(page.entries), page.cursor) == (3, None)
-    for other in (Listing(cursor=cursor), replace(asked, cursor=cursor, number="+1556")):
+    for changed in ({"number": None, "started_since": None}, {"number": "+1556"}, {"text": "hello"}):
+        other = replace(asked, cursor=cursor, **changed)
         with pytest.raises(Malformed, match="cursor"):
             await catalog.list(acme.id, other)
 
