@@ -21,7 +21,7 @@ from gateway.lifecycle.webhooks.sender import Sender, lease_s
 from gateway.lifecycle.webhooks.signing import Sealer, mint_secret
 from gateway.postgres import open_pool
 
-SETTINGS = Webhooks(connect_s=0.05, answer_s=0.05, poll_s=0.05, schedule_s=(60,))
+SETTINGS = Webhooks(connect_s=0.05, answer_s=0.05, poll_s=0.05, schedule_s=(60,), per_endpoint=1)
 TAKEN = Tried(datetime(2026, 11, 2, tzinfo=UTC), 7, 200, None)
 
 
@@ -46,6 +46,8 @@ class Office:
     log: Callable[[], Awaitable[Delivery]]
     endpoint: Callable[[], Awaitable[Endpoint]]
     rotate: Callable[[str], Awaitable[object]]
+    switch_off: Callable[[], Awaitable[object]]
+    """As while an event is being written: what is owed stays."""
 
     @asynccontextmanager
     async def sending(self, do: Callable[[], Awaitable[Tried]], *keys: str) -> AsyncIterator[Post]:
@@ -75,13 +77,16 @@ async def office(database: str) -> AsyncIterator[Office]:
         (delivery,) = (await book.deliveries(tenant, ListDeliveries(endpoint.id))).deliveries
         return delivery
 
+    async def switch_off() -> str:
+        return await pool.execute("UPDATE webhook_endpoints SET enabled = false, disabled_reason = 'asked'")
+
     async def rotate(secret: str) -> Endpoint:
         return await book.rotate(tenant, endpoint.id, secret, overlap_s=3600)
 
     async def shown() -> Endpoint:
         return await book.one(tenant, endpoint.id)
 
-    yield Office(Queue(pool, settings, lease_s=lease_s(SETTINGS)), log, shown, rotate)
+    yield Office(Queue(pool, settings, lease_s=lease_s(SETTINGS)), log, shown, rotate, switch_off)
     await pool.close()
 
 
@@ -118,6 +123,13 @@ async def test_what_ends_in_time_is_waited_for_at_the_end(office: Office):
         await post.begun.get()
         asyncio.get_running_loop().call_later(0.05, closing.set)
     assert (await office.log()).state is DeliveryState.DELIVERED
+
+
+async def test_what_is_owed_to_an_endpoint_that_is_off_by_now_is_dropped_and_not_sent(office: Office):
+    await office.switch_off()
+    async with office.sending(hang) as post:
+        await office.logged(lambda delivery: delivery.state is DeliveryState.DROPPED)
+        assert post.begun.empty()
 
 
 async def test_a_defect_costs_a_lease_and_not_the_sender(office: Office):

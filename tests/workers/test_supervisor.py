@@ -266,6 +266,17 @@ async def test_what_only_a_restart_changes_is_named(tmp_path: Path, told: list[d
     assert await run.end() == 0
 
 
+def test_each_key_that_only_a_restart_changes_is_named_and_no_other():
+    changed = Config(server={"host": "::1", "port": 1, "workers": 2, "drain_s": 1}, metrics={"host": "::1", "port": 1})
+    assert supervisor._lasting(Config(), changed) == [
+        "server.host",
+        "server.port",
+        "server.workers",
+        "metrics.host",
+        "metrics.port",
+    ]
+
+
 async def test_whoever_started_it_is_told_once_all_are_ready(tmp_path: Path, told: list[dict]):
     name = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as waits:
