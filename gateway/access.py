@@ -60,6 +60,7 @@ from .model import (
 )
 from .policy import Roles, known_object, permit, permit_at_large, permit_public, servable
 from .sequence import Sequenced, object_bytes
+from .values import value
 
 log = structlog.get_logger("gateway.access")
 
@@ -99,7 +100,7 @@ Playing = Callable[[Draft, UUID, str], Callable[[], None]]
 """(draft, recording, etag): a body of that playback is on its way until the returned function is called."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answer:
     """What is to leave. With a ``source``, its bytes follow the reply's head, and the draft still wants its outcome."""
 

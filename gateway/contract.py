@@ -10,9 +10,10 @@ from enum import StrEnum
 from .errors import Refusal
 from .event import Method
 from .model import CallRef, Entry, Head, Link, LinkAsk, Listing, Page, Plan, Presented, State, Transcript, Verb
+from .values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Found:
     """What the core hands a surface to word."""
 
@@ -34,7 +35,7 @@ class Found:
     """The caller's own."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reply:
     """A worded answer. ``body`` None: the bytes come from a Source, or there are none."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
+
+from .values import value
 
 
 class Method(StrEnum):
@@ -40,7 +41,7 @@ class Result(StrEnum):
     """The gateway's own process ended first; how many bytes left is not known."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Intent:
     """Who is about to get what. Durable before a byte or a link leaves.
 
@@ -74,7 +75,7 @@ class Intent:
     """Requests of one playback share it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outcome:
     """How the event of an Intent ended. ``bytes_sent`` counts the object's bytes handed to the client's socket."""
 

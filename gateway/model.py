@@ -16,6 +16,7 @@ from uuid import UUID
 from multidict import MultiMapping
 
 from .errors import Refusal
+from .values import value
 
 PIECE = 64 * 1024
 """Bytes move in pieces of at most this many."""
@@ -52,7 +53,7 @@ class State(StrEnum):
 # --- a request ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Head:
     """A request without its socket. ``path`` holds the route's parameters, percent-decoded; header names fold case."""
 
@@ -69,7 +70,7 @@ class Head:
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Presented:
     """What a request shows as its credential, unproven. ``token`` None: nothing was shown."""
 
@@ -355,7 +356,7 @@ class Credentials(Protocol):
 # --- where audio lies -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Span:
     """Bytes ``start`` up to, not including, ``stop``."""
 
@@ -490,7 +491,7 @@ class Part:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Plan:
     """What RFC 9110 sections 13 and 14 make of a request: 200, 206 or 304, and which bytes.
 

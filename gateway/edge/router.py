@@ -11,6 +11,7 @@ from ..config import ConfigError
 from ..contract import Route, Surface
 from ..model import Verb
 from ..openapi import Page
+from ..values import value
 
 _PARAMETER = "{"
 _READING = ("GET", "HEAD")
@@ -54,7 +55,7 @@ class Endpoint:
         return method in self.routes and self.routes[method].verb is Verb.DELETE
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Match:
     """``endpoint`` None: the mount has no such path. ``mounted`` None: nor has anybody."""
 
