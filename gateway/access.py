@@ -151,7 +151,7 @@ class Access:
         caller = await self._identify(surface, route, draft)
         if body is not None:
             draft.head = await body(draft.head)
-        if route.verb is Verb.BATCH:
+        if route.several is not None:
             return await self._batch(surface, route, base, caller, draft)
         return await self._serve(route, base, caller, draft)
 

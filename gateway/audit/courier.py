@@ -14,7 +14,7 @@ import structlog
 
 from ..errors import Rejected, Unavailable
 from ..event import Sink
-from .frames import Kind, Record
+from .frames import INTENT, OUTCOME, Record
 from .quarantine import Quarantine
 
 _log = structlog.get_logger(__name__)
@@ -84,8 +84,8 @@ class Courier:
 
     async def _write(self, batch: Batch) -> None:
         """A write runs to its own end, whoever stops waiting for it."""
-        intents = [payload for kind, payload in batch if kind == Kind.INTENT]
-        outcomes = [payload for kind, payload in batch if kind == Kind.OUTCOME]
+        intents = [payload for kind, payload in batch if kind == INTENT]
+        outcomes = [payload for kind, payload in batch if kind == OUTCOME]
         if len(intents) + len(outcomes) < len(batch):
             raise Rejected("a record of an unknown kind")
         write = asyncio.ensure_future(self._sink.write(intents, outcomes))

@@ -15,7 +15,7 @@ from uuid import UUID
 import orjson
 
 from ..event import Intent, Outcome, Result
-from .frames import Kind, frame
+from .frames import INTENT, OPEN, OUTCOME, Kind, frame
 
 LONG = 4096
 """A record of more bytes than this is cut."""
@@ -39,17 +39,17 @@ def encode(record: Intent | Outcome) -> bytes:
 
 def intent_frame(intent: Intent) -> bytes:
     """Framed for the journal."""
-    return frame(Kind.INTENT, encode(intent))
+    return frame(INTENT, encode(intent))
 
 
 def outcome_frame(outcome: Outcome) -> bytes:
     """Framed for the journal."""
-    return frame(Kind.OUTCOME, encode(outcome))
+    return frame(OUTCOME, encode(outcome))
 
 
 def open_frame(events: Sequence[tuple[UUID, datetime]]) -> bytes:
     """Says of each (event_id, occurred_at) that it still waits for its outcome."""
-    return frame(Kind.OPEN, orjson.dumps(events))
+    return frame(OPEN, orjson.dumps(events))
 
 
 class OpenEvents:

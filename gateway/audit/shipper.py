@@ -11,7 +11,7 @@ import structlog
 
 from .. import config
 from .courier import Courier
-from .frames import Kind
+from .frames import OPEN
 from .journal import Journal, NotDurable, Segment
 from .portion import Portion
 from .quarantine import Quarantine
@@ -100,7 +100,7 @@ class Shipper:
             await asyncio.sleep(PAUSE_S)  # also while finishing: hurrying would only read it again at once
             return True
         self.problem = None
-        records = [record for record in chunk.records if record[0] != Kind.OPEN]
+        records = [record for record in chunk.records if record[0] != OPEN]
         await self._courier.deliver(records)
         self._journal.confirm(chunk.offset - self._offset, len(records))
         self._offset = chunk.offset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import combinations
 from urllib.parse import unquote_to_bytes
 
@@ -15,6 +16,9 @@ from ..values import value
 
 _PARAMETER = "{"
 _READING = ("GET", "HEAD")
+_REMEMBERED = 1024
+_SHORT = 300
+"""Characters of a host and a path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +93,16 @@ class Router:
             root = self._hosts[host] = _Node()
             for mounted in here:
                 _plant(root, mounted)
+        self._remembered = lru_cache(maxsize=_REMEMBERED)(self._match)
         self.fallback = next((m.surface for m in mounts if m.surface.name == "native"), mounts[0].surface)
         """Words a refusal that no mount claims."""
 
     def match(self, host: str, path: str) -> Match:
         """``host`` as in the Host field, ``path`` raw, without its query. A mount that names the host goes first."""
+        # A player asks for one path again and again; what is longer than any id makes it could only fill the memory.
+        return (self._remembered if len(host) + len(path) <= _SHORT else self._match)(host, path)
+
+    def _match(self, host: str, path: str) -> Match:
         root = self._hosts.get(_bare(host)) or self._hosts.get(None)
         if root is None:
             return Match(None)

@@ -34,7 +34,7 @@ class StreamBounds:
         """Places in all."""
         self._per_tenant = settings.streams_per_tenant
         self._per_address = settings.streams_per_address
-        self._of_tenants: dict[UUID, int] = {}
+        self._of_tenants: dict[int, int] = {}  # by their numbers, for UUIDs are slow to hash
         self._of_networks: dict[str, int] = {}
         self._told = Until(clock)
         self._refused = dict.fromkeys((PER_PROCESS, PER_TENANT, PER_ADDRESS), 0)
@@ -52,15 +52,15 @@ class StreamBounds:
         Raises StreamsLimited, TooManyStreams: no place was taken. Where both apply it is StreamsLimited, for the caller's own bound.
         """
         tenants, networks = self._of_tenants, self._of_networks
-        who = _network(address)
-        of_tenant, of_network = tenants.get(tenant, 0), networks.get(who, 0)
+        whose, who = tenant.int, _network(address)
+        of_tenant, of_network = tenants.get(whose, 0), networks.get(who, 0)
         if self._per_tenant is not None and of_tenant >= self._per_tenant:
             raise self._refusal(PER_TENANT, self._per_tenant, tenant, who)
         if self._per_address is not None and of_network >= self._per_address:
             raise self._refusal(PER_ADDRESS, self._per_address, tenant, who)
         if self.in_flight >= self.bound:
             raise self._refusal(PER_PROCESS, self.bound, tenant, who)
-        tenants[tenant] = of_tenant + 1
+        tenants[whose] = of_tenant + 1
         networks[who] = of_network + 1
         self.in_flight += 1
         held = True
@@ -70,7 +70,7 @@ class StreamBounds:
             if held:
                 held = False
                 self.in_flight -= 1
-                _less(tenants, tenant)
+                _less(tenants, whose)
                 _less(networks, who)
 
         return release

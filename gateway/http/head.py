@@ -10,7 +10,7 @@ from http import HTTPStatus
 from .headers import seconds_as_date
 
 _LINES = {
-    version: {status.value: f"HTTP/1.{version} {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+    version: {status.value: f"HTTP/1.{version} {status.value} {status.phrase}" for status in HTTPStatus}
     for version in (0, 1)
 }
 
@@ -20,10 +20,9 @@ def response_head(status: int, fields: Mapping[str, str], *, keep_alive: bool, m
 
     ``minor``: of the HTTP version that was asked in. ValueError: a field would break out of its line.
     """
-    lines = [_LINES[minor][status]]
-    lines += [f"{name}: {value}\r\n" for name, value in fields.items()]
-    head = "".join(lines)
-    if head.count("\n") != len(lines) or head.count("\r") != len(lines) or "\0" in head:
+    lines = [_LINES[minor][status], *map(": ".join, fields.items()), ""]
+    head = "\r\n".join(lines)
+    if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1 or "\0" in head:
         raise ValueError("a field holds a line break")
     connection = ("" if minor else "keep-alive") if keep_alive else ("close" if minor else "")
     return (head + _ending(int(time.time()), connection)).encode()

@@ -219,9 +219,9 @@ class Connection:
         end = -1 if self._gathered else self._scratch.find(heads.END, 0, count)
         if end >= 0:
             end += len(heads.END)
-            raw, rest = bytes(self._view[:end]), bytes(self._view[end:count])
+            raw, rest = self._view[:end].tobytes(), self._view[end:count].tobytes()
         else:
-            raw, rest = self._gathered + bytes(self._view[:count]), b""
+            raw, rest = self._gathered + self._view[:count].tobytes(), b""
         try:
             self._answered(raw, rest, known=end >= 0)
         except NotHttp as error:  # on a kept connection, perhaps what came behind the answer before

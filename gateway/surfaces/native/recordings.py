@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Annotated, Literal, NotRequired, cast
+from uuid import UUID
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -195,7 +197,12 @@ def file_name(found: Found) -> str:
     """``?download=1`` makes a browser save what it would play."""
     call, _, stored = known(found)
     kind: Literal["attachment", "inline"] = "attachment" if found.head.query.get("download") == "1" else "inline"
-    return content_disposition(kind, f"recording-{call.id}{extension_for(stored.media_type)}")
+    return _named(kind, call.id, stored.media_type)
+
+
+@lru_cache(maxsize=4096)
+def _named(kind: Literal["attachment", "inline"], call: UUID, media_type: str | None) -> str:
+    return content_disposition(kind, f"recording-{call}{extension_for(media_type)}")
 
 
 DESCRIBED = Route(
