@@ -125,3 +125,10 @@ def test_pages_stand_on_their_mount_and_of_two_at_one_place_the_first_has_them()
         assert endpoint is not None and endpoint.page is page
         assert (endpoint.methods, endpoint.allow) == (("GET", "HEAD"), "GET, HEAD, OPTIONS")
     assert both.match("gw", "/yotel/openapi.json/more").endpoint is None
+
+
+def test_what_a_path_led_to_is_remembered_by_its_host_unless_it_is_longer_than_any_id_makes_it():
+    path, long = "/api/v1/calls/c/recording", f"/api/v1/calls/{'c' * 300}/recording"
+    assert SHIPPED.match("yotel.localhost", path) is SHIPPED.match("yotel.localhost", path)
+    assert SHIPPED.match("gw", path) != SHIPPED.match("yotel.localhost", path)
+    assert SHIPPED.match("yotel.localhost", long) is not SHIPPED.match("yotel.localhost", long)
