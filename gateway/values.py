@@ -14,7 +14,7 @@ T = TypeVar("T")
 def value(cls: type[T]) -> type[T]:
     """A dataclass with slots, equal and hashed by its fields, that mypy lets nobody assign to.
 
-    One that is frozen at run time sets each field through ``object.__setattr__``: for a range's dozen of values that was
-    a tenth of all that the interpreter does for it (docs/decisions/0020).
+    One that is frozen at run time sets each field through ``object.__setattr__``: of a range's instructions that was an
+    eighth (docs/decisions/0020).
     """
     return dataclass(slots=True, unsafe_hash=True)(cls)
