@@ -51,7 +51,7 @@ def _count(target: Target, stage: Stage, seed: int) -> tuple[int, float, float]:
     out = stage.folder / f"{target.name}{COUNTS}"
     wrk.ask(target, stage, connections=CONNECTIONS, seconds=WARM_S, seed=seed)
     _tell(target, "--instr=on")
-    time.sleep(IDLE_S)
+    time.sleep(IDLE_S)  # what it does of itself in so long is what is left out
     _tell(target, "--dump=idle")
     asked = wrk.ask(target, stage, connections=CONNECTIONS, seconds=LOAD_S, seed=seed + 1)
     _tell(target, "--dump=load")

@@ -1,11 +1,12 @@
 """Links on record: counted alike by every replica, dead from the moment they are taken back, kept by the database."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from typing import Any, cast
+from unittest.mock import Mock
 from uuid import UUID, uuid4
 
 import pytest
@@ -155,29 +156,35 @@ async def test_a_playback_that_goes_on_is_told_of(database: str, owner: Connecti
 
 async def test_a_body_on_its_way_keeps_its_playback_up_and_no_longer(monkeypatch: pytest.MonkeyPatch):
     told, clock, listener = 0, Clock(), uuid4()
-    book = LinkBook(cast(Pool, None), Database(), idle_s=0.03, clock=clock)
+    book = LinkBook(cast(Pool, None), Database(), idle_s=IDLE_S, clock=clock)
+    timers: list[tuple[Callable[[], None], Mock]] = []
 
     async def tell(_statement: str, _link: UUID, session: UUID, _listener: UUID) -> UUID:
         nonlocal told
         told += 1
         return session
 
+    def call_later(_delay: float, callback: Callable[[], None]) -> Mock:
+        timers.append((callback, Mock()))
+        return timers[-1][1]
+
     monkeypatch.setattr(book, "_told", tell)
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", call_later)
     link = uuid4()
     session = await book.use(link, uuid4(), listener)
     over = book.playing(link, session, listener)
-    async with asyncio.timeout(5):
-        while told < 5:
-            clock.now += 0.03
-            await asyncio.sleep(0.005)
-    clock.now += 0.03
-    before = told
+    for times in (1, 2, 3):
+        assert len(timers) == times
+        clock.now += IDLE_S
+        timers[-1][0]()
+        await book.close()
+        assert told == 1 + times
+    clock.now += IDLE_S
     over()
     await book.close()
-    assert told == before + 1, "its end counts as well"
-    clock.now += 0.03
-    await asyncio.sleep(0.05)
-    assert told == before + 1
+    assert told == 5, "its end counts as well"
+    assert len(timers) == 4
+    timers[-1][1].cancel.assert_called_once_with()
 
 
 # --- taken back ---------------------------------------------------------------------------------------------------------

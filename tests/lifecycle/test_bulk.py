@@ -132,7 +132,7 @@ class Counted:
         self.told.append(told)
         self.now += 1
         self.most = max(self.most, self.now)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the others' turn
         self.now -= 1
         return Result(Outcome.READY, Recording(uuid4(), State.READY))
 

@@ -63,7 +63,8 @@ async def test_the_first_begins_within_a_minute_and_no_later_than_any_other(
     assert spread == [(0, most)]
 
 
-async def test_stopping_waits_for_no_interval():
+async def test_stopping_waits_for_no_interval(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sweeps.random, "uniform", lambda *_: 3600.0)
     sweeper, started = Sweeper(), time.monotonic()
     async with run(sweeper, 3600):
         await asyncio.sleep(0)
@@ -81,7 +82,8 @@ async def test_a_batch_under_way_is_let_to_its_end_but_not_for_ever(*, hangs: bo
             nonlocal ended
             begun.set()
             await stop.wait()
-            await asyncio.sleep(3600 if hangs else 0)
+            if hangs:
+                await asyncio.Event().wait()
             ended = True
 
     async with asyncio.timeout(5), run(Busy(), 0.001) as going:

@@ -550,7 +550,6 @@ async def test_a_request_that_does_not_leave_at_once_leaves_whole_and_is_then_wa
             while len(came) < len(request):
                 came += await loop.sock_recv(far, 1 << 20)
         assert came == request
-        await asyncio.sleep(0)
         assert not loop.remove_writer(connection.descriptor)
         far.send(b"HTTP/1.1 204 No Content\r\n\r\n")
         assert (await answer)[0].status == 204

@@ -52,8 +52,8 @@ async def asked_for(credentials: InstanceCredentials) -> None:
     """By several, each of whom lets a renewal come to its end."""
     for _ in range(3):
         await credentials.get_frozen_credentials()
-        for _ in range(3):
-            await asyncio.sleep(0)
+        if credentials._renewal is not None:
+            await asyncio.wait([credentials._renewal])
 
 
 async def test_renewals_in_the_background_and_doubts_keep_their_distance() -> None:
