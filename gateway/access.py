@@ -64,6 +64,9 @@ from .values import value
 
 log = structlog.get_logger("gateway.access")
 
+_PLAY, _LINK, _DESCRIBE, _DELETE, _ACT = Verb.PLAY, Verb.LINK, Verb.DESCRIBE, Verb.DELETE, Verb.ACT
+_PARTIAL = HTTPStatus.PARTIAL_CONTENT
+
 
 class Prover(Protocol):
     """A credential → who asks."""
@@ -225,22 +228,21 @@ class Access:
             permit_at_large(caller, route.scopes, route.role, self.roles)
             return await self._at_large(route, Found(head, base, now, scopes=caller.scopes), caller, draft)
         permit(caller, entry, route.scopes, route.role, self.roles)
-        if route.verb is Verb.DELETE:
+        verb = route.verb
+        if verb is _DELETE:
             raise MethodNotAllowed(route.allow)
-        if route.verb is Verb.ACT:
+        if verb is _ACT:
             found = Found(head, base, now, entry, entry.state(now), scopes=caller.scopes)
             return await self._act(route, found, caller, draft)
         found = Found(head, base, now, entry, servable(entry, now, route.states), scopes=caller.scopes)
-        match route.verb:
-            case Verb.PLAY:
-                return await self._play(route, found, known_object(entry, found.state), draft)
-            case Verb.LINK:
-                link = await self._link(route, found, known_object(entry, found.state), draft)
-                return await self._worded(route, replace(found, link=link), draft)
-            case Verb.DESCRIBE:
-                return await self._describe(route, found, entry, draft)
-            case _:
-                raise Internal(f"{route.method} {route.path}: {route.verb} names no call")
+        if verb is _PLAY:
+            return await self._play(route, found, known_object(entry, found.state), draft)
+        if verb is _LINK:
+            link = await self._link(route, found, known_object(entry, found.state), draft)
+            return await self._worded(route, replace(found, link=link), draft)
+        if verb is _DESCRIBE:
+            return await self._describe(route, found, entry, draft)
+        raise Internal(f"{route.method} {route.path}: {verb} names no call")
 
     async def _find(self, route: Route, caller: Caller, ref: CallRef) -> Entry | None:
         try:
@@ -252,7 +254,7 @@ class Access:
 
     async def _at_large(self, route: Route, found: Found, caller: Caller, draft: Draft) -> Answer:
         """What names no call."""
-        if route.verb is Verb.ACT:
+        if route.verb is _ACT:
             return await self._act(route, found, caller, draft)
         listing = route.listing(found.head)
         if listing.scope is not None:
@@ -391,7 +393,7 @@ class Access:
         plan = plan_request(head.method, head.headers, stat, media_type=known.media_type, ranges=route.ranges)
         found = Found(head, found.base, found.now, found.entry, found.state, plan)
         spans = [part.span for part in plan.parts] or ([plan.span] if plan.span else [])
-        draft.spans = spans if plan.status == HTTPStatus.PARTIAL_CONTENT else ()
+        draft.spans = spans if plan.status == _PARTIAL else ()
         if head.method == "HEAD" or not spans:
             if draft.use is None:
                 return await self._worded(route, found, draft)

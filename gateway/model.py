@@ -396,8 +396,8 @@ class Pourable(Source, Protocol):
     ``read`` and ``pour`` may follow each other; together they give each byte once, in its order.
     """
 
-    def at_hand(self) -> bytes:
-        """Bytes that came along with the store's answer, to leave with the head; ``b""``: none, or taken before."""
+    def at_hand(self) -> memoryview:
+        """Bytes that came along with the store's answer, to leave with the head; empty: none, or taken before."""
         ...
 
     def pour(self, to: int, most: int) -> int:

@@ -14,6 +14,9 @@ from .errors import Absent, Expired, Failed, Forbidden, Internal, NotFound, NotR
 from .model import Caller, Entry, Object, State
 
 
+_READY = State.READY
+
+
 class Roles:
     """The configured roles, lowest first."""
 
@@ -62,7 +65,7 @@ def servable(entry: Entry, now: datetime, states: frozenset[State] = READY_ALONE
     Raises Absent, NotReady, Failed, Expired; Internal where the catalog says ready and knows no object.
     """
     recording, state = entry.recording, entry.state(now)
-    if state is State.READY and (recording is None or recording.object is None):
+    if state is _READY and (recording is None or recording.object is None):
         raise Internal(f"call {entry.call.id}: its recording is ready and has no object; see its row in the catalog")
     if state not in states:
         raise _refusal(entry, state)

@@ -243,7 +243,7 @@ logs.configure(Log(), worker=int(sys.argv[1]))
 async def main():
     lines = logs.Lines(Log(), "request")
     for number in range(1200):
-        lines.tell(method="GET", number=number, pad="x" * 250)
+        lines.tell({"method": "GET", "number": number, "pad": "x" * 250})
         if number % 60 == 59:
             lines.flush()
     print("told", flush=True)

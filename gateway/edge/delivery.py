@@ -18,7 +18,7 @@ from typing import TypeGuard
 from aiohttp import web
 
 from ..errors import Broken, Changed, Refusal
-from ..event import Result
+from ..event import CLIENT_GONE, COMPLETE, INTERRUPTED, ORIGIN_FAILED, Result
 from ..model import Pourable, Source
 from .outlet import Outlet
 from .server import Connection
@@ -36,7 +36,7 @@ class Delivery:
     """
 
     sent: int = 0
-    result: Result = Result.INTERRUPTED
+    result: Result = INTERRUPTED
     reason: str | None = None
     detail: str | None = None
     began: float | None = None
@@ -54,9 +54,9 @@ async def deliver(
     zero_copy: bool = True,
 ) -> None:
     """Moves ``head`` and ``length`` bytes. Raises ConnectionError once the connection is aborted; ``came``: how far it was."""
-    came.result, came.reason = Result.CLIENT_GONE, "before_first_byte"
+    came.result, came.reason = CLIENT_GONE, "before_first_byte"
     outlet = Outlet(request)
-    came.result, came.reason = Result.INTERRUPTED, None
+    came.result, came.reason = INTERRUPTED, None
     watch = _Watch(outlet.transport, came, stall_s)
     try:
         await _begin(outlet, head, source, came, watch)
@@ -66,9 +66,9 @@ async def deliver(
             await _carry(outlet, source, came, watch)
         if came.sent != length:
             raise Broken(f"{came.sent} of {length} bytes came")  # noqa: TRY301  ends as a break anywhere else does
-        came.result = Result.COMPLETE
+        came.result = COMPLETE
     except (Broken, Changed, Refusal) as error:
-        came.result = Result.ORIGIN_FAILED
+        came.result = ORIGIN_FAILED
         came.reason = "object_changed" if isinstance(error, Changed) else "origin_broken"
         came.detail = str(error)
         came.sent = max(came.sent - outlet.transport.get_write_buffer_size(), 0)
@@ -76,10 +76,10 @@ async def deliver(
         raise ConnectionAbortedError("the body could not be finished") from error
     except (OSError, asyncio.CancelledError) as error:
         if isinstance(error, asyncio.CancelledError) and not lost(request):
-            came.result, came.reason = Result.INTERRUPTED, "shutdown"
+            came.result, came.reason = INTERRUPTED, "shutdown"
             outlet.transport.abort()
             raise
-        came.result = Result.CLIENT_GONE
+        came.result = CLIENT_GONE
         if watch.stalled is not None:
             came.sent, came.reason = watch.stalled, "stalled"
         outlet.transport.abort()
@@ -109,7 +109,7 @@ async def deliver_whole(request: web.BaseRequest, head: bytes, body: bytes, *, s
 
 async def _begin(outlet: Outlet, head: bytes, source: Source, came: Delivery, watch: _Watch) -> None:
     """Sends the head, together with the bytes that came with the store's answer."""
-    first = source.at_hand() if _pourable(source) else b""
+    first = source.at_hand() if _pourable(source) else memoryview(b"")
     came.sent = len(first)  # first: of a write that is cut short, any part may have left
     if not outlet.offer(head, first):
         watch.begin()

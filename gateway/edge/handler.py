@@ -295,16 +295,18 @@ class Handler:
         )
         if self._lines is not None:
             self._lines.tell(
-                method=method,
-                surface=told.surface,
-                route=told.route,
-                status=told.status,
-                bytes=told.sent,
-                result=told.result.value,
-                reason=told.reason,
-                ms=round(took * 1000, 1),
-                address=told.address,
-                request_id=told.request_id,
+                {
+                    "method": method,
+                    "surface": told.surface,
+                    "route": told.route,
+                    "status": told.status,
+                    "bytes": told.sent,
+                    "result": told.result.value,
+                    "reason": told.reason,
+                    "ms": round(took * 1000, 1),
+                    "address": told.address,
+                    "request_id": told.request_id,
+                }
             )
 
 

@@ -43,12 +43,12 @@ class Outlet:
         assert self._socket is not None, "what is not direct has no descriptor"
         return self._socket.fileno()
 
-    async def send(self, *parts: bytes) -> None:
+    async def send(self, *parts: bytes | memoryview) -> None:
         """The kernel has all of it when it returns. Raises ConnectionError."""
         if not self.offer(*parts):
             await self.taken()
 
-    def offer(self, *parts: bytes) -> bool:
+    def offer(self, *parts: bytes | memoryview) -> bool:
         """Whether the kernel is known to have all of it; the transport has the rest. Raises ConnectionError."""
         transport = self.transport
         if transport.is_closing():

@@ -20,12 +20,12 @@ def response_head(status: int, fields: Mapping[str, str], *, keep_alive: bool, m
 
     ``minor``: of the HTTP version that was asked in. ValueError: a field would break out of its line.
     """
-    lines = [_LINES[minor][status], *map(": ".join, fields.items()), ""]
-    head = "\r\n".join(lines)
-    if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1 or "\0" in head:
+    lines = [*map(": ".join, fields.items())]
+    plain = "".join(lines)
+    if "\n" in plain or "\r" in plain or "\0" in plain:
         raise ValueError("a field holds a line break")
     connection = ("" if minor else "keep-alive") if keep_alive else ("close" if minor else "")
-    return (head + _ending(int(time.time()), connection)).encode()
+    return "\r\n".join([_LINES[minor][status], *lines, _ending(int(time.time()), connection)]).encode()
 
 
 @lru_cache(maxsize=8)

@@ -97,8 +97,8 @@ class Lines:
         self._off = getattr(logging, settings.level.upper()) > logging.INFO
         self._bound = structlog.contextvars.get_contextvars()
 
-    def tell(self, **facts: Any) -> None:  # Any: whatever JSON holds
-        """One line."""
+    def tell(self, facts: dict[str, Any]) -> None:  # Any: whatever JSON holds
+        """One line, which takes ``facts`` over."""
         if self._off:
             return
         if self._log is not None:

@@ -24,6 +24,7 @@ STRETCH: Final = 4 * 1024 * 1024
 """Bytes over which a client's pace is judged."""
 QUICK_S: Final = 1.0
 """Seconds in which a quick client takes a STRETCH."""
+_NOTHING: Final = memoryview(b"")
 FLAGS: Final = getattr(os, "SPLICE_F_NONBLOCK", 0) | getattr(os, "SPLICE_F_MOVE", 0)
 
 
@@ -61,7 +62,7 @@ class Body:
     )
 
     def __init__(
-        self, means: Means, pool: Pool, connection: Connection, came: bytes, length: int, *, keep: bool
+        self, means: Means, pool: Pool, connection: Connection, came: memoryview, length: int, *, keep: bool
     ) -> None:
         """``came``: what came with the head, no more than ``length``. ``keep``: the connection may serve again."""
         self._means = means
@@ -85,8 +86,8 @@ class Body:
                 # TLS gives one record at a time: there may be more to leave with the head.
                 self._collect()
 
-    def at_hand(self) -> bytes:
-        held, self._held = self._held, b""
+    def at_hand(self) -> memoryview:
+        held, self._held = self._held, _NOTHING
         return held
 
     async def read(self) -> bytes:
@@ -134,7 +135,7 @@ class Body:
             raise self._fault
 
     async def close(self) -> None:
-        self._held = b""
+        self._held = _NOTHING
         self._drop_pipe()
         if self._connection is not None:
             connection, self._connection = self._connection, None
@@ -146,7 +147,7 @@ class Body:
     def _next(self) -> bytes:
         """The next piece, as far as it needs no waiting; else empty."""
         if self._held:
-            piece = self._held[:PIECE]
+            piece = self._held[:PIECE].tobytes()
             self._held = self._held[PIECE:]
             return piece
         if self._pipe is not None:
@@ -166,7 +167,7 @@ class Body:
         if connection is None:
             return
         if count := self._receive(connection, self._left):
-            self._held += memoryview(self._means.scratch)[:count]
+            self._held = memoryview(b"".join((self._held, memoryview(self._means.scratch)[:count])))
             connection.wake()
 
     def _receive(self, connection: Connection, most: int) -> int:
@@ -233,13 +234,13 @@ class Body:
             try:
                 given = _give(to, view[:count])
             except (BlockingIOError, ConnectionError):
-                self._held = bytes(view[:count])
+                self._held = memoryview(view[:count].tobytes())
                 if moved:
                     break
                 raise
             moved += given
             if given < count:
-                self._held = bytes(view[given:count])
+                self._held = memoryview(view[given:count].tobytes())
                 break
         return moved
 
@@ -358,7 +359,7 @@ class Body:
             self._means.pipes.give(pipe)
 
 
-def _give(to: int, data: bytes | memoryview) -> int:
+def _give(to: int, data: memoryview) -> int:
     """Raises BlockingIOError, ConnectionError."""
     try:
         return os.write(to, data)

@@ -19,6 +19,7 @@ from .head import Head, NotHttp
 
 PATIENCE: Final = 2
 """Times the loop may report bytes that nobody waits for, before the reader is removed."""
+_START, _END = heads.START, heads.END
 DRY = (BlockingIOError, ssl.SSLWantReadError)
 FULL = (BlockingIOError, ssl.SSLWantWriteError)
 
@@ -28,10 +29,10 @@ class Stale(Exception):
 
 
 class Connection:
-    """``gone`` is called once, when it is closed. ``scratch`` is shared: nothing stays in it over an await."""
+    """``gone`` is called once, when it is closed."""
 
     __slots__ = (
-        "_gathered", "_gone", "_head", "_loop", "_patience", "_reading", "_scratch", "_unsent", "_view", "_waiter",
+        "_gathered", "_gone", "_head", "_loop", "_patience", "_reading", "_unsent", "_waiter",
         "_want", "_wide", "collect", "deadline", "descriptor", "idle", "since", "sock", "tls", "uses",
     )  # fmt: skip
 
@@ -39,7 +40,6 @@ class Connection:
         self,
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
-        scratch: bytearray,
         gone: Callable[[Connection], None],
     ) -> None:
         self._loop = loop
@@ -47,11 +47,9 @@ class Connection:
         self.descriptor = sock.fileno()
         """-1 once it is closed."""
         self.tls = sock if isinstance(sock, ssl.SSLSocket) else None
-        self._scratch = scratch
-        self._view = memoryview(scratch)
         self._gone = gone
         self._waiter: asyncio.Future[None] | None = None
-        self._head: asyncio.Future[tuple[Head, bytes]] | None = None
+        self._head: asyncio.Future[tuple[Head, memoryview]] | None = None
         self._want = 0
         self._gathered = b""
         self._unsent = b""
@@ -79,7 +77,7 @@ class Connection:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW)
             self._wide = False
 
-    def ask(self, request: bytes, want: int, deadline: float) -> asyncio.Future[tuple[Head, bytes]]:
+    def ask(self, request: bytes, want: int, deadline: float) -> asyncio.Future[tuple[Head, memoryview]]:
         """Sends ``request``; the answer's head, and what came of its body in one go with it, about ``want`` bytes at most.
 
         Raises Stale, NotHttp, TimeoutError (``deadline`` has passed), OSError.
@@ -207,47 +205,38 @@ class Connection:
 
     def _gather_once(self) -> None:
         try:
-            count = self.sock.recv_into(self._scratch, self._want)
+            came = self.sock.recv(self._want)
         except DRY:
             return
         except OSError as error:
             self._fail(error if self._gathered or self.uses == 1 else Stale())
             return
-        if not count:
+        if not came:
             self._fail(ConnectionResetError() if self._gathered or self.uses == 1 else Stale())
             return
-        end = -1 if self._gathered else self._scratch.find(heads.END, 0, count)
-        if end >= 0:
-            end += len(heads.END)
-            raw, rest = self._view[:end].tobytes(), self._view[end:count].tobytes()
-        else:
-            raw, rest = self._gathered + self._view[:count].tobytes(), b""
         try:
-            self._answered(raw, rest, known=end >= 0)
+            self._answered(self._gathered + came if self._gathered else came)
         except NotHttp as error:  # on a kept connection, perhaps what came behind the answer before
             self._fail(error if self.uses == 1 else Stale())
 
-    def _answered(self, raw: bytes, rest: bytes, *, known: bool) -> None:
-        """``known``: that ``raw`` is one head."""
-        if not raw.startswith(heads.START[: len(raw)]):
-            raise NotHttp
+    def _answered(self, came: bytes) -> None:
+        """What has come of the answer so far. Of its body nothing is copied: it is looked at where it was received."""
+        seen = len(self._gathered)
         while True:
-            if not known:
-                end = raw.find(heads.END, max(0, len(self._gathered) - len(heads.END)))
-                if end < 0:
-                    if len(raw) > heads.LONGEST:
-                        raise NotHttp
-                    self._gathered = raw
-                    return
-                end += len(heads.END)
-                raw, rest = raw[:end], raw[end:]
-            head = Head(raw)
+            if not came.startswith(_START) and not _START.startswith(came):
+                raise NotHttp
+            end = came.find(_END, max(0, seen - len(_END)))
+            if end < 0:
+                if len(came) > heads.LONGEST:
+                    raise NotHttp
+                self._gathered = came
+                return
+            end += len(_END)
+            head = Head(came[:end])
             self._gathered = b""
             if head.status >= heads.FINAL:
                 break
-            raw, rest, known = rest, b"", False
-            if not raw.startswith(heads.START[: len(raw)]):
-                raise NotHttp
+            came, seen = came[end:], 0
         answer, self._head, self._want, self.deadline = self._head, None, 0, inf
         if answer is not None and not answer.done():
-            answer.set_result((head, rest))
+            answer.set_result((head, memoryview(came)[end:]))

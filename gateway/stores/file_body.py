@@ -72,8 +72,10 @@ class FileBody:
             self._held = memoryview(bytes(self._room.scratch[:got]) if got else await self._read_in_thread())
         return self._take()
 
-    def at_hand(self) -> bytes:
-        return self._take()
+    def at_hand(self) -> memoryview:
+        held, self._held = self._held, memoryview(b"")
+        self._at += len(held)
+        return held
 
     def pour(self, to: int, most: int) -> int:
         """As Pourable.pour; 0 at the end, too.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+from types import SimpleNamespace
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -21,6 +24,8 @@ KEPT: Final = {
         "X-Goog-Generation",
     )
 }
+_OTHER_LINES: Final = 2
+"""The status line and the empty one."""
 FINAL: Final = 200
 """The least status that is no interim answer's."""
 
@@ -32,20 +37,15 @@ class NotHttp(Exception):
 class _Heard:
     """What the parser calls. It stands apart from Head, which holds the parser: a ring of both would stay until a collection."""
 
-    __slots__ = ("body", "complete", "ended", "fields")
+    __slots__ = ("body", "complete", "ended", "on_header", "sent")
 
     def __init__(self) -> None:
-        self.fields: dict[str, str] = {}
+        self.sent: dict[bytes, bytes] = {}
+        """Name → value; of a name that comes twice the last."""
+        self.on_header: Callable[[bytes, bytes], None] = self.sent.__setitem__  # called for each: a function would cost more
         self.complete = False
         self.ended = False
         self.body = b""
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        kept = KEPT.get(name.lower())
-        if kept is not None:
-            before = self.fields.get(kept)
-            told = value.decode("latin-1").strip(" \t")
-            self.fields[kept] = told if before is None else f"{before}, {told}"
 
     def on_headers_complete(self) -> None:
         self.complete = True
@@ -74,7 +74,11 @@ class Head:
             raise NotHttp from None
         if not heard.complete:
             raise NotHttp
-        self.fields = heard.fields
+        sent, kept = heard.sent, _kept(tuple(heard.sent))
+        if kept is None or len(sent) + _OTHER_LINES != raw.count(b"\n"):
+            self.fields = _joined(raw)
+        else:
+            self.fields = {name: _text(sent[as_sent]) for as_sent, name in kept}
         """Of KEPT those that were sent, under the names as they stand there; several of a name are joined by commas."""
         self.status: int = self._parser.get_status_code()
         self.keep_alive: bool = self._parser.should_keep_alive()
@@ -90,9 +94,36 @@ class Head:
         """The whole answer has come, body and all, as far as ``more`` was told."""
         return self._heard.ended
 
-    def more(self, piece: bytes) -> None:
+    def more(self, piece: bytes | memoryview) -> None:
         """Takes a piece of the body: see ``body``, ``ended``. Raises NotHttp."""
         try:
             self._parser.feed_data(piece)
         except (HttpParserError, HttpParserUpgrade):
             raise NotHttp from None
+
+
+@lru_cache(maxsize=256)
+def _kept(names: tuple[bytes, ...]) -> tuple[tuple[bytes, str], ...] | None:
+    """Of an answer's field names those that are kept, each beside its name in KEPT; None: one of them comes twice.
+
+    Remembered, for a store sends the same names each time.
+    """
+    kept = [(name, KEPT[name.lower()]) for name in names if name.lower() in KEPT]
+    return tuple(kept) if len({name for _, name in kept}) == len(kept) else None
+
+
+def _joined(raw: bytes) -> dict[str, str]:
+    """The fields of KEPT where some come twice. ``raw`` was parsed before, and nothing was wrong with it."""
+    fields: dict[str, str] = {}
+
+    def hear(name: bytes, value: bytes) -> None:
+        kept = KEPT.get(name.lower())
+        if kept is not None:
+            fields[kept] = f"{fields[kept]}, {_text(value)}" if kept in fields else _text(value)
+
+    HttpResponseParser(SimpleNamespace(on_header=hear)).feed_data(raw)
+    return fields
+
+
+def _text(value: bytes) -> str:
+    return value.decode("latin-1").strip(" \t")

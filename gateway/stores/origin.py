@@ -207,7 +207,7 @@ class Reader:
                     raise Unavailable(f"{self._where}: connection failed ({type(error).__name__})") from None
             raise
 
-    def _ask(self, connection: Connection, request: bytes, length: int) -> asyncio.Future[tuple[Head, bytes]]:
+    def _ask(self, connection: Connection, request: bytes, length: int) -> asyncio.Future[tuple[Head, memoryview]]:
         self.counts.requests += 1
         if self._sweep is None:
             self._sweep = self._loop.call_later(self._period, self._swept)
@@ -215,7 +215,7 @@ class Reader:
         want = HEAD_ROOM + length if length <= PIECE else HEAD_ROOM
         return connection.ask(request, want, self._loop.time() + self._settings.first_byte_s)
 
-    async def _judge(self, connection: Connection, head: Head, rest: bytes, span: Span, pin: Pin) -> None:
+    async def _judge(self, connection: Connection, head: Head, rest: memoryview, span: Span, pin: Pin) -> None:
         status = head.status
         if status in {200, 206}:
             told = head.fields.get(pin.field)
@@ -234,7 +234,7 @@ class Reader:
         else:
             raise OriginFailed(f"{self._where}: answered {status}; check its endpoint, region and addressing")
 
-    async def _beginning(self, connection: Connection, head: Head, piece: bytes) -> bytes:
+    async def _beginning(self, connection: Connection, head: Head, piece: bytes | memoryview) -> bytes:
         """Of the body of an error, as far as it comes."""
         try:
             async with asyncio.timeout(self._settings.progress_s):
@@ -259,7 +259,7 @@ class Reader:
         if key not in self._pools:
             context = client_context() if scheme == "https" else None
             dialer = Dialer(host, port, context, self._settings.receive_buffer_bytes)
-            self._pools[key] = Pool(self._where, dialer, self._settings, self.counts, self._means.scratch)
+            self._pools[key] = Pool(self._where, dialer, self._settings, self.counts)
         return self._pools[key]
 
     def _swept(self) -> None:

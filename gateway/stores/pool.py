@@ -21,12 +21,11 @@ IDLE_S: Final = 15.0
 class Pool:
     """Made inside the loop that uses it."""
 
-    def __init__(self, where: str, dialer: Dialer, settings: Origin, counts: Counts, scratch: bytearray) -> None:
+    def __init__(self, where: str, dialer: Dialer, settings: Origin, counts: Counts) -> None:
         self._where = where
         self._dialer = dialer
         self._settings = settings
         self._counts = counts
-        self._scratch = scratch
         self._loop = asyncio.get_running_loop()
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
@@ -132,7 +131,7 @@ class Pool:
         except BaseException:
             self._permit()
             raise
-        connection = Connection(self._loop, sock, self._scratch, self._gone)
+        connection = Connection(self._loop, sock, self._gone)
         self._open.add(connection)
         self._counts.connections += 1
         try:

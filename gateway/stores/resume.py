@@ -59,12 +59,13 @@ class Resuming:
             return self._gave(piece)
         return b""
 
-    def at_hand(self) -> bytes:
+    def at_hand(self) -> memoryview:
         if self._pourable is None:
-            held, self._held = self._held, b""
+            held, self._held = memoryview(self._held), b""
         else:
             held = self._pourable.at_hand()
-        return self._gave(held)
+        self._at += self._bounded(held)
+        return held
 
     def pour(self, to: int, most: int) -> int:
         """As Pourable.pour. What breaks is no error yet: ``ready`` takes it up again."""
@@ -110,13 +111,15 @@ class Resuming:
         self._pourable = source if _pours(source) else None
 
     def _gave(self, piece: bytes) -> bytes:
-        self._at += len(self._bounded(piece))
+        self._at += self._bounded(piece)
         return piece
 
-    def _bounded(self, piece: bytes) -> bytes:
-        if len(piece) > self._stop - self._at:
+    def _bounded(self, piece: bytes | memoryview) -> int:
+        """How many it has. Raises Broken."""
+        count = len(piece)
+        if count > self._stop - self._at:
             raise Broken("more bytes came than were asked for")
-        return piece
+        return count
 
     def _write(self, to: int, most: int) -> int:
         if not self._held:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from ..event import Result
+from ..event import COMPLETE, Result
 
 DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 """Bounds of the buckets in seconds, from a seek on a warm cache to a long call listened to at its own pace."""
@@ -13,8 +13,6 @@ FIRST_BYTES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 OTHER = "other"
 """Stands for whatever else a client calls its method."""
-
-_COMPLETE = Result.COMPLETE
 
 
 class Histogram:
@@ -74,7 +72,7 @@ class Meter:
         seconds: float,
         first_byte_s: float | None,
         sent: int,
-        result: Result = _COMPLETE,
+        result: Result = COMPLETE,
         reason: str | None = None,
     ) -> None:
         """A request is over. ``status`` 0: the client left before its answer; ``sent``: bytes of an object that left.
@@ -92,7 +90,7 @@ class Meter:
             first = own.first_bytes
             first.counts[bisect_left(FIRST_BYTES, first_byte_s)] += 1
             first.sum += first_byte_s
-        if result is not _COMPLETE:
+        if result is not COMPLETE:
             key = (surface, result, reason or "")
             self.unserved[key] = self.unserved.get(key, 0) + 1
 

@@ -47,7 +47,7 @@ class Bytes:
         return bytes(size)
 
     def at_hand(self):
-        return b""
+        return memoryview(b"")
 
     def pour(self, to, most):
         self.kept = (self.kept or self.next())[:most]
@@ -222,7 +222,7 @@ async def test_a_reader_that_does_not_even_take_the_beginning_is_cut_off(deliver
     class AtHand(Bytes):
         def at_hand(self):
             self.left = 0
-            return bytes(LARGE)
+            return memoryview(bytes(LARGE))
 
     async with delivering(AtHand(), LARGE, stall_s=0.4) as (port, came, over):
         _reader, writer = await ask(port, receive_buffer=65536)
@@ -329,7 +329,7 @@ async def test_what_is_at_hand_leaves_in_one_packet_with_the_head(delivering):
     class AtHand(Bytes):
         def at_hand(self):
             self.left -= 1000
-            return bytes(1000)
+            return memoryview(bytes(1000))
 
     async with delivering(AtHand(3000), 3000) as (port, came, over):
         raw = socket.create_connection(("127.0.0.1", port))

@@ -89,8 +89,8 @@ async def test_nobody_is_watched_once_his_answer_is_over() -> None:
 class Endless:
     """A Pourable whose client takes whatever it is given, at once."""
 
-    def at_hand(self) -> bytes:
-        return b""
+    def at_hand(self) -> memoryview:
+        return memoryview(b"")
 
     def pour(self, _to: int, most: int) -> int:
         return min(most, PIECE)

@@ -27,8 +27,15 @@ def test_an_empty_field_is_no_part_of_the_next_ones_name():
     assert Head(head("X-Empty:", 'ETag: "v"', "Content-Length: 1")).fields["ETag"] == '"v"'
 
 
-def test_a_field_that_comes_twice_is_both():
-    assert Head(head('ETag: "v"', 'ETag: "w"', "Content-Length: 1")).fields["ETag"] == '"v", "w"'
+@pytest.mark.parametrize("second", ["ETag", "etag"])
+def test_a_field_that_comes_twice_is_both(second: str):
+    told = Head(head('ETag: "v"', f'{second}: "w"', "Content-Length: 1"))
+    assert told.fields == {"ETag": '"v", "w"', "Content-Length": "1"}
+
+
+def test_another_that_comes_twice_changes_nothing():
+    told = Head(head("Set-Cookie: a", 'ETag: "v"', "Set-Cookie: b", "Content-Length: 1"))
+    assert told.fields == {"ETag": '"v"', "Content-Length": "1"}
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ async def test_a_client_that_takes_its_time_gets_every_byte(way: str, tls: ssl.S
         with Tap(buffer=32 * 1024) as tap:
             span = Span(13, len(DATA) - 7)
             source = await open_resuming(at, "k", span, ETAG, 0)
-            tap.sock.send(first := source.at_hand())
+            tap.sock.send(first := source.at_hand().tobytes())
             sending = asyncio.create_task(pour(source, tap.sock, len(span) - len(first), most=300_000))
             await asyncio.sleep(0.05)  # until the client's socket is full
             assert not sending.done()
@@ -184,7 +184,7 @@ async def test_an_origin_that_resets_behind_the_last_byte_broke_nothing(tls: ssl
             assert isinstance(source, Pourable) and isinstance(source, Body) and source._connection is not None
             connection = source._connection
             connection.sock = cast("socket.socket", _Reset(connection.sock, source))
-            tap.sock.send(first := source.at_hand())
+            tap.sock.send(first := source.at_hand().tobytes())
             sending = asyncio.create_task(pour(source, tap.sock, 300_000 - len(first)))
             assert await tap.take(300_000) == DATA[:300_000]
             await sending
@@ -219,7 +219,7 @@ async def test_an_origin_cut_at_random_places_is_taken_up_again(way: str, tls: s
             at.server.cuts.extend([chance.randrange(len(span) // 3) for _ in range(3)])
             with Tap() as tap, mock.patch("gateway.stores.resume.jittered", return_value=0):
                 source = await open_resuming(at, "k", span, ETAG, 3)
-                first = source.at_hand()
+                first = source.at_hand().tobytes()
                 taking = asyncio.create_task(tap.take(len(span) - len(first)))
                 await pour(source, tap.sock, len(span) - len(first))
                 assert first + await taking == DATA[span.start : span.stop]
@@ -238,7 +238,7 @@ async def test_what_came_before_a_cut_is_delivered_before_it_is_told(way: str, t
             with Tap() as tap:
                 source = await at.open("k", Span(0, length), ETAG)
                 assert isinstance(source, Pourable)
-                first = source.at_hand()
+                first = source.at_hand().tobytes()
                 taking = asyncio.create_task(tap.take(length))
                 with pytest.raises(Broken, match=f"{length - cut} bytes"):
                     await pour(source, tap.sock, length - len(first))
@@ -262,7 +262,7 @@ async def test_an_origin_that_stalls_is_broken_when_progress_is_due(way: str, tl
                     .replace(b"-%d/40000" % (length - 1), b"-%d/9999999" % (length - 1))]  # fmt: skip
                 source = await at.open("k", Span(0, length), ETAG)
                 assert isinstance(source, Pourable)
-                first = source.at_hand()
+                first = source.at_hand().tobytes()
                 taking = asyncio.create_task(tap.take(40_000 - len(first)))
                 with pytest.raises(Broken, match="TimeoutError"):
                     await pour(source, tap.sock, length - len(first))
@@ -288,7 +288,7 @@ async def test_reading_and_pouring_may_follow_each_other(way: str, tls: ssl.SSLC
                             pieces.append(await source.read())
                             assert 0 < len(pieces[-1]) <= PIECE
                         case 1:
-                            pieces.append(source.at_hand())
+                            pieces.append(source.at_hand().tobytes())
                         case _:
                             try:
                                 moved = source.pour(tap.sock.fileno(), chance.choice([1, 100, 70_000, 1 << 20]))
@@ -343,7 +343,7 @@ async def test_streams_beyond_the_pipes_there_are_go_the_other_way(monkeypatch: 
                         await holder.ready()
             source = await at.open("k", Span(0, 2_000_000), ETAG)
             assert isinstance(source, Pourable)
-            first = source.at_hand()
+            first = source.at_hand().tobytes()
             taking = asyncio.create_task(other.take(2_000_000))
             with mock.patch("os.splice", side_effect=AssertionError("there was a pipe")):
                 await pour(source, other.sock, 2_000_000 - len(first))
