@@ -13,7 +13,6 @@ from .contract import READY_ALONE, RETRY_S
 from .errors import Absent, Expired, Failed, Forbidden, Internal, NotFound, NotReady
 from .model import Caller, Entry, Object, State
 
-
 _READY = State.READY
 
 

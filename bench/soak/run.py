@@ -68,8 +68,8 @@ class Settings:
 
     @property
     def saturate_s(self) -> float:
-        """The second half counts: by then as many readers are slow or stalled as will be."""
-        return 2.0 if self.short else 60.0
+        """In its first quarter as many readers become slow or stalled as will be."""
+        return 2.0 if self.short else 120.0
 
 
 async def soak(settings: Settings, folder: Path, machine: Mapping[str, str], tell: Tell) -> Soaked:

@@ -42,7 +42,9 @@ class _Heard:
     def __init__(self) -> None:
         self.sent: dict[bytes, bytes] = {}
         """Name → value; of a name that comes twice the last."""
-        self.on_header: Callable[[bytes, bytes], None] = self.sent.__setitem__  # called for each: a function would cost more
+        self.on_header: Callable[[bytes, bytes], None] = (
+            self.sent.__setitem__
+        )  # called for each: a function would cost more
         self.complete = False
         self.ended = False
         self.body = b""
