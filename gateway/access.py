@@ -311,17 +311,23 @@ class Access:
         return Answer(reply)
 
     def _done_alone(self, route: Route, found: Found, draft: Draft, doing: asyncio.Future[object]) -> None:
-        outcome = draft.outcome(0, Result.INTERRUPTED)
-        if not doing.cancelled():
-            match doing.exception():
-                case None:
-                    status = route.render(replace(found, done=doing.result())).status
-                    outcome = draft.outcome(status, Result.COMPLETE, reason="client_gone")
-                case Refusal(reason=reason):
-                    outcome = draft.outcome(0, Result.REFUSED, reason=reason)
-                case defect:
-                    log.error("defect", request_id=found.head.request_id, exc_info=defect)
-                    outcome = draft.outcome(500, Result.REFUSED, reason=Internal.reason)
+        if doing.cancelled():
+            self.trail.conclude(draft.outcome(0, Result.INTERRUPTED))
+            return
+        status, ended = 0, doing.exception()
+        if ended is None:
+            try:
+                status = route.render(replace(found, done=doing.result())).status
+            except Exception as error:  # noqa: BLE001  nobody is answered any more, but the event wants its outcome
+                ended = error
+        match ended:
+            case None:
+                outcome = draft.outcome(status, Result.COMPLETE, reason="client_gone")
+            case Refusal(reason=reason):
+                outcome = draft.outcome(0, Result.REFUSED, reason=reason)
+            case defect:
+                log.error("defect", request_id=found.head.request_id, exc_info=defect)
+                outcome = draft.outcome(500, Result.REFUSED, reason=Internal.reason)
         self.trail.conclude(outcome)
 
     async def _describe(self, route: Route, found: Found, entry: Entry, draft: Draft) -> Answer:

@@ -1,15 +1,18 @@
 """What the one path does where several walk it for one request."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
 import pytest
 from multidict import CIMultiDict, MultiDict
+from structlog.testing import capture_logs
 
 from gateway.access import Access
 from gateway.asks.tenants import DeleteDepartment
+from gateway.contract import Found, Reply, Route
 from gateway.draft import Draft
 from gateway.errors import NotFound, Refusal, TooMany, Unauthenticated, Unavailable
 from gateway.event import Intent, Method, Outcome, Result
@@ -83,6 +86,23 @@ class Acting:
         await self.end
 
 
+DELETION = next(route for route in SURFACE.routes if (route.method, route.path) == ("DELETE", "/v1/departments/{id}"))
+
+
+async def left_alone(acting: Any, route: Route) -> None:
+    """The client leaves while what it asked for is being done."""
+    operations: Any = {DeleteDepartment: acting.act}
+    access = Access(acting, acting, {}, acting, acting, *[acting] * 6, NO_ROLES, operations)
+    head = Head("DELETE", {"id": str(uuid4())}, MultiDict(), CIMultiDict({"Authorization": "Bearer key"}))
+    draft = Draft.begin(SURFACE.name, Method.SETTINGS, head)
+    asking = asyncio.create_task(access.serve(SURFACE, route, "", draft))
+    await acting.begun.wait()
+    asking.cancel()
+    await asyncio.wait([asking])
+    access.abandoned(draft)
+    assert (asking.cancelled(), acting.told) == (True, []), "its end is to come"
+
+
 @pytest.mark.parametrize(
     ("end", "told"),
     [
@@ -97,17 +117,7 @@ async def test_what_is_done_goes_on_without_its_client_and_is_told_once_as_it_en
     end: BaseException | None, told: tuple[int, Result, str | None]
 ):
     acting: Any = Acting()
-    operations: Any = {DeleteDepartment: acting.act}
-    access = Access(acting, acting, {}, acting, acting, *[acting] * 6, NO_ROLES, operations)
-    route = next(route for route in SURFACE.routes if (route.method, route.path) == ("DELETE", "/v1/departments/{id}"))
-    head = Head("DELETE", {"id": str(uuid4())}, MultiDict(), CIMultiDict({"Authorization": "Bearer key"}))
-    draft = Draft.begin(SURFACE.name, Method.SETTINGS, head)
-    asking = asyncio.create_task(access.serve(SURFACE, route, "", draft))
-    await acting.begun.wait()
-    asking.cancel()
-    await asyncio.wait([asking])
-    access.abandoned(draft)
-    assert (asking.cancelled(), acting.told) == (True, []), "its end is to come"
+    await left_alone(acting, DELETION)
     if end is None:
         acting.end.set_result(None)
     elif isinstance(end, asyncio.CancelledError):
@@ -116,6 +126,29 @@ async def test_what_is_done_goes_on_without_its_client_and_is_told_once_as_it_en
         acting.end.set_exception(end)
     await asyncio.sleep(0.01)
     assert [(each.status, each.result, each.reason) for each in acting.told] == [told]
+
+
+@pytest.mark.parametrize(
+    ("raised", "told", "logged"),
+    [
+        (NotFound(), (0, Result.REFUSED, "not_found"), []),
+        (KeyError("defect"), (500, Result.REFUSED, "internal"), ["defect"]),
+    ],
+    ids=["refused", "a defect"],
+)
+async def test_what_was_done_without_its_client_and_cannot_be_worded_is_told_as_it_would_have_been_answered(
+    raised: Exception, told: tuple[int, Result, str | None], logged: list[str]
+):
+    def render(_found: Found) -> Reply:
+        raise raised
+
+    acting: Any = Acting()
+    await left_alone(acting, replace(DELETION, render=render))
+    with capture_logs() as lines:
+        acting.end.set_result(None)
+        await asyncio.sleep(0.01)
+    assert [(each.status, each.result, each.reason) for each in acting.told] == [told]
+    assert [line["event"] for line in lines if line.get("exc_info") is raised] == logged
 
 
 class Watched:
