@@ -24,6 +24,8 @@ class Quarantine:
 
     def __init__(self, journal_dir: Path) -> None:
         self._path = journal_dir / QUARANTINE
+        self._named = False
+        """The folder's own entry is durable."""
         self.records = 0
         """Records set aside by this process."""
         self.damages = 0
@@ -63,7 +65,10 @@ class Quarantine:
     def _write(self, name: str, data: bytes, mode: int) -> None:
         with suppress(FileExistsError):
             self._path.mkdir(mode=0o700)
+            self._named = False
+        if not self._named:  # whoever made it may have died before its name was durable
             sync_folder(self._path.parent)
+            self._named = True
         fd = os.open(self._path / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | mode, 0o600)
         try:
             done = 0

@@ -110,6 +110,35 @@ def test_what_is_set_aside_is_durable_with_its_name_and_its_folder_s(
     assert synced == [(aside / "a-0-7.damaged", 5), (aside, None)]
 
 
+def test_what_is_set_aside_in_a_folder_that_another_process_made_is_durable_with_that_folder_s_name(
+    tmp_path: Path, synced: list[tuple[Path, int | None]]
+):
+    """That process may have died before it synced the name."""
+    (tmp_path / "quarantine").mkdir()
+    quarantine = Quarantine(tmp_path)
+    quarantine.keep_record(Kind.INTENT, b"{}", "poison")
+    assert synced[0] == (tmp_path, None)
+    synced.clear()
+    quarantine.keep_record(Kind.INTENT, b"{}", "poison")
+    assert (tmp_path, None) not in synced, "once is enough"
+
+
+def test_what_is_set_aside_again_after_a_failed_sync_is_durable_with_its_folder_s_name(
+    tmp_path: Path, synced: list[tuple[Path, int | None]], monkeypatch: pytest.MonkeyPatch
+):
+    def failed(_fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    quarantine = Quarantine(tmp_path)
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "fsync", failed)
+        with pytest.raises(OSError, match="Input/output"):
+            quarantine.keep_record(Kind.INTENT, b"{}", "poison")
+    assert (tmp_path / "quarantine").is_dir()
+    quarantine.keep_record(Kind.INTENT, b"{}", "poison")
+    assert synced[0] == (tmp_path, None)
+
+
 def test_each_commit_is_one_call_that_writes_through_to_the_disk(tmp_path: Path, calls: list[Call]):
     segment = SegmentWriter(DISK_FILES, tmp_path / "a", 1 << 20)
     for _ in range(3):
