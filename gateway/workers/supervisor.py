@@ -28,6 +28,9 @@ from .slot import Slot
 log = structlog.get_logger("gateway.workers")
 
 _APART = 64
+_LONGEST_PATH = 107
+"""Bytes that unix(7) leaves for a socket's path."""
+_LONGEST_NAME = "9999999.sock"
 
 
 class Supervisor:
@@ -153,13 +156,26 @@ async def supervise(
 
 @contextmanager
 def _private_folder(config: Config) -> Iterator[Path]:
-    """A new one, for sockets. Where nothing else may be written to, as in a container, the journal's folder holds it."""
+    """A new one, for sockets. Where the temporary folder can't hold them the journal's does, as in a container. Raises ConfigError."""
+    made = _holding_sockets("recording-gateway-") or _holding_sockets("sockets-", config.audit.journal_dir)
+    if made is None:
+        problem = "the workers' sockets need a folder that may be written to, and whose path is 67 bytes long at most"
+        raise ConfigError([f"TMPDIR: {problem}; neither it nor audit.journal_dir is one: set TMPDIR to such a folder"])
     try:
-        made = tempfile.mkdtemp(prefix="recording-gateway-")
-    except OSError:
-        config.audit.journal_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        made = tempfile.mkdtemp(prefix="sockets-", dir=config.audit.journal_dir)
-    try:
-        yield Path(made)
+        yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def _holding_sockets(prefix: str, parent: Path | None = None) -> Path | None:
+    """A new folder; None: nothing may be written there, or its path leaves no room for a socket's name."""
+    try:
+        if parent is not None:
+            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    except OSError:
+        return None
+    if len(os.fsencode(made / _LONGEST_NAME)) <= _LONGEST_PATH:
+        return made
+    made.rmdir()
+    return None

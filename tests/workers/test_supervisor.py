@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -296,6 +297,62 @@ async def test_whoever_started_it_is_told_once_all_are_ready(tmp_path: Path, tol
         assert await asyncio.wait_for(loop.sock_recv(waits, 100), 10) == b"READY=1"
         assert await run.end() == 0
         assert waits.recv(100) == b"STOPPING=1"
+
+
+@pytest.fixture
+def brief() -> Iterator[Path]:
+    """A folder with a name so short that whatever lies in it can be a socket."""
+    with tempfile.TemporaryDirectory(prefix="rg-") as folder:
+        yield Path(folder)
+
+
+def test_workers_sockets_lie_in_the_journal_s_folder_where_the_temporary_one_s_path_is_too_long_for_them(
+    tmp_path: Path, brief: Path, monkeypatch: pytest.MonkeyPatch
+):
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with supervisor._private_folder(Config(audit={"journal_dir": brief / "journal"})) as folder:
+        assert folder.parent == brief / "journal"
+        assert folder.stat().st_mode & 0o777 == 0o700
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(str(folder / "1000000.sock"))
+    assert [*long.iterdir(), *(brief / "journal").iterdir()] == []
+
+
+@pytest.mark.parametrize(("length", "there"), [(67, True), (68, False)])
+def test_the_temporary_folder_holds_sockets_up_to_the_length_that_a_refusal_names(
+    brief: Path, monkeypatch: pytest.MonkeyPatch, length: int, *, there: bool
+):
+    temporary = brief / ("x" * (length - len(f"{brief}/")))
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with supervisor._private_folder(Config(audit={"journal_dir": brief})) as folder:
+        assert folder.parent == (temporary if there else brief)
+
+
+async def test_where_no_folder_can_hold_a_worker_s_socket_the_start_is_refused_and_the_fix_is_named(
+    tmp_path: Path, told: list[dict], monkeypatch: pytest.MonkeyPatch
+):
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with pytest.raises(ConfigError, match="set TMPDIR to such a folder"):
+        await Run(long, STAY).task
+    assert not lines(told, "worker started")
+    assert {path.name for path in long.iterdir()} == {"worker.py", "journal"}
+    assert list((long / "journal").iterdir()) == []
+
+
+async def test_where_no_folder_can_be_written_to_the_start_is_refused_and_the_fix_is_named(
+    tmp_path: Path, told: list[dict], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    run = Run(tmp_path, STAY)
+    (tmp_path / "journal").touch()
+    with pytest.raises(ConfigError, match="set TMPDIR to such a folder"):
+        await run.task
+    assert not lines(told, "worker started")
 
 
 async def test_a_second_supervisor_on_the_port_is_refused(tmp_path: Path, told: list[dict]):
