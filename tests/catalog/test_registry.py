@@ -144,6 +144,30 @@ async def test_what_comes_past_its_end_is_announced_to_nobody_unless_it_is_held(
     assert [event["data"]["call_id"] for event in await _outbox(pool)] == [str(held)]
 
 
+async def test_what_came_past_its_end_is_announced_no_later_whatever_makes_it_fetchable(
+    registry: Registry, catalog: PostgresCatalog, acme: Tenant, pool: Pool
+):
+    """docs/webhooks.md, "An event"."""
+    over = datetime(2020, 1, 1, tzinfo=UTC)
+
+    async def keep_for_long() -> None:
+        await registry.create_tenant("acme", "Acme", retention_days=36500)
+
+    async def hold() -> None:
+        await pool.execute("UPDATE recordings SET hold = true")
+
+    async def give_another_end() -> None:
+        await registry.mark_ready(acme.id, call, an_object(), expires_at=datetime(2120, 1, 1, tzinfo=UTC))
+
+    for revive in (give_another_end, hold, keep_for_long):
+        call = await registry.create_call(acme.id, NewCall())
+        await registry.mark_ready(acme.id, call, an_object(), started_at=over, expires_at=over)
+        assert (await catalog.find(acme.id, by_id(call))).state(datetime.now(UTC)) is State.EXPIRED
+        await revive()
+        assert (await catalog.find(acme.id, by_id(call))).state(datetime.now(UTC)) is State.READY
+    assert await _outbox(pool) == []
+
+
 async def test_an_id_that_is_a_credential_is_announced_to_nobody(registry: Registry, acme: Tenant, pool: Pool):
     """Whoever knows it may download the recording, for as long as there is one."""
     public = f"call_{uuid4()}"
