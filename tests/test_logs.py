@@ -4,10 +4,12 @@ import errno
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from select import PIPE_BUF
@@ -235,15 +237,22 @@ def test_a_command_logs_to_stderr_and_shows_no_variable_of_a_traceback(capsys):
     assert password not in told.err
 
 
+def a_pair() -> tuple[int, int]:
+    """As ``os.pipe``, but sockets."""
+    reads, writes = socket.socketpair()
+    return reads.detach(), writes.detach()
+
+
 WRITER = """
 import asyncio, sys
 from gateway import logs
 from gateway.config import Log
-logs.configure(Log(), worker=int(sys.argv[1]))
+worker, count, pad = map(int, sys.argv[1:])
+logs.configure(Log(), worker=worker)
 async def main():
     lines = logs.Lines(Log(), "request")
-    for number in range(1200):
-        lines.tell({"method": "GET", "number": number, "pad": "x" * 250})
+    for number in range(count):
+        lines.tell({"method": "GET", "number": number, "pad": "x" * pad})
         if number % 60 == 59:
             lines.flush()
     print("told", flush=True)
@@ -251,10 +260,17 @@ asyncio.run(main())
 """
 
 
-def test_lines_of_several_processes_on_one_pipe_are_not_mixed():
-    reads, writes = os.pipe()
+@pytest.mark.parametrize(("count", "pad"), [(1200, 250), (60, 60_000)], ids=["short", "long"])
+@pytest.mark.parametrize("ends", [os.pipe, a_pair], ids=["pipe", "socket"])
+def test_lines_of_several_processes_on_one_stream_are_not_mixed(
+    ends: Callable[[], tuple[int, int]], count: int, pad: int
+):
+    """A pipe takes no more than PIPE_BUF whole where it is full; journald has a socket."""
+    reads, writes = ends()
     workers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, str(number)], stdout=subprocess.PIPE, stderr=writes)
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(number), str(count), str(pad)], stdout=subprocess.PIPE, stderr=writes
+        )
         for number in range(2)
     ]
     os.close(writes)
@@ -266,7 +282,25 @@ def test_lines_of_several_processes_on_one_pipe_are_not_mixed():
         came = b"".join(iter(partial(reader.read, PIPE_BUF), b""))
     assert [worker.wait(10) for worker in workers] == [0, 0]
     seen = [(told["worker"], told["number"]) for told in map(json.loads, came.splitlines())]
-    assert sorted(seen) == [(worker, number) for worker in range(2) for number in range(1200)]
+    assert sorted(seen) == [(worker, number) for worker in range(2) for number in range(count)]
+
+
+def test_who_dies_amid_a_line_keeps_no_other_from_writing():
+    reads, writes = os.pipe()
+    dying = subprocess.Popen([sys.executable, "-c", WRITER, "0", "60", "20000"], stdout=subprocess.PIPE, stderr=writes)
+    with dying, os.fdopen(reads, "rb", buffering=0) as reader:
+        assert dying.stdout is not None
+        assert dying.stdout.readline() == b"told\n"
+        assert reader.read(1) == b"{"  # it is amid the first one: a pipe holds no more than that
+        dying.kill()
+        dying.wait()
+        with os.fdopen(writes, "w", encoding="utf-8") as writer:
+            lines = Spool(writer, str)
+            lines.write("another's\n")
+            came = b""
+            while b"another's\n" not in came:
+                came += reader.read(65_536)
+            assert lines.drain(PATIENCE_S)
 
 
 FULL = """

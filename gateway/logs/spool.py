@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import os
 import queue
+import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from select import PIPE_BUF
 from typing import Final, Protocol
 
@@ -109,17 +111,24 @@ def _handing_on(stream: Writable) -> Callable[[str], None]:
 
 
 class _Descriptor:
-    """Writes whole lines, as many as a pipe takes at once: others, as the other workers, may write to the same one.
+    """Writes whole lines where others, as the other workers, may write to the same pipe or socket.
 
-    Begins a new line where the last text broke off within one.
+    Who writes as this does waits meanwhile. From anybody else's the kernel keeps lines apart as far as a pipe takes them
+    whole: no more than that go at once. Begins a new line where the last text broke off within one.
     """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._torn = False
+        mode = os.fstat(descriptor).st_mode
+        self._shared = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
     def write(self, text: str) -> None:
         data = text.encode(errors="backslashreplace")
+        with self._alone():
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
         data = b"\n" + data if self._torn else data
         left, at = memoryview(data), 0
         while at < len(left):
@@ -128,3 +137,17 @@ class _Descriptor:
                 end = data.rfind(b"\n", at, end) + 1 or data.find(b"\n", end) + 1 or len(left)
             at += os.write(self._descriptor, left[at:end])
             self._torn = left[at - 1] != _LINE_END
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Whoever else writes as this does waits while the context lasts."""
+        # A record lock is the process' own, and ends with it; flock's is the open file's, of which the workers have one.
+        with contextlib.suppress(OSError):  # a kernel that locks no such thing: lines are written all the same
+            if self._shared:
+                fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                if self._shared:
+                    fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
