@@ -6,6 +6,7 @@ What is used beyond aiohttp's documented surface:
 - ``RequestHandler.handle_error`` words the answer to what could not be parsed;
 - of a response that a handler returns, only ``prepare``, ``write_eof`` and ``keep_alive`` are used;
 - parsed requests wait in ``_messages``, and after ``_pause_reading_for_buffer`` nothing is read until they are answered;
+- what comes in one read behind a request that asks for an unknown upgrade is dropped; of a known one ``_upgraded`` is set;
 - ``_read_ready_cb`` of asyncio's transport.
 
 ``tests/edge/test_server.py`` fails when those move.
@@ -23,7 +24,7 @@ from typing import Any
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import StreamReader
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import ERROR, RequestHandler
 
 from ..http.head import response_head
@@ -41,6 +42,7 @@ _RING = "_read_ready_cb"
 """The attribute in which asyncio's transport refers to a method of its own: a cycle that keeps it, and its socket, until a collection."""
 _BEHIND = 65_536
 """Bytes of pipelined requests taken in while one is answered; the read that exceeds this is still taken whole."""
+_LINE_END, _HEAD_END = b"\r\n", b"\r\n\r\n"
 _LONG_LINES = 4
 """A whole request head may be as large as this many lines of the greatest length."""
 
@@ -102,7 +104,10 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         late = not data or (self.body is not None and not self.body.is_eof())  # aiohttp itself may come with nothing
+        waiting = len(self._messages)
         super().data_received(data)
+        if len(self._messages) > waiting:
+            self._heed_upgrade(data)
         if self._serving and self._messages:
             self._behind += len(data)
             if self._behind > _BEHIND and not self._buffer_paused:
@@ -161,6 +166,19 @@ class Connection(RequestHandler):
         response.headers.update(self._fields)
         response.force_close()
         return response
+
+    def _heed_upgrade(self, data: bytes) -> None:
+        """Makes the last request of ``data`` the connection's last if the parser may have dropped what came behind it.
+
+        What comes next could be the rest of a request, and be taken for one. Nothing was dropped where ``data`` holds the end
+        of one head, and that is its own.
+        """
+        message, payload = self._messages[-1]
+        if not isinstance(message, RawRequestMessage) or not message.upgrade or self._upgraded:
+            return
+        ends = data[:1] not in _LINE_END and data.find(_HEAD_END) == len(data) - len(_HEAD_END)
+        if not ends or payload is not EMPTY_PAYLOAD:
+            self._messages[-1] = message._replace(should_close=True), payload
 
     def _head_grows(self, count: int) -> None:
         """So many bytes of a head have come, and not its end. Aiohttp bounds each line and how many there are, not their sum."""

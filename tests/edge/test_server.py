@@ -90,6 +90,64 @@ async def test_what_is_not_http_gets_a_400_that_echoes_nothing_and_is_closed(hea
     assert b"\r\nConnection: close" in answer
 
 
+UPGRADE = b"GET /first HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n\r\n"
+WITH_BODY = b"POST /first HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 4\r\n\r\nbody"
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        [UPGRADE + GOOD],
+        [UPGRADE + GOOD[:20], GOOD[20:]],
+        [UPGRADE[:-2], UPGRADE[-2:] + GOOD],
+        [UPGRADE[:-1], UPGRADE[-1:] + GOOD],
+        [b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" + UPGRADE + GOOD],
+        [WITH_BODY + GOOD],
+        [WITH_BODY[:-2], WITH_BODY[-2:] + GOOD],
+    ],
+    ids=["whole", "in part", "its end split", "its last byte apart", "behind another", "with a body", "in its body"],
+)
+async def test_what_comes_behind_an_upgrade_that_is_unknown_is_not_waited_for(reads):
+    """The parser drops it. The rest of a request that was cut must not be taken for one, nor its client wait for an answer."""
+    asked = []
+
+    async def named(request):
+        asked.append(request.path)
+        await request.read()
+        await asyncio.sleep(0.05)  # the other read comes meanwhile
+        return await plain(request)
+
+    async with serving(named) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        begun = time.monotonic()
+        for read in reads:
+            writer.write(read)
+            await asyncio.sleep(0.02)
+        answer = await reader.read()
+        took = time.monotonic() - begun
+        writer.close()
+    assert asked[-1] == "/first"
+    assert answer.count(b"HTTP/1.1 ") == answer.count(b"HTTP/1.1 200") == len(asked)
+    assert answer.count(b"\r\nConnection: close") == 1
+    assert took < KEPT_S / 2
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [[UPGRADE, GOOD], [UPGRADE[:40], UPGRADE[40:], GOOD], [UPGRADE.replace(b"h2c", b"websocket") + GOOD]],
+    ids=["alone", "alone, in two", "known"],
+)
+async def test_an_upgrade_that_nothing_is_lost_behind_is_answered_and_the_connection_kept(reads):
+    async with serving(plain) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for read in reads:
+            writer.write(read)
+            await asyncio.sleep(0.02)
+        answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
+        writer.close()
+    assert answer.count(b"HTTP/1.1 200") == 2
+
+
 def after(monkeypatch: pytest.MonkeyPatch, name: str) -> asyncio.Event:
     """Set once a connection has done what it does by that name."""
     done, method = asyncio.Event(), getattr(Connection, name)
