@@ -81,8 +81,21 @@ def when(text: str) -> datetime:
     """An ISO 8601 time (UTC where it has no zone), or a length of time before now."""
     if _LENGTH.fullmatch(text) is not None:
         return datetime.now(UTC) - length(text)
+    if (time := _moment(text)) is None:
+        raise click.BadParameter(f"{text!r} is no time; write 2026-05-25T10:00:00Z, or 2h for two hours ago")
+    return time
+
+
+def moment(text: str) -> datetime:
+    """An ISO 8601 time alone: where the past is not meant, ``90d`` would be taken for the opposite of what it does."""
+    if (time := _moment(text)) is None:
+        raise click.BadParameter(f"{text!r} is no time; write 2026-05-25T10:00:00Z")
+    return time
+
+
+def _moment(text: str) -> datetime | None:
     try:
         time = datetime.fromisoformat(text)
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise click.BadParameter(f"{text!r} is no time; write 2026-05-25T10:00:00Z, or 2h for two hours ago") from None
+        return None

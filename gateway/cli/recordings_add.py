@@ -55,7 +55,12 @@ SHOWN = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Ti
 @click.option("--direction", type=click.Choice(["inbound", "outbound", "internal"]))
 @click.option("--voice-agent/--human", default=None, help="Who answered: left is the caller, right the agent.")
 @click.option("--started-at", type=params.when, metavar="TIME", help="When the call began.")
-@click.option("--expires-at", type=params.when, metavar="TIME", help="When the recording is past its retention.")
+@click.option(
+    "--expires-at",
+    type=params.moment,
+    metavar="TIME",
+    help="When the recording is past its retention; for a number of days see --retention-days.",
+)
 @click.option("--retention-days", type=click.IntRange(min=1), help="In place of the tenant's own.")
 @click.option("--media-type", type=params.utf8, help="Overrules what the object's header says, as audio/wav.")
 @click.option(
