@@ -90,7 +90,7 @@ async def _list(config: Config, tenant: str, wanted: Listing, limit: int) -> lis
         "recording-gateway recordings show -t acme 0b6f5c0e-2a1d-5d7e-9a58-6f0c4c1f7b11 --json",
     )
 )
-@click.argument("call")
+@click.argument("call", type=params.stored)
 @click.option("--tenant", "-t", required=True, metavar="SLUG", help="Whose.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @chosen
