@@ -17,7 +17,7 @@ from ..audit.reader import Access, Wanted
 from ..config import Config
 from ..postgres import Connection, connect
 from . import params
-from .catalog import opened
+from .catalog import opened, tenant_of
 from .common import Chosen, chosen, examples, run, stdout
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -79,7 +79,7 @@ def list_(
     config = choice.load()
 
     async def work() -> list[Access]:
-        async with _connected(config) as connection:
+        async with _connected(config, tenant) as connection:
             return await reader.list_accesses(connection, Wanted(tenant, call, actor, since, until), limit=limit)
 
     found = run(work())
@@ -106,7 +106,7 @@ def follow(choice: Chosen, *, tenant: str | None, call: UUID | None, actor: str 
     config = choice.load()
 
     async def work() -> None:
-        async with _connected(config) as connection:
+        async with _connected(config, tenant) as connection:
             async for access in reader.follow(connection, Wanted(tenant, call, actor)):
                 click.echo(orjson.dumps(access) if as_json else "  ".join(_cell(access[name]) for name in SHOWN))
 
@@ -114,8 +114,10 @@ def follow(choice: Chosen, *, tenant: str | None, call: UUID | None, actor: str 
 
 
 @asynccontextmanager
-async def _connected(config: Config) -> AsyncIterator[Connection]:
-    async with opened(config):
+async def _connected(config: Config, tenant: str | None) -> AsyncIterator[Connection]:
+    async with opened(config) as (_, asked):
+        if tenant is not None:
+            await tenant_of(asked, tenant)
         connection = await connect(config.database)
         try:
             yield connection

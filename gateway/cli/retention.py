@@ -26,6 +26,7 @@ from ..postgres import open_pool
 from ..stores import open_store
 from . import params
 from .catalog import opened as catalog_opened
+from .catalog import tenant_of
 from .common import Chosen, Exit, OutOfReach, chosen, examples, run, stderr, stdout
 
 SHOWN = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -113,7 +114,9 @@ Note = Callable[[Due, str, str], None]
 
 
 async def _look(config: Config, tenant: str | None, limit: int | None, begin: Begin, note: Note) -> None:
-    async with catalog_opened(config), opened(config.database) as book:
+    async with catalog_opened(config) as (_, asked), opened(config.database) as book:
+        if tenant is not None:
+            await tenant_of(asked, tenant)
         begin(await book.outlook(tenant))
         left = limit
         async for batch in book.due(tenant, config.retention.batch):
@@ -131,7 +134,9 @@ async def _sweep(
         note(done.due, done.fate, done.reason)
 
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(catalog_opened(config))
+        _, asked = await stack.enter_async_context(catalog_opened(config))
+        if tenant is not None:
+            await tenant_of(asked, tenant)
         book = await stack.enter_async_context(opened(config.database))
         begin(await book.outlook(tenant))
         stores: dict[str, Store] = {}

@@ -1,4 +1,5 @@
 import asyncio
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -47,27 +48,45 @@ async def test_accesses_are_listed_with_how_they_ended_the_newest_first(command,
 
 async def test_filters_let_through_what_they_name(command, sink):
     old = intent(occurred_at=datetime.now(UTC) - timedelta(hours=3), actor_id="old")
-    other = replace(intent(), call=UUID(int=7), actor_id="other")
+    theirs = await asyncio.to_thread(command, "tenants", "create", "acme", "--json")
+    tenant = UUID(str(theirs.rows[0]["id"]))
+    other = replace(intent(), tenant=tenant, call=UUID(int=7), actor_id="other")
     await write(sink, [old, other])
     assert [row["actor_id"] for row in await rows(command, "--since", "1h")] == ["other"]
     assert [row["actor_id"] for row in await rows(command, "--until", "1h")] == ["old"]
     assert [row["actor_id"] for row in await rows(command, "--call", CALL)] == ["old"]
     assert [row["actor_id"] for row in await rows(command, "--actor", "other")] == ["other"]
+    assert [row["actor_id"] for row in await rows(command, "-t", "acme")] == ["other"]
     assert len(await rows(command, "--limit", 1)) == 1
+    await write(sink, [intent() for _ in range(50)])
+    assert [len(await rows(command, *words)) for words in ((), ("--limit", 51))] == [50, 51]
 
 
 async def test_a_table_shows_what_matters(command, sink):
-    event = intent()
-    await write(sink, [event], [outcome(event)])
+    event, open_ = intent(), intent(actor_id=None, range=None)
+    await write(sink, [event, open_], [outcome(event)])
     done = await asyncio.to_thread(command, "audit", "list")
-    for shown in ("native", "stream", str(CALL), "bytes=65536-131071", "206", "complete"):
-        assert shown in done.out
+    what = ["-", "native", "stream"]
+    assert done.table == [
+        [iso(open_.occurred_at), *what, "-", str(CALL), *"----"],
+        [
+            iso(event.occurred_at),
+            *what,
+            str(event.actor_id),
+            str(CALL),
+            "bytes=65536-131071",
+            "206",
+            "65536",
+            "complete",
+        ],
+    ]
 
 
-def test_an_unknown_tenant_is_refused_by_name(command):
-    done = command("audit", "list", "-t", "nobody")
+@pytest.mark.parametrize("command_", ["list", "follow"])
+def test_an_unknown_tenant_is_refused_with_the_fix(command, command_):
+    done = command("audit", command_, "-t", "nobody")
     assert (done.code, done.out) == (1, "")
-    assert "'nobody'" in done.err
+    assert "there is no tenant 'nobody'; `recording-gateway tenants list`" in done.err
 
 
 @pytest.mark.parametrize("command_", ["list", "follow"])
@@ -78,21 +97,39 @@ def test_what_is_not_utf8_is_nobodys_and_refused_as_such(command, command_, opti
     assert "is not UTF-8" in done.err
 
 
-async def test_follow_tells_of_accesses_until_interrupted(command, sink):
-    following = await asyncio.to_thread(process, "-c", command.file, "audit", "follow", "--json")
+async def test_follow_tells_of_the_accesses_it_was_asked_for_until_interrupted(command, sink):
+    made = await asyncio.to_thread(command, "tenants", "create", "acme", "--json")
+    wanted = intent(tenant=UUID(str(made.rows[0]["id"])), actor_id="wanted")
+    words = ("-c", command.file, "audit", "follow", "-t", "acme", "--call", CALL, "--actor", "wanted")
+    following = [await asyncio.to_thread(process, *words, *form) for form in ((), ("--json",))]
     try:
-        # What is written before the command looks is not told: one is written until the first is heard of.
-        line = asyncio.ensure_future(asyncio.to_thread(readline, following))
-        while not line.done():
-            await write(sink, [intent(event_id=uuid7())])
-            await asyncio.wait({line}, timeout=0.5)
-        assert orjson.loads(await line)["result"] is None
+        # What is written before the commands look is not told: more is written until each has heard of some.
+        lines = asyncio.gather(*(asyncio.to_thread(readline, each) for each in following))
+        while not lines.done():
+            others = (
+                replace(wanted, tenant=None),
+                replace(wanted, call=UUID(int=7)),
+                replace(wanted, actor_id="other"),
+            )
+            await write(sink, [replace(each, event_id=uuid7()) for each in (*others, wanted)])
+            await asyncio.wait({lines}, timeout=0.5)
+        row, told = await lines
+        who = f"acme  native  stream  wanted  {CALL}"
+        assert row.strip() == f"{iso(wanted.occurred_at)}  {who}  bytes=65536-131071  -  -  -"
+        told = orjson.loads(told)
+        assert (told["tenant_slug"], told["call"], told["actor_id"]) == ("acme", str(CALL), "wanted")
+        assert told["result"] is None
     finally:
-        following.send_signal(2)
-        _, err = await asyncio.to_thread(following.communicate, timeout=20)
-    assert (following.returncode, err) == (130, "")
+        for each in following:
+            each.send_signal(signal.SIGINT)
+        ends = [await asyncio.to_thread(each.communicate, timeout=20) for each in following]
+    assert [(each.returncode, err) for each, (_, err) in zip(following, ends, strict=True)] == [(130, "")] * 2
 
 
 def readline(following: subprocess.Popen[str]) -> str:
     assert following.stdout is not None
     return following.stdout.readline()
+
+
+def iso(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")

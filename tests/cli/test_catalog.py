@@ -2,10 +2,11 @@
 
 import asyncio
 import hashlib
+from datetime import datetime, timedelta
 
 import asyncpg
 import pytest
-from parts.command import Command, ended, process
+from parts.command import Command, ended, fetch, process
 from parts.postgres import Databases
 
 from gateway.identity.keys import parse
@@ -86,8 +87,9 @@ def test_a_tenant_is_made_set_and_shown(command):
     ):
         made |= change
         assert command("tenants", *words, "--json").rows == [made]
-    assert "30 d" in command("tenants", "show", "acme").out
-    assert "for ever" in command("tenants", "set", "acme", "--retention-days", "forever").out
+    assert command("tenants", "show", "acme").table == [["acme", "Acme & Co", "off", "on", "30 d", made["id"]]]
+    words = ("set", "acme", "--retention-days", "forever", "--recording", "--no-transcription")
+    assert command("tenants", *words).table == [["acme", "Acme & Co", "on", "off", "for ever", made["id"]]]
 
 
 def test_a_department_is_made_renamed_listed_and_deleted(acme):
@@ -95,7 +97,10 @@ def test_a_department_is_made_renamed_listed_and_deleted(acme):
     assert acme("departments", "create", "-t", "acme", "--id", id_, "Support").out.strip() == id_
     (listed,) = acme("departments", "list", "-t", "acme", "--json").rows
     assert (listed["id"], listed["name"]) == (id_, "Support")
-    assert "Support" in acme("departments", "list", "-t", "acme").out
+    assert acme("departments", "create", "-t", "acme", "Billing").code == 0
+    billing, support = acme("departments", "list", "-t", "acme").table
+    assert billing[1] == "Billing"
+    assert support == [id_, "Support", str(listed["created_at"])[:10]]
     assert acme("tenants", "create", "other").code == 0
     for words, said in (
         (("create", "-t", "other", "--id", id_, "Theirs"), "This id cannot be used"),
@@ -104,15 +109,17 @@ def test_a_department_is_made_renamed_listed_and_deleted(acme):
         done = acme("departments", *words)
         assert (done.code, done.out) == (1, "")
         assert said in done.err
-    assert acme("departments", "delete", "-t", "acme", id_).code == 0
-    assert acme("departments", "list", "-t", "acme", "--json").rows == []
+    deleted = acme("departments", "delete", "-t", "acme", id_)
+    assert (deleted.code, deleted.out, deleted.err) == (0, "", f"department {id_} of acme: deleted\n")
+    assert acme("departments", "list", "-t", "acme").table == [billing]
 
 
 def test_tenants_are_listed_by_slug_and_made_twice_once(command):
-    for slug in ("zeta", "acme", "acme"):
-        assert command("tenants", "create", slug, slug.title()).code == 0
-    assert [row["slug"] for row in command("tenants", "list", "--json").rows] == ["acme", "zeta"]
-    assert "Acme" in command("tenants", "list").out
+    for words in (("zeta",), ("acme", "Acme Ltd"), ("acme",)):
+        assert command("tenants", "create", *words).code == 0
+    rows = command("tenants", "list", "--json").rows
+    assert [(row["slug"], row["name"]) for row in rows] == [("acme", "Acme Ltd"), ("zeta", "zeta")]
+    assert [row[:2] for row in command("tenants", "list").table] == [["acme", "Acme Ltd"], ["zeta", "zeta"]]
 
 
 @pytest.mark.parametrize("name", ["Acme [/x]", "[red]Acme[/red]", ":bell: Acme"])
@@ -154,21 +161,41 @@ def test_a_key_is_listed_with_what_it_may_and_until_when(acme):
         *("keys", "create", "-t", "acme", "-n", "ci", "-s", "calls:read", "-s", "recordings:download"),
         *("--role", "manager", "--expires", "90d", "--prefix", "yt_live", "--json"),
     ).rows[0]
+    assert acme("tenants", "create", "other").code == 0
+    theirs = acme("keys", "create", "-t", "other", "-n", "theirs", "-s", "calls:read", "--json").rows[0]
     (listed,) = acme("keys", "list", "-t", "acme", "--json").rows
-    assert str(created.pop("secret")).startswith("yt_live_")
+    secret = str(created.pop("secret"))
+    assert secret.startswith("yt_live_")
     assert listed == created
+    assert (listed["name"], listed["hint"]) == ("ci", f"yt_live_…{secret[-4:]}")
     assert (listed["scopes"], listed["role"]) == (["calls:read", "recordings:download"], "manager")
-    assert str(listed["expires_at"]) > str(listed["created_at"])
-    assert "good until" in acme("keys", "list").out
+    made, over = (datetime.fromisoformat(str(listed[name])) for name in ("created_at", "expires_at"))
+    assert over - made == timedelta(days=90)
+    assert sorted(acme("keys", "list").table) == sorted(
+        [
+            [
+                *(str(listed["id"]), "acme", "ci", str(listed["hint"]), "calls:read recordings:download", "manager"),
+                *(f"{made:%Y-%m-%d}", f"good until {over:%Y-%m-%d %H:%M} UTC"),
+            ],
+            [
+                *(str(theirs["id"]), "other", "theirs", str(theirs["hint"]), "calls:read", "-"),
+                *(str(theirs["created_at"])[:10], "good until revoked"),
+            ],
+        ]
+    )
 
 
 def test_a_revoked_key_says_when_and_stays_listed(acme):
     key = acme("keys", "create", "-t", "acme", "-n", "x", "-s", "calls:read", "--json").rows[0]
+    fetch(acme, "UPDATE api_keys SET created_at = now() - interval '1 day', expires_at = now() - interval '1 minute'")
+    (expired,) = acme("keys", "list").table
+    assert expired[-1].startswith("expired 20")
     done = acme("keys", "revoke", key["id"])
-    assert (done.code, done.out) == (0, "")
     (listed,) = acme("keys", "list", "--json").rows
-    assert listed["revoked_at"] is not None
-    assert "revoked" in acme("keys", "list").out
+    since = f"revoked {datetime.fromisoformat(str(listed['revoked_at'])):%Y-%m-%d %H:%M} UTC"
+    assert (done.code, done.out, done.err) == (0, "", f"key {key['id']} ({key['hint']}) of acme: {since}\n")
+    (row,) = acme("keys", "list").table
+    assert row[-1] == since
 
 
 @pytest.mark.parametrize(

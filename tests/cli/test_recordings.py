@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import orjson
 import pytest
-from parts.command import Command, Ended
+from parts.command import Command, Ended, fetch
 
 
 @pytest.fixture
@@ -52,12 +52,35 @@ def test_one_is_looked_at_before_it_is_ready(acme):
         "hold": False,
         "failure": None,
     }
+    lines = acme("recordings", "show", "-t", "acme", "yotel:call_a1").out.splitlines()
+    said = {name: "-" if value is None else str(value) for name, value in shown.items()}
+    assert dict(line.split(maxsplit=1) for line in lines) == said | {"aliases": "yotel:call_a1"}
+    row = [shown["call"], "ready", "calls", "stereo.wav", "64044", "2", "yotel:call_a1"]
+    assert acme("recordings", "list", "-t", "acme").table == [row]
+
+
+def test_all_that_is_said_of_one_is_kept(acme):
+    call = str(uuid4())
+    done = add(
+        *(acme, "mono.wav", f"envoy:call_{call.upper()}", "--call", call, "--direction", "outbound", "--human"),
+        *("--started-at", "2020-05-25T12:00:00+02:00", "--expires-at", "2020-01-01", "--retention-days", "7"),
+        *("--media-type", "audio/ogg"),
+    )
+    assert (done.code, done.err) == (0, "1 ready\n")
+    (shown,) = acme("recordings", "show", "-t", "acme", f"envoy:{call.upper()}", "--json").rows
+    assert (shown["call"], shown["aliases"]) == (call, {"envoy": call})
+    assert (shown["voice_agent"], shown["media_type"], shown["state"]) == (False, "audio/ogg", "expired")
+    # The longest of all that is said: seven days after it began.
+    assert (shown["started_at"], shown["expires_at"]) == ("2020-05-25T10:00:00Z", "2020-06-01T10:00:00Z")
+    (row,) = fetch(acme, "SELECT direction, retention_days FROM calls JOIN recordings ON call_id = calls.id")
+    assert tuple(row) == ("outbound", 7)
 
 
 def test_doing_it_again_changes_nothing(acme):
-    add(acme, "mono.wav", "yotel:a")
+    add(acme, "mono.wav", "yotel:a", "--voice-agent")
     done = add(acme, "mono.wav", "yotel:a")
     assert (done.code, done.err.strip()) == (0, "1 unchanged")
+    assert acme("recordings", "show", "-t", "acme", "yotel:a", "--json").rows[0]["voice_agent"] is True
 
 
 def test_an_object_that_is_none_fails_and_says_why(acme):
@@ -69,7 +92,9 @@ def test_an_object_that_is_none_fails_and_says_why(acme):
 
 def test_an_object_that_is_not_there_yet_is_pending_unless_told_otherwise(acme):
     assert add(acme, "later.wav", "yotel:c").code == 0
-    assert acme("recordings", "show", "-t", "acme", "yotel:c", "--json").rows[0]["state"] == "pending"
+    (shown,) = acme("recordings", "show", "-t", "acme", "yotel:c", "--json").rows
+    assert (shown["state"], shown["voice_agent"]) == ("pending", False)
+    assert acme("recordings", "list", "-t", "acme").table == [[shown["call"], "pending", "yotel:c"]]
     assert add(acme, "later.wav", "yotel:c", "--fail-missing").code == 1
 
 
@@ -132,6 +157,23 @@ def test_a_row_with_what_nothing_holds_leaves_the_others_alone(acme, column):
     done = acme("recordings", "add", "-t", "acme", "--store", "calls", "--manifest", "-", "--json", input=lines)
     assert done.code == 1
     assert sorted((row["number"], row["fate"]) for row in done.rows) == [(1, "invalid"), (2, "ready")]
+    assert done.err.strip() == "1 invalid, 1 ready"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ("kez,aliases\n", 1, "Error: {}: line 1: no such column: 'kez'"),
+        ("", 1, "Error: {}: line 1: names the columns"),
+        ("key,aliases\n", 0, "nothing to do"),
+    ],
+)
+def test_a_manifest_without_columns_or_lines_is_told_of(acme, text: str, code: int, said: str):
+    manifest = acme.folder / "may.csv"
+    manifest.write_text(text)
+    done = acme("recordings", "add", "-t", "acme", "--store", "calls", "--manifest", manifest)
+    assert (done.code, done.out) == (code, "")
+    assert done.err.strip().startswith(said.format(manifest))
 
 
 def test_a_manifest_may_come_by_stdin_as_json_lines(acme):
@@ -148,6 +190,8 @@ def test_a_listing_goes_past_one_page_and_stops_at_its_limit(acme):
     assert len(acme("recordings", "list", "-t", "acme", "--limit", "203", "--json").rows) == 203
     assert len(acme("recordings", "list", "-t", "acme", "--limit", "3", "--state", "ready", "--json").rows) == 3
     assert acme("recordings", "list", "-t", "acme", "--state", "failed", "--json").out == ""
+    for option, count in (("--since", 205), ("--until", 0)):
+        assert len(acme("recordings", "list", "-t", "acme", "--limit", "1000", option, "1h", "--json").rows) == count
     assert "yotel:n204" in acme("recordings", "list", "-t", "acme").out
 
 
@@ -163,6 +207,9 @@ def test_where_nobody_watches_a_listed_row_is_one_line_however_many_ids_it_has(a
     ("words", "code", "said"),
     [
         (("add", "-t", "acme", "--store", "calls"), 2, "--manifest"),
+        (("add", "-t", "acme", "--store", "calls", "--key", "mono.wav", "--manifest", "-"), 2, "give either --key"),
+        (("add", "-t", "acme", "--manifest", "-", "--alias", "yotel:x", "--human"), 2, "aliases, voice_agent: goes"),
+        (("add", "-t", "acme", "--key", "mono.wav", "--expires-at", "90d"), 2, "write 2026-05-25T10:00:00Z"),
         (("add", "-t", "acme", "--store", "calls", "--key", "mono.wav"), 1, "give call or aliases"),
         (("add", "-t", "acme", "--store", "nowhere", "--key", "mono.wav", "--alias", "yotel:x"), 1, "calls"),
         (("add", "-t", "nobody", "--store", "calls", "--key", "mono.wav", "--alias", "yotel:x"), 1, "tenants list"),
@@ -186,6 +233,12 @@ def test_what_is_not_utf8_is_refused_by_its_option(acme, option):
     assert (done.code, done.out) == (2, "")
     assert f"'{option}'" in done.err
     assert "is not UTF-8" in done.err
+
+
+@pytest.mark.parametrize("call", ["s\udcff", "yotel:s\udcff", "s\udcff:a"])
+def test_an_id_that_is_not_utf8_is_nobodys(acme, call: str):
+    done = acme("recordings", "show", "-t", "acme", call)
+    assert (done.code, done.out, "is not UTF-8" in done.err) == (2, "", True)
 
 
 @pytest.mark.parametrize("wrong", [{"store": "nowhere"}, {"media_type": "nonsense"}])

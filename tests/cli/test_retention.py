@@ -4,9 +4,8 @@ import asyncio
 import threading
 from pathlib import Path
 
-import asyncpg
 import pytest
-from parts.command import Command
+from parts.command import Command, fetch
 from parts.wavs import silence
 
 from gateway.catalog.retention import leased
@@ -32,17 +31,6 @@ def acme(command: Command) -> Command:
 
 def file(command: Command, name: str) -> Path:
     return command.folder / "calls" / f"{name}.wav"
-
-
-def fetch(command: Command, query: str) -> list[asyncpg.Record]:
-    async def work() -> list[asyncpg.Record]:
-        connection = await asyncpg.connect(command.settings["database"]["url"])
-        try:
-            return await connection.fetch(query)
-        finally:
-            await connection.close()
-
-    return asyncio.run(work())
 
 
 def left(command: Command) -> list[str]:
@@ -141,7 +129,7 @@ def test_it_waits_for_another_process_that_is_at_it(acme):
 def test_what_cannot_be_done_is_refused_with_the_fix(acme, offline):
     unknown = acme("retention", "-t", "nobody")
     assert (unknown.code, unknown.out) == (1, "")
-    assert "no tenant is called 'nobody'" in unknown.err
+    assert "there is no tenant 'nobody'; `recording-gateway tenants list`" in unknown.err
     away = offline("retention", "--dry-run")
     assert (away.code, "hunter2" in away.err) == (69, False)
     (acme.folder / "no-folder").symlink_to(acme.folder / "nowhere" / "yet")

@@ -1,13 +1,17 @@
 """The command line as a user has it: arguments in, stdout, stderr and an exit code out."""
 
+import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import orjson
 import tomlkit
 from click.testing import CliRunner
@@ -28,13 +32,18 @@ class Ended:
         """What it printed, a JSON object a line."""
         return [orjson.loads(line) for line in self.out.splitlines()]
 
+    @property
+    def table(self) -> list[list[str]]:
+        """What it printed below a table's head: the cells of each line."""
+        return [re.split(" {2,}", line.strip()) for line in self.out.splitlines()[1:]]
+
 
 @dataclass(frozen=True)
 class Command:
     """``recording-gateway`` with a configuration file of the test's own, run within the test's process."""
 
     folder: Path
-    settings: Mapping[str, object] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def file(self) -> Path:
@@ -48,6 +57,19 @@ class Command:
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Ended(result.exit_code, result.stdout, result.stderr)
+
+
+def fetch(command: Command, query: str) -> list[asyncpg.Record]:
+    """From its database, as the owner of that."""
+
+    async def work() -> list[asyncpg.Record]:
+        connection = await asyncpg.connect(command.settings["database"]["url"])
+        try:
+            return await connection.fetch(query)
+        finally:
+            await connection.close()
+
+    return asyncio.run(work())
 
 
 def process(*words: object, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> subprocess.Popen[str]:
