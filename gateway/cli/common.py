@@ -74,13 +74,18 @@ chosen = click.make_pass_decorator(Chosen)
 
 def stderr() -> Console:
     """For people: progress and notes. Stdout holds only what a script may want."""
-    return _plain(stderr=True)
+    return _wide(stderr=True)
 
 
 def stdout() -> Console:
-    """For tables; so wide that each row is one line where nobody watches, however long its key and ids are."""
-    console = _plain()
-    return console if console.is_terminal else _plain(width=WIDEST)
+    """For tables."""
+    return _wide()
+
+
+def _wide(*, stderr: bool = False) -> Console:
+    """Where nobody watches each row and note is one line, however long its key and ids are."""
+    console = _plain(stderr=stderr)
+    return console if console.is_terminal else _plain(stderr=stderr, width=WIDEST)
 
 
 def _plain(*, stderr: bool = False, width: int | None = None) -> Console:

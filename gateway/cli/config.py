@@ -34,7 +34,7 @@ def check(choice: Chosen, *, live: bool) -> None:
         router(config)
     console = stderr()
     for mount in config.mounts:
-        console.print(f"{mount.surface:<8} {config.public_url(mount)}/", soft_wrap=True)
+        console.print(f"{mount.surface:<10} {config.public_url(mount)}/", soft_wrap=True)
     for name, store in config.stores.items():
         console.print(f"store {name}: {store.kind}", soft_wrap=True)
     if not config.stores:
