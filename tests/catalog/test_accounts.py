@@ -1,4 +1,4 @@
-"""Accounts' settings and departments: each its own, kept apart by the database, and told of only when they change."""
+"""Accounts' settings, departments and holds: each its own, kept apart by the database, and told of only when they change."""
 
 import asyncio
 from dataclasses import replace
@@ -7,7 +7,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 from asyncpg.exceptions import InsufficientPrivilegeError
+from parts.catalog import a_ready_call
 
+from gateway.asks.holds import LiftHold, PlaceHold, ShowHold
 from gateway.asks.tenants import (
     ChangeTenant,
     DeleteDepartment,
@@ -18,11 +20,12 @@ from gateway.asks.tenants import (
     ShowTenant,
 )
 from gateway.catalog.departments import Departments
+from gateway.catalog.holds import Holds
 from gateway.catalog.registry import Registry
 from gateway.catalog.store import PostgresCatalog
 from gateway.catalog.tenants import Tenants
 from gateway.config import Database
-from gateway.errors import Contradicts, NotFound
+from gateway.errors import Absent, Contradicts, NotFound
 from gateway.model import CallRef, NewCall, Tenant
 from gateway.postgres import Connection, Pool
 
@@ -61,6 +64,7 @@ async def test_nobody_reaches_another_account(tenants: Tenants, acme: Tenant, ot
             await tenants.show(acme.id, ShowTenant(slug))
         with pytest.raises(NotFound):
             await tenants.change(acme.id, ChangeTenant(slug, "Ours"))
+    await tenants.enable_recording(acme.id, EnableRecording())
     assert await tenants.show(other.id, ShowTenant("other")) == other
 
 
@@ -79,6 +83,21 @@ async def test_departments_are_the_accounts_own(departments: Departments, acme: 
         with pytest.raises(refused):
             await asked
     assert await departments.show(other.id, ShowDepartment(two)) == theirs
+
+
+async def test_a_hold_is_the_accounts_own(pool: Pool, registry: Registry, acme: Tenant, other: Tenant, database: str):
+    holds = Holds(pool, Database(url=database))
+    call = await a_ready_call(registry, acme.id)
+    placed = await holds.place(acme.id, call, PlaceHold("Case 12"))
+    for asked in (
+        holds.show(other.id, call, ShowHold()),
+        holds.place(other.id, call, PlaceHold("Ours")),
+        holds.lift(other.id, call, LiftHold()),
+    ):
+        with pytest.raises(Absent):
+            await asked
+    assert await holds.show(acme.id, call, ShowHold()) == placed
+    assert (placed.held, placed.reason) == (True, "Case 12")
 
 
 async def test_a_department_goes_only_without_recordings(

@@ -1,5 +1,6 @@
 """How a demo begins and ends, and what a second one finds."""
 
+import os
 import re
 import signal
 import socket
@@ -29,6 +30,7 @@ def test_a_second_run_gives_the_same_ids_and_keys_and_leaves_nothing_running(sta
 
     second = Demo(state)
     again, children = second.facts, second.children
+    assert again["database_url"] == facts["database_url"]
     for surface in facts["surfaces"]:
         for name in ("headers", "headers_limited", "headers_foreign", "calls", "departments"):
             assert again[surface][name] == facts[surface][name]
@@ -43,11 +45,13 @@ async def test_a_folder_that_cannot_be_brought_up_to_date_is_refused_with_the_fi
         await database.execute("CREATE TABLE tenants (id integer)")
         await database.close()
         await server.stop()
+    (state / "demo.json").write_text("an earlier run's")
     done = once(state, "--store", "disk")
     assert (done.code, done.out) == (1, "")
     assert "Traceback" not in done.err
     assert f"the database in {state} cannot be brought up to date" in " ".join(done.err.split())
     assert "--state" in done.err
+    assert not (state / "demo.json").exists()
 
 
 def test_what_it_prints_is_read_by_a_shell_wherever_the_folder_lies(state):
@@ -131,7 +135,9 @@ def test_once_checks_itself_on_disk_alone(on_disk):
     closed, done = on_disk
     assert done.code == 0, done.err
     assert "ready: whole, from disk, SHA-256 equal" in done.err
-    assert "FAILED" not in done.err
+    assert done.out == ""
+    said = [line for line in done.err.splitlines() if line and "is set" not in line]
+    assert [line for line in said if not line.startswith("  ok   ")] == []
     assert not (closed / "state" / "seaweed.pid").exists()
 
 
@@ -143,6 +149,30 @@ def test_another_gateways_database_is_left_alone(on_disk):
 def test_a_folder_that_its_owner_closed_to_others_stays_closed(on_disk):
     closed, _ = on_disk
     assert closed.stat().st_mode & 0o777 == 0o700
+
+
+def test_nobody_else_reads_what_it_keeps(on_disk, demo):
+    for state, some in ((on_disk[0] / "state", "gateway.log"), (demo.state, "seaweed.identities.json")):
+        files = {path.name: path.stat().st_mode & 0o777 for path in state.iterdir() if path.is_file()}
+        files.pop("postgres.path", None)
+        assert {some, "env", "demo.json", "gateway.toml", "state.json", "sounds.json", "postgres.log"} <= files.keys()
+        assert {name for name, mode in files.items() if mode != 0o600} == set()
+        assert state.stat().st_mode & 0o777 == 0o711
+
+
+def test_once_names_what_fails_and_ends_with_1(on_disk):
+    """Whatever goes well after it."""
+    state = on_disk[0] / "state"
+    (file,) = (state / "recordings").rglob("support.wav")
+    was = file.stat()
+    with file.open("r+b") as opened:
+        opened.seek(-1, os.SEEK_END)
+        opened.write(b"?")
+    os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))
+    done = once(state, "--store", "disk")
+    assert (done.code, done.out) == (1, "")
+    assert "FAILED ready: whole, from disk, SHA-256 equal" in done.err
+    assert done.err.splitlines()[-1] == "  ok   each of these in Postgres, to the byte"
 
 
 @pytest.mark.parametrize("rights", [0o700, 0o1777], ids=oct)
