@@ -72,7 +72,7 @@ async def fill(state: State, config: Config, s3: S3 | None, audio: Path | None, 
         credentials = await seeder.credentials(state, demo, other)
         sounds = Sounds(state, shelves, audio)
         kept = await sounds.kept(stores)
-        if kept is None:
+        if kept is None or not await seeder.done(other):
             put = await sounds.put(tell)
             tell("Registering them")
             kept = await seeder.ready(demo, put, tell)

@@ -1,6 +1,7 @@
 """Until when a recording is kept, and which are due: as Postgres reckons it, against the rule in a few lines of Python."""
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from parts.catalog import a_ready_call
+from parts.catalog import a_ready_call, an_object
 from parts.postgres import Databases
 
 from gateway.catalog import queries, schema
@@ -16,7 +17,7 @@ from gateway.catalog.registry import Registry
 from gateway.catalog.retention import RetentionBook, leased, opened
 from gateway.catalog.store import PostgresCatalog
 from gateway.config import Database
-from gateway.model import CallRef, Listing, State, Tenant
+from gateway.model import CallRef, Listing, NewCall, State, Tenant
 from gateway.postgres import Connection
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -104,6 +105,44 @@ async def test_what_is_due_is_what_the_rule_says(database: str, catalog: Postgre
         else:
             assert abs(told - wanted) < timedelta(minutes=50)  # what began with its row began at Postgres' own time
         assert (entry.state(NOW) is State.EXPIRED) == (call in due)
+
+
+async def test_what_is_left_is_what_lies_where_nothing_is_needed(
+    registry: Registry, acme: Tenant, other: Tenant, owner: Connection
+):
+    async def a_call(tenant: Tenant, store: str, key: str) -> UUID:
+        call = await registry.create_call(tenant.id, NewCall())
+        await registry.mark_ready(tenant.id, call, replace(an_object(key, size=10), store=store))
+        return call
+
+    left, far, theirs = [
+        await a_call(tenant, store, "a.wav") for tenant, store in ((acme, "main"), (acme, "far"), (other, "theirs"))
+    ]
+    shared, needed = [await a_call(tenant, "main", "shared.wav") for tenant in (acme, other)]
+    twin, live = [await a_call(acme, store, "twin.wav") for store in ("main", "far")]
+    unready = await registry.create_call(acme.id, NewCall())
+    await registry.put_recording(acme.id, unready, place=("main", "unready.wav"))
+    await registry.mark_failed(acme.id, unready, "it is no audio")
+    over = [left, far, theirs, shared, twin, unready]
+    for change in ("expires_at = '2020-01-01'", "state = 'expired'"):
+        await owner.execute(f"UPDATE recordings SET {change} WHERE call_id = ANY($1)", over)  # noqa: S608
+    book = RetentionBook(owner)
+
+    async def due(slug: str | None) -> set[tuple[str, UUID]]:
+        return {(one.tenant_slug, one.call) async for batch in book.due(slug, 2) for one in batch}
+
+    mine = {("acme", call) for call in (left, far, twin)}
+    assert (await due("acme"), await due("other")) == (mine, {("other", theirs)})
+    assert await due(None) == mine | {("other", theirs)}
+    outlook = [(look.tenant_slug, look.due, look.left, look.held, look.bytes) for look in await book.outlook()]
+    assert outlook == [("acme", 0, 3, 0, 30), ("other", 0, 1, 0, 10)]
+    places = [("main", "a.wav"), ("main", "shared.wav"), ("main", "twin.wav"), ("far", "twin.wav")]
+    assert await book.shared(places) == {("main", "shared.wav"), ("far", "twin.wav")}
+    await book.deleted(places)
+    rows = await owner.fetch("SELECT call_id FROM recordings WHERE object_deleted_at IS NOT NULL")
+    assert {row["call_id"] for row in rows} == {left, shared, twin}
+    assert await due("acme") == {("acme", far)}
+    assert not {needed, live} & {call for _, call in await due(None)}
 
 
 async def test_one_has_the_book_and_others_may_look(database: str):

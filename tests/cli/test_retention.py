@@ -18,7 +18,7 @@ TABLES = ("tenants", "calls", "recordings", "transcripts", "access_events", "acc
 @pytest.fixture
 def acme(command: Command) -> Command:
     """Three recordings past their end and one that is held, of 8044 bytes each; one that is not over; another tenant's."""
-    for tenant, names in (("acme", NAMES), ("other", ("o1",))):
+    for tenant, names in (("other", ("o1",)), ("acme", NAMES)):
         assert command("tenants", "add", tenant, tenant).code == 0
         for name in names:
             file(command, name).write_bytes(silence(0.5, channels=1))

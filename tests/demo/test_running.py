@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 from uuid import UUID
 
@@ -168,8 +169,26 @@ async def test_accesses_are_found_in_the_database_it_names(demo):
             while (attributed := await connection.fetchval(query)) is None:
                 await connection.execute("SELECT pg_sleep(0.05)")
         assert attributed is True
+        for name, value in (
+            ("listen_addresses", "127.0.0.1"),
+            ("unix_socket_directories", ""),
+            ("log_min_error_statement", "panic"),
+        ):
+            assert await connection.fetchval(f"SHOW {name}") == value
     finally:
         await connection.close()
+
+
+def test_all_of_it_is_on_loopback_and_asks_who_comes(demo):
+    pids = {demo.process.pid, *demo.children}
+    sockets = subprocess.check_output(["ss", "-Hltnp"], text=True).splitlines()
+    places = [line.split()[3] for line in sockets if any(f"pid={pid}," in line for pid in pids)]
+    assert len(places) >= 3
+    assert {place.rpartition(":")[0] for place in places} == {"127.0.0.1"}
+    parts = urlsplit(demo.facts["database_url"])
+    nobodys = parts._replace(netloc=parts.netloc.replace(parts.password, "guessed")).geturl()
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        asyncio.run(asyncpg.connect(nobodys))
 
 
 def test_what_it_prints_can_be_pasted(demo, tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -126,7 +127,10 @@ def test_two_demos_do_not_share_a_folder(demo):
 @pytest.fixture(scope="module")
 def on_disk():
     """``--once --store disk``, below a folder closed to others, where another gateway's settings are in force."""
-    environment = {"RECORDING_GATEWAY__DATABASE__URL": "postgresql://127.0.0.1:1/production"}
+    environment = {
+        "RECORDING_GATEWAY__DATABASE__URL": "postgresql://127.0.0.1:1/production",
+        "RECORDING_GATEWAY_CONFIG": "/nowhere/production.toml",
+    }
     with room(closed=True) as closed:
         yield closed, once(closed / "state", "--store", "disk", env=environment)
 
@@ -143,7 +147,8 @@ def test_once_checks_itself_on_disk_alone(on_disk):
 
 def test_another_gateways_database_is_left_alone(on_disk):
     _, done = on_disk
-    assert "RECORDING_GATEWAY__DATABASE__URL is set; the demo has settings of its own" in done.err
+    for name in ("RECORDING_GATEWAY__DATABASE__URL", "RECORDING_GATEWAY_CONFIG"):
+        assert f"{name} is set; the demo has settings of its own" in done.err
 
 
 def test_a_folder_that_its_owner_closed_to_others_stays_closed(on_disk):
@@ -173,6 +178,15 @@ def test_once_names_what_fails_and_ends_with_1(on_disk):
     assert (done.code, done.out) == (1, "")
     assert "FAILED ready: whole, from disk, SHA-256 equal" in done.err
     assert done.err.splitlines()[-1] == "  ok   each of these in Postgres, to the byte"
+
+
+def test_a_database_that_was_tidied_away_is_filled_again(on_disk):
+    """As /var/tmp is by many systems after a month."""
+    state = on_disk[0] / "state"
+    aside = state / "postgres.path"
+    shutil.rmtree(aside.read_text() if aside.exists() else state / "postgres")
+    done = once(state, "--store", "disk")
+    assert (done.code, "FAILED" in done.err) == (0, False)
 
 
 @pytest.mark.parametrize("rights", [0o700, 0o1777], ids=oct)
