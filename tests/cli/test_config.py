@@ -309,6 +309,7 @@ def test_secrets_are_masked(tmp_path, monkeypatch, form):
         ("postgresql://app:hunter2@x@db/rg", "**********"),
         ("postgresql://app:hunter2/x@db/rg", "**********"),
         ("postgresql://db/rg?user=app&password=hunter2", "**********"),
+        ("postgresql://db/rg?user=app&sslPassword=hunter2", "**********"),
         ("hunter2", "**********"),
     ],
 )
@@ -440,6 +441,7 @@ def test_show_prints_what_counts_and_the_default_beside_it(tmp_path, monkeypatch
 
 def test_show_prints_what_can_be_read_back(tmp_path):
     settings = tomllib.loads((CONFIG / "production.toml").read_text())
+    settings["stores"]["calls of 2026.05"] = {"kind": "disk", "root": "/srv/calls"}
     command = Command(tmp_path, settings)
     shown = tmp_path / "shown.toml"
     shown.write_text(command("config", "show").out)
@@ -455,6 +457,11 @@ def test_what_has_a_default_is_unset_by_the_environment_as_the_defaults_say(tmp_
     assert (found.limits.public, found.limits.key) == (None, "5/minute")
     assert (found.database.role, found.database.pool_max) == (None, 11)
     assert '\n#role =  # default: "recording_gateway"\n' in command("config", "show").out
+
+
+def test_defaults_are_toml_alone(tmp_path):
+    done = Command(tmp_path)("config", "show", "--json", "--defaults")
+    assert (done.code, done.out, "leave out --json" in done.err) == (2, "", True)
 
 
 def test_json_holds_every_section(tmp_path):
@@ -483,6 +490,8 @@ def test_live_is_content_where_everything_is_there(command):
     done = command("config", "check", "--live")
     assert (done.code, "database: ok" in done.err, "stores.calls: ok" in done.err) == (0, True, True)
     assert "limits.url: ok" in done.err
+    assert done.err.splitlines()[-1] == "configuration: ok"
+    assert {line.index("http") for line in done.err.splitlines() if "http" in line} == {11}
 
 
 def test_live_finds_out_that_no_journal_can_be_made_even_as_root(command):

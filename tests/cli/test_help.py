@@ -71,6 +71,11 @@ def test_every_example_is_understood(line, tmp_path, monkeypatch):
             context = parsed.enter_context(command.make_context(name, rest, parent=context))
 
 
+def test_a_first_name_is_for_scripts_alone():
+    told = CliRunner().invoke(main, ["tenants", "--help"]).output
+    assert ("\n  create " in told, "\n  add " in told) == (True, False)
+
+
 def test_the_exit_codes_are_told():
     assert "78  the configuration is refused" in CliRunner().invoke(main, ["--help"]).output
 

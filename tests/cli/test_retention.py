@@ -9,7 +9,9 @@ from parts.command import Command, fetch
 from parts.wavs import silence
 
 from gateway.catalog.retention import leased
+from gateway.cli.retention import WORDS
 from gateway.config import Database
+from gateway.lifecycle.retention import Fate
 
 NAMES = ("a1", "a2", "a3", "held", "fresh")
 TABLES = ("tenants", "calls", "recordings", "transcripts", "access_events", "access_outcomes")
@@ -17,8 +19,10 @@ TABLES = ("tenants", "calls", "recordings", "transcripts", "access_events", "acc
 
 @pytest.fixture
 def acme(command: Command) -> Command:
-    """Three recordings past their end and one that is held, of 8044 bytes each; one that is not over; another tenant's."""
-    for tenant, names in (("other", ("o1",)), ("acme", NAMES)):
+    """Three recordings past their end and one that is held, of 8044 bytes each; one that is not over; another tenant's,
+    and a tenant without any.
+    """
+    for tenant, names in (("zeta", ()), ("other", ("o1",)), ("acme", NAMES)):
         assert command("tenants", "add", tenant, tenant).code == 0
         for name in names:
             file(command, name).write_bytes(silence(0.5, channels=1))
@@ -55,8 +59,10 @@ def test_a_dry_run_shows_what_would_end_and_changes_nothing(acme):
 
 
 def test_a_run_ends_what_is_over_and_the_audit_has_it_when_it_returns(acme):
+    fetch(acme, "UPDATE recordings SET hold = true WHERE key = 'o1.wav'")
     done = acme("retention", "-t", "acme")
     assert (done.code, done.err.splitlines()[-1]) == (0, "3 deleted; 24.1 kB freed; 1 held")
+    assert done.table == [["acme", "3", "1", "24132"]]
     assert left(acme) == ["fresh", "held", "o1"]
     rows = fetch(acme, "SELECT key, state, object_deleted_at IS NOT NULL FROM recordings ORDER BY key")
     assert [tuple(row) for row in rows] == [
@@ -72,6 +78,10 @@ def test_a_run_ends_what_is_over_and_the_audit_has_it_when_it_returns(acme):
     again = acme("retention", "-t", "acme", "--json")
     assert (again.code, again.out) == (0, "")
     assert again.err.splitlines()[-1] == "nothing was due; 0 bytes freed; 1 held"
+    assert acme("retention", "--dry-run").table == [["acme", "0", "1", "0"], ["other", "0", "1", "0"]]
+    dry = acme("retention", "--dry-run", "-t", "acme")
+    assert dry.table == [["acme", "0", "1", "0"]]
+    assert dry.err.splitlines()[-1] == "dry run: 0 would end, 0 bytes; 1 held; nothing was changed"
 
 
 def test_no_more_are_taken_up_than_was_said(acme):
@@ -98,8 +108,36 @@ def test_what_cannot_be_deleted_is_told_and_tried_again(acme):
 def test_what_is_logged_meanwhile_stands_not_among_the_rows(acme):
     (acme.folder / "a2-again").hardlink_to(file(acme, "a2"))
     done = acme("retention", "-t", "acme", "--json")
-    assert sorted(str(row["fate"]) for row in done.rows) == ["deleted", "deleted", "failed"]
+    told = sorted((row["key"], row["fate"], str(row["reason"])[:37]) for row in done.rows)
+    wrong = "store calls: a file with several hard"
+    assert told == [("a1.wav", "deleted", "None"), ("a2.wav", "failed", wrong), ("a3.wav", "deleted", "None")]
     assert "retention_not_deleted" in done.err
+
+
+def test_why_some_failed_is_told_by_how_often(acme):
+    for name in ("a1", "a2"):
+        (acme.folder / f"{name}-again").hardlink_to(file(acme, name))
+    fetch(acme, "UPDATE recordings SET store = 'nowhere' WHERE key = 'a3.wav'")
+    done = acme("retention", "-t", "acme")
+    assert (done.code, done.table) == (1, [["acme", "3", "1", "0"]])
+    said, often, once = done.err.splitlines()[-3:]
+    assert said == "3 failed; 0 bytes freed; 1 held"
+    assert often.startswith("  2 × store calls: a file with several hard links")
+    assert once.startswith("  1 × ")
+    assert "nowhere" in once
+
+
+def test_an_object_that_another_store_s_recording_needs_stays(acme):
+    acme.settings["stores"]["again"] = acme.settings["stores"]["calls"]
+    words = ("-t", "acme", "--store", "again", "--key", "a1.wav", "--alias", "yotel:again")
+    assert acme("recordings", "add", *words).code == 0
+    done = acme("retention", "-t", "acme")
+    assert (done.code, done.err.splitlines()[-1]) == (0, "2 deleted, 1 ended, object in use; 16.1 kB freed; 1 held")
+    assert left(acme) == ["a1", "fresh", "held", "o1"]
+
+
+def test_every_fate_has_its_words():
+    assert [*WORDS] == [*Fate]
 
 
 def test_it_waits_for_another_process_that_is_at_it(acme):
