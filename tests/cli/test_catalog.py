@@ -59,6 +59,7 @@ def test_a_database_that_was_never_migrated_is_told_from_one_that_is_away(empty)
         ("recordings", "list", "-t", "acme"),
         ("recordings", "show", "-t", "acme", NOBODY),
         ("recordings", "add", "-t", "acme", "--store", "calls", "--key", "a.wav", "--alias", "yotel:a"),
+        ("webhooks", "list", "-t", "acme"),
         ("audit", "list"),
         ("audit", "follow"),
     ],

@@ -462,6 +462,7 @@ def test_what_has_a_default_is_unset_by_the_environment_as_the_defaults_say(tmp_
 def test_defaults_are_toml_alone(tmp_path):
     done = Command(tmp_path)("config", "show", "--json", "--defaults")
     assert (done.code, done.out, "leave out --json" in done.err) == (2, "", True)
+    assert Command(tmp_path)("config", "show", "--defaults").out == annotated.defaults()
 
 
 def test_json_holds_every_section(tmp_path):
@@ -491,7 +492,14 @@ def test_live_is_content_where_everything_is_there(command):
     assert (done.code, "database: ok" in done.err, "stores.calls: ok" in done.err) == (0, True, True)
     assert "limits.url: ok" in done.err
     assert done.err.splitlines()[-1] == "configuration: ok"
+    assert ("\nstore calls: disk\n" in done.err, "no store is configured" in done.err) == (True, False)
+    assert not (command.folder / "journal").exists()
     assert {line.index("http") for line in done.err.splitlines() if "http" in line} == {11}
+
+
+def test_without_a_store_it_is_said_how_to_have_one(tmp_path):
+    done = Command(tmp_path)("config", "check")
+    assert (done.code, done.err.splitlines()[-2].endswith("add [stores.NAME]")) == (0, True)
 
 
 def test_live_finds_out_that_no_journal_can_be_made_even_as_root(command):
