@@ -314,7 +314,8 @@ def test_secrets_are_masked(tmp_path, monkeypatch, form):
     ],
 )
 def test_of_a_url_all_but_the_password_is_shown(url, shown):
-    assert annotated.plain(Config().database.model_copy(update={"url": secret(url)}))["url"] == shown
+    told = annotated.plain(Config().database.model_copy(update={"url": secret(url), "migrate_url": secret(url)}))
+    assert (told["url"], told["migrate_url"]) == (shown, shown)
 
 
 @pytest.mark.parametrize("key", ["url", "migrate_url"])
