@@ -478,13 +478,19 @@ def test_live_names_each_part_that_is_out_of_reach(offline, tmp_path):
         "identity": {
             "issuers": [{"issuer": "i", "audience": "a", "public_key_file": str(tmp_path / "none.pem")}],
         },
-        "stores": {"gone": {"kind": "disk", "root": str(tmp_path / "nowhere")}},
+        "stores": {
+            "gone": {"kind": "disk", "root": str(tmp_path / "nowhere")},
+            "far": {"kind": "gcs", "bucket": "abc", "service_account_file": str(tmp_path / "none.json")},
+        },
         "audit": {"journal_dir": str(offline.file / "journal")},
         "limits": {"url": "redis://user:hunter2@127.0.0.1:1"},
     }
     done = Command(tmp_path, settings)("config", "check", "--live")
     assert done.code == 69
-    assert "out of reach: database, identity, stores.gone, audit.journal_dir, limits.url" in done.err.replace("\n", " ")
+    assert (
+        "out of reach: database, identity, stores.gone, stores.far, audit.journal_dir, limits.url"
+        in done.err.replace("\n", " ")
+    )
     assert "hunter2" not in done.err
 
 
@@ -504,9 +510,10 @@ def test_without_a_store_it_is_said_how_to_have_one(tmp_path):
 
 
 def test_live_finds_out_that_no_journal_can_be_made_even_as_root(command):
-    command.settings["audit"]["journal_dir"] = "/proc/journal"
-    done = command("config", "check", "--live")
-    assert (done.code, "audit.journal_dir: cannot be written" in done.err) == (69, True)
+    for place in ("/proc/journal", str(command.file)):
+        command.settings["audit"]["journal_dir"] = place
+        done = command("config", "check", "--live")
+        assert (done.code, "audit.journal_dir: cannot be written" in done.err) == (69, True)
 
 
 def test_live_says_so_where_the_way_to_the_journal_is_closed(command, monkeypatch):
