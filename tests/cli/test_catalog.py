@@ -35,6 +35,22 @@ def test_migrate_brings_an_empty_database_up_to_date_and_says_so(empty):
     assert empty("migrate").out == ""
 
 
+def test_a_migration_that_fails_says_why(empty):
+    fetch(empty, "CREATE TABLE tenants (id integer)")
+    done = empty("migrate")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("Error: migration failed: ")
+    assert "tenants" in done.err
+    assert "up to date" not in done.err
+
+
+def test_migrate_goes_by_its_own_url_and_its_check_by_the_services(empty):
+    database = empty.settings["database"]
+    database |= {"migrate_url": database["url"], "url": "postgresql://user@127.0.0.1:1/none", "connect_s": 1}
+    assert empty("migrate").code == 0
+    assert empty("migrate", "--check").code == 69
+
+
 def test_a_database_that_was_never_migrated_is_told_from_one_that_is_away(empty):
     done = empty("tenants", "list")
     assert done.code == 69
