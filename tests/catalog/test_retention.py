@@ -168,6 +168,7 @@ async def test_one_that_the_table_refuses_to_end_keeps_no_other(registry: Regist
     )
     recordings = [ids[call] for call in calls]
     assert await RetentionBook(owner).expire(recordings) == {recordings[0], recordings[2]}
+    assert await RetentionBook(owner).expire(recordings) == set()
 
 
 async def test_what_was_registered_before_is_brought_along(
