@@ -7,6 +7,9 @@ import pytest
 from parts.command import ended, process
 from parts.given import Started, given, started
 
+from gateway.cli.serve import WorkersType
+from gateway.workers.cpus import usable_cpus
+
 
 def test_a_taken_port_is_said_to_be_taken(command):
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -53,6 +56,10 @@ def test_workers_are_a_number_or_auto(command, words):
     done = command("serve", "--workers", words)
     assert done.code == 2
     assert words in done.err
+
+
+def test_auto_is_one_for_each_cpu():
+    assert WorkersType().convert("auto", None, None) == usable_cpus()
 
 
 def test_a_taken_port_is_said_to_be_taken_with_several_workers_too(command):
