@@ -1,6 +1,7 @@
 import asyncio
 import signal
 import socket
+from contextlib import ExitStack
 from urllib.request import urlopen
 
 import pytest
@@ -99,10 +100,11 @@ async def test_it_serves_on_a_socket_that_it_is_given(command, workers):
 
 
 async def test_more_sockets_than_workers_are_refused(command):
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        done = ended(given(["-c", command.file, "serve"], [one, two]))
+    with ExitStack() as open_:
+        sockets = [open_.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        done = ended(given(["-c", command.file, "serve", "--workers", "2"], sockets))
     assert done.code == 78
-    assert "LISTEN_FDS: 2 sockets and 1 workers" in done.err
+    assert "LISTEN_FDS: 3 sockets and 2 workers" in done.err
 
 
 async def test_it_tells_whoever_waits_when_it_is_ready(command, tmp_path):
