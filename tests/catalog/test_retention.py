@@ -138,9 +138,12 @@ async def test_what_is_left_is_what_lies_where_nothing_is_needed(
     assert outlook == [("acme", 0, 3, 0, 30), ("other", 0, 1, 0, 10)]
     places = [("main", "a.wav"), ("main", "shared.wav"), ("main", "twin.wav"), ("far", "twin.wav")]
     assert await book.shared(places) == {("main", "shared.wav"), ("far", "twin.wav")}
+    gone = "SELECT call_id, object_deleted_at FROM recordings WHERE object_deleted_at IS NOT NULL ORDER BY 1"
     await book.deleted(places)
-    rows = await owner.fetch("SELECT call_id FROM recordings WHERE object_deleted_at IS NOT NULL")
+    rows = await owner.fetch(gone)
     assert {row["call_id"] for row in rows} == {left, shared, twin}
+    await book.deleted(places)
+    assert await owner.fetch(gone) == rows
     assert await due("acme") == {("acme", far)}
     assert not {needed, live} & {call for _, call in await due(None)}
 
