@@ -1,5 +1,6 @@
 """Until when a recording is kept, and which are due: as Postgres reckons it, against the rule in a few lines of Python."""
 
+import asyncio
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ import pytest
 from parts.catalog import a_ready_call, an_object
 from parts.postgres import Databases
 
-from gateway.catalog import queries, schema
+from gateway.catalog import queries, retention, schema
 from gateway.catalog.registry import Registry
 from gateway.catalog.retention import RetentionBook, leased, opened
 from gateway.catalog.store import PostgresCatalog
@@ -158,6 +159,37 @@ async def test_one_has_the_book_and_others_may_look(database: str):
             assert await looked.outlook() == []
     async with leased(settings, wait=True) as after:
         assert after is not None
+
+
+async def test_whoever_waits_for_the_book_does_so_for_as_long_as_it_takes(
+    database: str, owner: Connection, monkeypatch: pytest.MonkeyPatch
+):
+    settings = Database.model_validate({"url": database})
+
+    async def wait() -> bool:
+        async with leased(settings, wait=True) as book:
+            return book is not None
+
+    async with leased(settings):
+        monkeypatch.setattr(retention, "ANSWER_S", 0.05)
+        waiting = asyncio.create_task(wait())
+        async with asyncio.timeout(10):
+            while not waiting.done() and not await owner.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                await owner.execute("SELECT pg_sleep(0.02)")
+        await asyncio.wait({waiting}, timeout=3 * retention.ANSWER_S)
+        assert not waiting.done()
+    assert await waiting
+
+
+async def test_places_are_locked_no_longer_than_one_is_alone_with_them(database: str, owner: Connection):
+    locked = (
+        "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+        " WHERE locktype = 'advisory' AND datname = current_database()"
+    )
+    async with opened(Database.model_validate({"url": database})) as book:
+        async with book.alone([("main", "a.wav"), ("main", "b.wav")]):
+            assert await owner.fetchval(locked) == 2
+        assert await owner.fetchval(locked) == 0
 
 
 async def test_one_that_the_table_refuses_to_end_keeps_no_other(registry: Registry, acme: Tenant, owner: Connection):
