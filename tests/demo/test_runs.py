@@ -98,7 +98,7 @@ def test_ones_own_recordings_take_the_place_of_made_ones(state, tmp_path):
 
 
 def test_what_the_shell_says_of_other_servers_is_not_the_demos(state):
-    proxies = dict.fromkeys(("http_proxy", "HTTPS_PROXY"), "http://127.0.0.1:1")
+    proxies = dict.fromkeys(("HTTP_PROXY", "https_proxy"), "http://127.0.0.1:1")
     done = once(state, env=proxies | {"PGSSLMODE": "verify-full", "PGUSER": "somebody", "AWS_PROFILE": "work"})
     assert done.code == 0, done.err
     assert "FAILED" not in done.err
