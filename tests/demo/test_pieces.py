@@ -13,7 +13,7 @@ from parts.wavs import silence
 
 from gateway.config import Config, DiskStore
 from gateway.demo import server, settings, tokens
-from gateway.demo.cast import store_of
+from gateway.demo.cast import aliases, store_of
 from gateway.demo.server import Server
 from gateway.demo.shelves import Folder
 from gateway.demo.sounds import Sounds
@@ -70,6 +70,11 @@ def test_one_recording_of_four_and_the_last_lie_on_disk():
         "disk",
     ]
     assert {store_of(place, last=False, s3=False) for place in range(4)} == {"disk"}
+
+
+def test_ids_that_are_credentials_follow_from_the_folders_own_secret():
+    assert aliases("one", "booking") == aliases("one", "booking")
+    assert aliases("one", "booking")["agentphone"] != aliases("another", "booking")["agentphone"]
 
 
 @pytest.fixture
