@@ -61,6 +61,8 @@ async def start(state: State) -> tuple[Server, S3]:
         "s3.port.iceberg": 0,
         "s3.port.lance": 0,
         "volume.preStopSeconds": 0,
+        "s3.localSocket": "seaweed-s3.sock",  # in its folder, which it runs in: from the root its path could be too long
+        "filer.localSocket": "seaweed-filer.sock",
         "webdav": "false",
         "admin.ui": "false",
         **dict(zip(INNER, free_ports(len(INNER)), strict=True)),

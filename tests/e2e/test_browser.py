@@ -56,8 +56,10 @@ async def test_link_plays_and_seeks_in_a_browser_until_it_is_revoked(stage: Stag
 
     rows = await stage.accesses("credential_id", link.id, len(SEEKS) + 3, or_more=True)
     assert {row["user_agent"] for row in rows} == {agent}
-    played, late = ([row for row in rows if (row["status"] == 206) is plays] for plays in (True, False))
-    assert rows == played + late, [(row["status"], row["reason"], row["range_asked"]) for row in rows]
+    # A browser that is kept waiting thinks better of it, and asks again.
+    answered = [row for row in rows if (row["status"], row["reason"]) != (0, "before_first_byte")]
+    played, late = ([row for row in answered if (row["status"] == 206) is plays] for plays in (True, False))
+    assert answered == played + late, [(row["status"], row["reason"], row["range_asked"]) for row in rows]
     assert {row["method"] for row in played} == {"stream"}
     assert len({row["session"] for row in played}) == 1, "one playback, and one use"
     starts = [int(row["range_asked"].removeprefix("bytes=").removesuffix("-")) for row in played]
