@@ -68,6 +68,7 @@ class Acting:
         self.begun = asyncio.Event()
         self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.told: list[Outcome] = []
+        self.concluded = asyncio.Event()
 
     async def prove(self, _presented: Presented, _address: str) -> Caller:
         return Caller(uuid4(), "api_key", "key", "key", "api_key", frozenset({"tenants:admin"}))
@@ -80,6 +81,7 @@ class Acting:
 
     def conclude(self, outcome: Outcome) -> None:
         self.told.append(outcome)
+        self.concluded.set()
 
     async def act(self, _caller: Caller, _entry: Entry | None, _ask: object) -> None:
         self.begun.set()
@@ -124,7 +126,7 @@ async def test_what_is_done_goes_on_without_its_client_and_is_told_once_as_it_en
         acting.end.cancel()
     else:
         acting.end.set_exception(end)
-    await asyncio.sleep(0.01)
+    await asyncio.wait_for(acting.concluded.wait(), 5)
     assert [(each.status, each.result, each.reason) for each in acting.told] == [told]
 
 
@@ -146,7 +148,7 @@ async def test_what_was_done_without_its_client_and_cannot_be_worded_is_told_as_
     await left_alone(acting, replace(DELETION, render=render))
     with capture_logs() as lines:
         acting.end.set_result(None)
-        await asyncio.sleep(0.01)
+        await asyncio.wait_for(acting.concluded.wait(), 5)
     assert [(each.status, each.result, each.reason) for each in acting.told] == [told]
     assert [line["event"] for line in lines if line.get("exc_info") is raised] == logged
 

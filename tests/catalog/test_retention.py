@@ -126,7 +126,7 @@ async def test_what_is_left_is_what_lies_where_nothing_is_needed(
     await registry.mark_failed(acme.id, unready, "it is no audio")
     over = [left, far, theirs, shared, twin, unready]
     for change in ("expires_at = '2020-01-01'", "state = 'expired'"):
-        await owner.execute(f"UPDATE recordings SET {change} WHERE call_id = ANY($1)", over)  # noqa: S608
+        await owner.execute(f"UPDATE recordings SET {change} WHERE call_id = ANY($1)", over)  # noqa: S608 - the test's own
     book = RetentionBook(owner)
 
     async def due(slug: str | None) -> set[tuple[str, UUID]]:
