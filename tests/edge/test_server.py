@@ -94,6 +94,20 @@ UPGRADE = b"GET /first HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Setting
 WITH_BODY = b"POST /first HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 4\r\n\r\nbody"
 
 
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[bytes]:
+    """Each read that a connection has taken in."""
+    reads, method = asyncio.Queue(), Connection.data_received
+
+    def taking(self, data):
+        method(self, data)
+        if data:
+            reads.put_nowait(data)
+
+    monkeypatch.setattr(Connection, "data_received", taking)
+    return reads
+
+
 @pytest.mark.parametrize(
     "reads",
     [
@@ -107,22 +121,23 @@ WITH_BODY = b"POST /first HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade:
     ],
     ids=["whole", "in part", "its end split", "its last byte apart", "behind another", "with a body", "in its body"],
 )
-async def test_what_comes_behind_an_upgrade_that_is_unknown_is_not_waited_for(reads):
+async def test_what_comes_behind_an_upgrade_that_is_unknown_is_not_waited_for(reads, taken):
     """The parser drops it. The rest of a request that was cut must not be taken for one, nor its client wait for an answer."""
-    asked = []
+    asked, sent = [], asyncio.Event()
 
     async def named(request):
         asked.append(request.path)
         await request.read()
-        await asyncio.sleep(0.05)  # the other read comes meanwhile
+        await sent.wait()
         return await plain(request)
 
     async with serving(named) as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        begun = time.monotonic()
         for read in reads:
             writer.write(read)
-            await asyncio.sleep(0.02)
+            assert await asyncio.wait_for(taken.get(), PATIENCE_S) == read
+        begun = time.monotonic()
+        sent.set()
         answer = await reader.read()
         took = time.monotonic() - begun
         writer.close()
@@ -137,12 +152,12 @@ async def test_what_comes_behind_an_upgrade_that_is_unknown_is_not_waited_for(re
     [[UPGRADE, GOOD], [UPGRADE[:40], UPGRADE[40:], GOOD], [UPGRADE.replace(b"h2c", b"websocket") + GOOD]],
     ids=["alone", "alone, in two", "known"],
 )
-async def test_an_upgrade_that_nothing_is_lost_behind_is_answered_and_the_connection_kept(reads):
+async def test_an_upgrade_that_nothing_is_lost_behind_is_answered_and_the_connection_kept(reads, taken):
     async with serving(plain) as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for read in reads:
             writer.write(read)
-            await asyncio.sleep(0.02)
+            assert await asyncio.wait_for(taken.get(), PATIENCE_S) == read
         answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
         writer.close()
     assert answer.count(b"HTTP/1.1 200") == 2
