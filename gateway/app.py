@@ -47,6 +47,7 @@ from .linking import minter
 from .model import Verb
 from .openapi import Page, Place, pages
 from .operations import Rooms, operations
+from .playback import Playback
 from .policy import Roles
 from .postgres import Pool, connect, open_pool
 from .stores import open_resuming, open_store
@@ -179,14 +180,18 @@ class Gateway:
                 prover=identity,
                 catalog=catalog,
                 stores=stores,
-                open_source=partial(open_resuming, resumes=config.origin.resumes),
+                playback=Playback(
+                    stores=stores,
+                    open_source=partial(open_resuming, resumes=config.origin.resumes),
+                    trail=audit.trail,
+                    session_of=partial(_session_of, audit.sessions),
+                    playing=partial(_playing, audit.sessions),
+                    uses=book,
+                    streams=streams,
+                ),
                 trail=audit.trail,
-                session_of=partial(_session_of, audit.sessions),
-                playing=partial(_playing, audit.sessions),
                 mint=minter(config, identity.links, book),
-                uses=book,
                 limits=limits,
-                streams=streams,
                 roles=Roles(config.identity.roles),
                 operations=operations(
                     Rooms(
@@ -298,12 +303,13 @@ class Gateway:
 
 def _traced(access: Access) -> Access:
     """The same, whose steps are spans."""
+    trail, playback = TracedTrail(access.trail), access.playback
     return replace(
         access,
         prover=TracedProver(access.prover),
         catalog=TracedCatalog(access.catalog),
-        trail=TracedTrail(access.trail),
-        open_source=TracedOpening(access.open_source),
+        playback=replace(playback, trail=trail, open_source=TracedOpening(playback.open_source)),
+        trail=trail,
     )
 
 

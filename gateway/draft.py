@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -11,7 +11,8 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from .contract import Route
-from .event import Intent, Method, Outcome, Result
+from .errors import Refusal
+from .event import Intent, Method, Outcome, Result, Trail
 from .model import Caller, Entry, Head, Span, Verb
 
 _METHODS = {
@@ -84,6 +85,20 @@ class Draft:
             range=_told(asked, self.spans) if asked else None,
             session=self.session,
         )
+
+    def intend(self, trail: Trail) -> Awaitable[None]:
+        """Puts it on record, for ``made_durable``. Raises Unavailable: it was not admitted, and wants no outcome."""
+        durable = trail.intend(self.intent())
+        self.intended = True
+        return durable
+
+    async def made_durable(self, durable: Awaitable[None]) -> None:
+        """Raises Unavailable: it wants no outcome."""
+        try:
+            await durable
+        except Refusal:
+            self.intended = False
+            raise
 
     def outcome(self, status: int, result: Result, *, bytes_sent: int = 0, reason: str | None = None) -> Outcome:
         return Outcome(self.event_id, self.occurred_at, datetime.now(UTC), status, bytes_sent, result, reason)

@@ -50,7 +50,7 @@ class Slow:
 
 async def test_none_of_a_batch_goes_on_behind_the_answer_that_an_outage_ended():
     slow: Any = Slow()
-    access = Access(slow, slow, {}, slow, slow, slow, slow, slow, slow, slow, slow, NO_ROLES, {})
+    access = Access(slow, slow, {}, slow, slow, slow, slow, NO_ROLES, {})
     body = orjson.dumps({"ids": ["yotel:slow", "yotel:away", "yotel:slow"]})
     fields = CIMultiDict({"Authorization": "Bearer key"})
     head = Head("POST", {}, MultiDict(), fields, body=body)
@@ -94,7 +94,7 @@ DELETION = next(route for route in SURFACE.routes if (route.method, route.path) 
 async def left_alone(acting: Any, route: Route) -> None:
     """The client leaves while what it asked for is being done."""
     operations: Any = {DeleteDepartment: acting.act}
-    access = Access(acting, acting, {}, acting, acting, *[acting] * 6, NO_ROLES, operations)
+    access = Access(acting, acting, {}, acting, acting, acting, acting, NO_ROLES, operations)
     head = Head("DELETE", {"id": str(uuid4())}, MultiDict(), CIMultiDict({"Authorization": "Bearer key"}))
     draft = Draft.begin(SURFACE.name, Method.SETTINGS, head)
     asking = asyncio.create_task(access.serve(SURFACE, route, "", draft))
@@ -191,43 +191,10 @@ async def test_who_proves_nothing_is_looked_at_and_counted_and_whom_an_outage_tu
     shown: list[str], refusal: Refusal, told: list[str]
 ):
     watched: Any = Watched(refusal)
-    access = Access(watched, watched, {}, watched, watched, *[watched] * 6, NO_ROLES, {})
+    access = Access(watched, watched, {}, watched, watched, watched, watched, NO_ROLES, {})
     head = Head("POST", {}, MultiDict(), CIMultiDict([("Authorization", each) for each in shown]))
     draft = Draft.begin(SURFACE.name, Method.BATCH, head)
     with pytest.raises(Refusal) as caught:
         await access.serve(SURFACE, ROUTE, "", draft)
     await access.refused(draft, 400, caught.value)
     assert watched.told == told
-
-
-class Opening:
-    """A store's source, and a trail that admits an intent, or makes it durable, or neither."""
-
-    def __init__(self, *, admits: bool) -> None:
-        self.admits = admits
-        self.closed = False
-
-    def intend(self, _intent: Intent) -> asyncio.Future[None]:
-        if not self.admits:
-            raise Unavailable
-        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        durable.set_exception(Unavailable())
-        return durable
-
-    async def open(self) -> Any:
-        return self
-
-    async def close(self) -> None:
-        self.closed = True
-
-
-@pytest.mark.parametrize("admits", [True, False], ids=["not durable", "not admitted"])
-async def test_a_body_that_could_not_be_put_on_record_is_not_left_open_and_wants_no_outcome(*, admits: bool):
-    stage: Any = Opening(admits=admits)
-    access = Access(*[stage] * 11, NO_ROLES, {})
-    head = Head("GET", {}, MultiDict(), CIMultiDict())
-    draft = Draft.begin(SURFACE.name, Method.STREAM, head)
-    opening = stage.open()
-    with pytest.raises(Unavailable):
-        await access._record_and_open(draft, opening)
-    assert (stage.closed, opening.cr_frame, draft.intended) == (admits, None, False)

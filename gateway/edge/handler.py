@@ -15,7 +15,7 @@ from aiohttp import HttpVersion11, web
 from multidict import MultiDict, istr
 from uuid_utils import uuid7
 
-from ..access import Access, Answer
+from ..access import Access
 from ..config import Config
 from ..contract import Reply, Surface
 from ..draft import Draft, method_of
@@ -26,6 +26,7 @@ from ..http.forwarded import client_address, is_trusted, request_id, trace_id
 from ..http.head import response_head
 from ..logs import Lines
 from ..model import Head
+from ..playback import Answer
 from ..telemetry.meter import Meter
 from ..telemetry.spans import RequestSpan, Tracer
 from .delivery import Delivery, deliver, deliver_whole, lost

@@ -1,0 +1,48 @@
+"""What playing promises when it cannot be put on record; all else of it is shown through a running gateway (tests/e2e)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from multidict import CIMultiDict, MultiDict
+
+from gateway.draft import Draft
+from gateway.errors import Unavailable
+from gateway.event import Intent, Method
+from gateway.model import Head
+from gateway.playback import Playback
+
+
+class Opening:
+    """A store's source, and a trail that admits an intent, or makes it durable, or neither."""
+
+    def __init__(self, *, admits: bool) -> None:
+        self.admits = admits
+        self.closed = False
+
+    def intend(self, _intent: Intent) -> asyncio.Future[None]:
+        if not self.admits:
+            raise Unavailable
+        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        durable.set_exception(Unavailable())
+        return durable
+
+    async def open(self) -> Any:
+        return self
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("admits", [True, False], ids=["not durable", "not admitted"])
+async def test_a_body_that_could_not_be_put_on_record_is_not_left_open_and_wants_no_outcome(*, admits: bool):
+    stage: Any = Opening(admits=admits)
+    playback = Playback(*[stage] * 7)
+    head = Head("GET", {}, MultiDict(), CIMultiDict())
+    draft = Draft.begin("native", Method.STREAM, head)
+    opening = stage.open()
+    with pytest.raises(Unavailable):
+        await playback._record_and_open(draft, opening)
+    assert (stage.closed, opening.cr_frame, draft.intended) == (admits, None, False)
