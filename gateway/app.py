@@ -40,7 +40,8 @@ from .edge.streams import StreamBounds
 from .http.cors import response_headers
 from .identity import Identity
 from .lifecycle.pipeline import Pipeline
-from .lifecycle.retention import Sweeper, alike
+from .lifecycle.places import alike
+from .lifecycle.retention import Sweeper
 from .lifecycle.sweeps import Sweeps
 from .lifecycle.webhooks import Webhooks
 from .linking import minter

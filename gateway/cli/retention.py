@@ -20,7 +20,8 @@ from ..audit import Audit
 from ..catalog.retention import leased, opened
 from ..config import Config
 from ..errors import Unavailable
-from ..lifecycle.retention import Done, Fate, Sweeper, alike
+from ..lifecycle.places import alike
+from ..lifecycle.retention import Done, Fate, Sweeper
 from ..model import Due, Outlook, State, Store
 from ..postgres import open_pool
 from ..stores import open_store

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from http import HTTPStatus
-from urllib.parse import parse_qsl
 
 import structlog
 from aiohttp import HttpVersion11, web
-from multidict import MultiDict, istr
+from multidict import istr
 from uuid_utils import uuid7
 
 from ..access import Access
@@ -24,6 +22,7 @@ from ..event import Result
 from ..http.cors import preflight_headers, response_headers
 from ..http.forwarded import client_address, is_trusted, request_id, trace_id
 from ..http.head import response_head
+from ..http.target import NOWHERE, read_query, read_target
 from ..logs import Lines
 from ..model import Head
 from ..playback import Answer
@@ -39,17 +38,9 @@ from .server import SERVER, Answered, Connection
 log = structlog.get_logger("gateway.request")
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-_NO_QUERY: MultiDict[str] = MultiDict()
-_QUERY_FIELDS = 50
 _CLOSING = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
 """After these the connection is closed: what else is on it cannot be trusted."""
 _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
-_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?", re.ASCII)
-"""RFC 3986 section 3.2 without user information; nor with the comma, which joins two Host lines into one."""
-_ABSOLUTE = re.compile(
-    rf"https?://(?P<host>(?!:|/){_AUTHORITY.pattern})(?P<path>/[^?#]*)?(?:\?(?P<query>[^#]*))?(?:#.*)?",
-    re.ASCII | re.IGNORECASE,
-)
 _HOST = istr("Host")
 _FORWARDED_FOR = istr("X-Forwarded-For")
 _REQUEST_ID = istr("X-Request-Id")
@@ -136,7 +127,7 @@ class Handler:
                 told.span.end(told.status, told.result, told.sent, told.reason)
 
     async def _answer(self, request: web.BaseRequest, peer: str, told: Told) -> web.StreamResponse:
-        host, path, query = _target(request)
+        host, path, query = _aim(request)
         if path in PROBES and host is not None:
             health = await self._lifecycle.answer(request.method, path)
             told.quiet = health.status == HTTPStatus.OK
@@ -152,7 +143,7 @@ class Handler:
         head = Head(
             request.method,
             match.path,
-            _query(query),
+            read_query(query),
             request.headers,
             told.address,
             peer,
@@ -321,36 +312,9 @@ def _awaits_word(request: web.BaseRequest) -> bool:
     return request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue"
 
 
-def _target(request: web.BaseRequest) -> tuple[str | None, str, str]:
-    """The request's host, raw path and raw query (RFC 9112 section 3.2). Host None: not exactly one, or not HTTP/1.
-
-    HTTP/1.0 may do without: then it is nobody's in particular.
-    """
+def _aim(request: web.BaseRequest) -> tuple[str | None, str, str]:
+    """As ``read_target``; what is not HTTP/1 is aimed nowhere."""
     if isinstance(request.protocol, Connection) and request.protocol.foreign:
-        return None, "/", ""
-    hosts = request.headers.getall(_HOST, [])
-    if not hosts and request.version < HttpVersion11:
-        hosts = [""]  # which knew no Host: balancers' health checks come so
-    host = hosts[0] if len(hosts) == 1 and _is_authority(hosts[0]) else None
-    target = request.raw_path
-    if not target.startswith("/"):
-        absolute = _ABSOLUTE.fullmatch(target)
-        if absolute is None or host is None:
-            return None, "/", ""
-        return absolute["host"], absolute["path"] or "/", absolute["query"] or ""
-    path, _, query = target.partition("?")
-    return host, path.partition("#")[0], query
-
-
-@lru_cache(maxsize=256)
-def _is_authority(text: str) -> bool:
-    return _AUTHORITY.fullmatch(text) is not None
-
-
-def _query(raw: str) -> MultiDict[str]:
-    if not raw:
-        return _NO_QUERY
-    try:
-        return MultiDict(parse_qsl(raw, keep_blank_values=True, max_num_fields=_QUERY_FIELDS))
-    except ValueError:
-        return MultiDict({"": ""})
+        return NOWHERE
+    hosts = request.headers.getall(_HOST, ())
+    return read_target(request.raw_path, hosts, http_1_0=request.version < HttpVersion11)

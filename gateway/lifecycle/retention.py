@@ -19,15 +19,12 @@ from uuid import UUID
 import structlog
 from uuid_utils.compat import uuid7
 
-from ..config import AnyStore, DiskStore
 from ..errors import Changed, Internal, OriginFailed, OriginTimeout, Refusal, Unavailable
 from ..event import Intent, Method, Outcome, Result, Trail
 from ..model import Due, Object, State, Store
+from .places import Alike, Place
 
 log = structlog.get_logger("gateway.retention")
-
-Place = tuple[str, str]
-"""(store, key)"""
 
 AT_ONCE: Final = 8
 """Deletions under way at once."""
@@ -49,9 +46,6 @@ class Book(Protocol):
     async def deleted(self, places: Sequence[Place]) -> None: ...
     async def tidy(self) -> None: ...
 
-
-Alike = Callable[[Place], Collection[Place]]
-"""All places that mean the same object as the given one, which is among them."""
 
 Lease = Callable[[], AbstractAsyncContextManager[Book | None]]
 """Opens the book for this process alone; None: another has it."""
@@ -89,32 +83,6 @@ class Summary:
 
     fates: Counter[Fate] = field(default_factory=Counter)
     bytes: int = 0
-
-
-def alike(stores: Mapping[str, AnyStore]) -> Alike:
-    """Stores with the same bucket hold the same objects; folders overlap where one is the other, or lies within it."""
-    roots = {
-        name: f"{store.root.resolve()}".rstrip("/") + "/"
-        for name, store in stores.items()
-        if isinstance(store, DiskStore)
-    }
-    buckets = {
-        name: (store.kind, store.endpoint, store.bucket)
-        for name, store in stores.items()
-        if not isinstance(store, DiskStore)
-    }
-
-    def places(place: Place) -> set[Place]:
-        name, key = place
-        path = roots[name] + key if name in roots else None
-        found = {place}
-        if path is not None:
-            found |= {(other, path.removeprefix(root)) for other, root in roots.items() if path.startswith(root)}
-        if name in buckets:
-            found |= {(other, key) for other, bucket in buckets.items() if bucket == buckets[name]}
-        return found
-
-    return places
 
 
 class Sweeper:

@@ -17,7 +17,8 @@ from gateway.catalog.retention import RetentionBook, leased
 from gateway.catalog.store import PostgresCatalog
 from gateway.config import Database
 from gateway.event import Intent, Outcome, Trail
-from gateway.lifecycle.retention import Alike, Done, Sweeper
+from gateway.lifecycle.places import Alike
+from gateway.lifecycle.retention import Done, Sweeper
 from gateway.model import CallRef, Entry, Link, NewCall, Object, Source, Span, Stat, Store
 from gateway.postgres import Pool, open_pool
 
