@@ -1,4 +1,4 @@
-"""A store's answer as a Source: read piece by piece, or poured into a client's socket.
+"""A store's answer as a Source: read piece by piece, or poured into a client's socket by way of this process.
 
 Bytes are taken off the origin's socket only while somebody takes them, but for the last 64 KiB of a short answer.
 """
@@ -6,7 +6,6 @@ Bytes are taken off the origin's socket only while somebody takes them, but for 
 from __future__ import annotations
 
 import os
-import socket
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +14,7 @@ from ..errors import Broken
 from ..model import PIECE
 from .connection import DRY, Connection
 from .counts import Counts
-from .pipes import Pipe, Pipes
+from .pipes import Pipes
 from .pool import Pool
 
 FAIR: Final = 1024 * 1024
@@ -25,7 +24,6 @@ STRETCH: Final = 4 * 1024 * 1024
 QUICK_S: Final = 1.0
 """Seconds in which a quick client takes a STRETCH."""
 _NOTHING: Final = memoryview(b"")
-FLAGS: Final = getattr(os, "SPLICE_F_NONBLOCK", 0) | getattr(os, "SPLICE_F_MOVE", 0)
 
 
 @dataclass(slots=True)
@@ -54,10 +52,8 @@ class Body:
         "_keep",
         "_left",
         "_means",
-        "_pipe",
         "_pool",
         "_since",
-        "_splices",
         "_stretch",
     )
 
@@ -73,11 +69,9 @@ class Body:
         """Bytes of the body that are still the connection's."""
         self._keep = keep
         self._fault: Broken | None = None
-        self._pipe: Pipe | None = None
         self._stretch = STRETCH
         self._since = 0.0
         self._gulp = PIECE
-        self._splices = means.pipes is not None and connection.tls is None and self._left > PIECE
         if not self._left:
             self._done()
         elif length <= PIECE:
@@ -103,15 +97,12 @@ class Body:
     def pour(self, to: int, most: int) -> int:
         moved = 0
         if self._held:
-            moved = _give(to, self._held if len(self._held) <= most else self._held[:most])
+            moved = give(to, self._held if len(self._held) <= most else self._held[:most])
             self._held = self._held[moved:]
             if self._held:
                 return moved
         try:
-            if self._splices:
-                moved += self._splice(to, most - moved)
-            elif self._left:
-                moved += self._copy(to, min(most, FAIR) - moved)
+            moved += self._move(to, most - moved)
         except (BlockingIOError, ConnectionError):
             if not moved:
                 raise
@@ -120,9 +111,11 @@ class Body:
         return moved
 
     async def ready(self) -> None:
+        if self._waits():
+            return
         connection = self._connection
-        if self._held or self._pipe is not None or connection is None:
-            if self._fault is not None and not self._held and self._pipe is None:
+        if connection is None:
+            if self._fault is not None:
                 raise self._fault
             return
         if connection.tls is not None and connection.tls.pending():
@@ -136,7 +129,6 @@ class Body:
 
     async def close(self) -> None:
         self._held = _NOTHING
-        self._drop_pipe()
         if self._connection is not None:
             connection, self._connection = self._connection, None
             self._fault = Broken(f"{self._means.where}: read after close")
@@ -144,17 +136,15 @@ class Body:
 
     # --- taking
 
+    def _waits(self) -> bool:
+        """Whether there is something to give that is off the origin's socket already."""
+        return bool(self._held)
+
     def _next(self) -> bytes:
         """The next piece, as far as it needs no waiting; else empty."""
         if self._held:
             piece = self._held[:PIECE].tobytes()
             self._held = self._held[PIECE:]
-            return piece
-        if self._pipe is not None:
-            piece = os.read(self._pipe.exit, PIECE)
-            self._pipe.filled -= len(piece)
-            if not self._pipe.filled:
-                self._drop_pipe()
             return piece
         if self._connection is None:
             return b""
@@ -221,8 +211,9 @@ class Body:
 
     # --- giving
 
-    def _copy(self, to: int, most: int) -> int:
-        moved = 0
+    def _move(self, to: int, most: int) -> int:
+        """Bytes moved, ``most`` or fewer. Raises BlockingIOError, ConnectionError where there were none."""
+        moved, most = 0, min(most, FAIR)
         view = memoryview(self._means.scratch)
         while moved < most and self._connection is not None:
             count = self._receive(self._connection, min(self._left, most - moved, self._gulp))
@@ -232,7 +223,7 @@ class Body:
             if self._stretch < 0:
                 self._judge_pace()
             try:
-                given = _give(to, view[:count])
+                given = give(to, view[:count])
             except (BlockingIOError, ConnectionError):
                 self._held = memoryview(view[:count].tobytes())
                 if moved:
@@ -244,101 +235,6 @@ class Body:
                 break
         return moved
 
-    def _lend(self, to: int, most: int, *, moved: bool) -> int:
-        """Copies, and takes off the origin's socket only what the client took: nothing waits here."""
-        total = 0
-        view = memoryview(self._means.scratch)
-        while total < most and (count := self._look(min(self._left, most - total, self._gulp))):
-            try:
-                given = _give(to, view[:count])
-            except (BlockingIOError, ConnectionError):
-                if total or moved:
-                    break
-                raise
-            self._drop(given)
-            total += given
-            self._stretch -= given
-            if self._stretch < 0:
-                self._judge_pace()
-            if given < count:
-                break
-        return total
-
-    def _look(self, most: int) -> int:
-        """So many bytes are in the scratch, and at the origin's socket still; 0: none yet, or ``_fault``."""
-        if self._connection is None:
-            return 0
-        try:
-            count = self._connection.sock.recv_into(self._means.scratch, most, socket.MSG_PEEK)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            self._break(error)
-            return 0
-        if not count:
-            self._break(None)
-        return count
-
-    def _drop(self, count: int) -> None:
-        """What was looked at, off the origin's socket without another copy (MSG_TRUNC, tcp(7))."""
-        assert self._connection is not None
-        self._left -= count
-        try:
-            self._connection.sock.recv_into(self._means.scratch, count, socket.MSG_TRUNC)
-        except OSError as error:  # it was reset since
-            self._keep = False
-            if self._left:
-                self._break(error)
-        if not self._left:
-            self._done()
-
-    def _splice(self, to: int, most: int) -> int:
-        moved = 0
-        # Not once more for the little that is missing: it would break the origin's segments in two, and wake everybody.
-        while moved < min(most, FAIR // 2) and (self._pipe is not None or self._connection is not None):
-            if self._pipe is None and not self._take_pipe():
-                return moved + self._lend(to, min(most - moved, FAIR), moved=moved > 0)
-            pipe = self._pipe
-            if pipe is None or not self._fill(pipe):
-                self._drop_pipe()
-                break
-            want = min(pipe.filled, most - moved)
-            try:
-                given = os.splice(pipe.exit, to, want, flags=FLAGS)
-            except OSError as error:
-                if moved:
-                    break
-                raise _lost(error) from None
-            pipe.filled -= given
-            moved += given
-            self._stretch -= given
-            if self._stretch < 0:
-                self._judge_pace()
-            if given < want:
-                break
-        if self._pipe is not None and not self._pipe.filled:
-            self._drop_pipe()
-        return moved
-
-    def _fill(self, pipe: Pipe) -> bool:
-        """Whether there is anything in it, from before or now."""
-        if pipe.filled or self._connection is None:
-            return pipe.filled > 0
-        try:
-            count = os.splice(self._connection.descriptor, pipe.entry, min(self._left, FAIR), flags=FLAGS)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            self._break(error)
-            return False
-        pipe.filled = count
-        self._left -= count
-        if not count:
-            self._break(None)
-        elif not self._left:
-            self._done()
-        return count > 0
-
     def _judge_pace(self) -> None:
         """Whoever takes megabytes a second is worth a larger window: fewer wakes. Whoever does not is held to little."""
         now = time.monotonic()
@@ -349,24 +245,15 @@ class Body:
         else:
             self._since, self._stretch = now, STRETCH
 
-    def _take_pipe(self) -> bool:
-        self._pipe = None if self._means.pipes is None else self._means.pipes.take()
-        return self._pipe is not None
 
-    def _drop_pipe(self) -> None:
-        pipe, self._pipe = self._pipe, None
-        if pipe is not None and self._means.pipes is not None:
-            self._means.pipes.give(pipe)
-
-
-def _give(to: int, data: memoryview) -> int:
+def give(to: int, data: memoryview) -> int:
     """Raises BlockingIOError, ConnectionError."""
     try:
         return os.write(to, data)
     except OSError as error:
-        raise _lost(error) from None
+        raise lost(error) from None
 
 
-def _lost(error: OSError) -> OSError:
+def lost(error: OSError) -> OSError:
     """As whoever pours is to see it: full, or gone."""
     return error if isinstance(error, BlockingIOError | ConnectionError) else ConnectionResetError(*error.args)

@@ -25,6 +25,7 @@ from .dial import Dialer, client_context
 from .head import Head, NotHttp
 from .pipes import Pipes, can_splice
 from .pool import Pool
+from .spliced import body_of
 
 TRIES: Final = 3
 """Times a store is asked before it counts as away. One that let the first-byte deadline pass is asked twice only."""
@@ -193,7 +194,7 @@ class Reader:
             await self._judge(connection, head, rest, span, target.pin)
             # More than was asked for: what follows is no answer to anybody.
             keep = head.keep_alive and len(rest) <= length
-            return Body(self._means, pool, connection, rest[:length], length, keep=keep)
+            return body_of(self._means, pool, connection, rest[:length], length, keep=keep)
         except BaseException as error:
             connection.close()
             match error:

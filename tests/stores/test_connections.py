@@ -30,6 +30,7 @@ from gateway.stores.head import NotHttp
 from gateway.stores.origin import Pin, Reader, Refused
 from gateway.stores.pipes import Pipes
 from gateway.stores.pool import Pool
+from gateway.stores.spliced import body_of
 
 DATA = bytes(range(256)) * 2000
 SPAN = Span(5, 25)
@@ -601,7 +602,7 @@ def body_over(
     put: list[Connection] = []
     means = Means("store lab", 1.0, Counts(), bytearray(PIECE), pipes, 0)
     pool = cast("Pool", SimpleNamespace(put=put.append))
-    return Body(means, pool, connection, memoryview(came), length, keep=True), put
+    return body_of(means, pool, connection, memoryview(came), length, keep=True), put
 
 
 async def test_of_a_body_that_is_over_nothing_is_left_on_its_connection() -> None:
