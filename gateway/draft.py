@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 from .contract import Route
 from .errors import Refusal
 from .event import Intent, Method, Outcome, Result, Trail
-from .model import Caller, Entry, Head, Span, Verb
+from .model import Caller, Entry, Head, LinkUse, Span, Verb
 
 _METHODS = {
     Verb.PLAY: Method.STREAM,
@@ -41,8 +41,8 @@ class Draft:
     entry: Entry | None = None
     etag: str | None = None
     session: UUID | None = None
-    use: tuple[UUID, UUID, UUID] | None = None
-    """The use of a link that this answer spends, as LinkUses takes it: (link, session, listener)."""
+    use: LinkUse | None = None
+    """What this answer spends."""
     spans: Sequence[Span] = ()
     """What the Range field was resolved to; empty: it is ignored."""
     public: bool = False

@@ -546,25 +546,35 @@ class Limits(Protocol):
         ...
 
 
+class LinkUse(NamedTuple):
+    """One use of a link whose uses are counted."""
+
+    link: UUID
+    session: UUID
+    """The playback."""
+    listener: UUID
+    """Of the address and the player: all that two replicas can know the same playback by."""
+
+
 class LinkUses(Protocol):
     """How often a link was used. Requests of one playback are one use."""
 
-    async def known(self, link: UUID, session: UUID, listener: UUID) -> UUID:
-        """The playback that a request of ``session`` belongs to, or would begin. Counts nothing.
+    async def known(self, use: LinkUse) -> UUID:
+        """The playback that a request of this session belongs to, or would begin. Counts nothing.
 
-        Another replica may have begun it under another session: then it is found by ``listener`` (address and player).
+        Another replica may have begun it under another session: then it is found by its listener.
         Raises LinkUsedUp, Unavailable.
         """
         ...
 
-    async def use(self, link: UUID, session: UUID, listener: UUID) -> UUID:
+    async def use(self, use: LinkUse) -> UUID:
         """As ``known``, and counts the playback if it is new. To be called before anything leaves.
 
         Raises LinkUsedUp (also where others took the last use since ``known``), Unavailable.
         """
         ...
 
-    def playing(self, link: UUID, session: UUID, listener: UUID) -> Callable[[], None]:
+    def playing(self, use: LinkUse) -> Callable[[], None]:
         """A body of that playback is on its way until the returned function is called; meanwhile no replica takes it for over."""
         ...
 

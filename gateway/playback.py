@@ -16,7 +16,7 @@ from .draft import Draft
 from .errors import Changed, NotFound, ObjectMissing, OriginFailed, Refusal, Unavailable
 from .event import COMPLETE, REFUSED, Trail
 from .http.preconditions import plan as plan_request
-from .model import PIECE, LinkUses, Object, Plan, Source, Span, Store
+from .model import PIECE, LinkUse, LinkUses, Object, Plan, Source, Span, Store
 from .sequence import Sequenced, object_bytes
 from .values import value
 
@@ -108,7 +108,7 @@ class Playback:
         recording = draft.entry.recording.id
         draft.session = self.session_of(draft, recording, stat.etag)
         if not anew and (use := _use(draft, draft.session)) is not None:
-            draft.use, draft.session = use, await self.uses.known(*use)
+            draft.use, draft.session = use, await self.uses.known(use)
         plan = plan_request(head.method, head.headers, stat, media_type=known.media_type, ranges=route.ranges)
         found = Found(head, found.base, found.now, found.entry, found.state, plan)
         spans = [part.span for part in plan.parts] or ([plan.span] if plan.span else [])
@@ -129,7 +129,7 @@ class Playback:
             return Answer(reply, source, plan, release)
         ends = [release, self.playing(draft, recording, stat.etag)]
         if draft.use is not None:
-            ends.append(self.uses.playing(*draft.use))
+            ends.append(self.uses.playing(draft.use))
         return Answer(reply, source, plan, partial(_all, ends))
 
     async def _bodiless(self, reply: Reply, plan: Plan, draft: Draft) -> Answer:
@@ -137,7 +137,7 @@ class Playback:
             await self.trail.record(draft.intent(), draft.outcome(reply.status, COMPLETE))
         else:
             await draft.made_durable(draft.intend(self.trail))
-            await self.uses.use(*draft.use)  # last of all: a request that gives nothing spends no use of its link
+            await self.uses.use(draft.use)  # last of all: a request that gives nothing spends no use of its link
             self.trail.conclude(draft.outcome(reply.status, COMPLETE))
         return Answer(reply, plan=plan)
 
@@ -156,7 +156,7 @@ class Playback:
         try:
             await draft.made_durable(durable)
             if draft.use is not None:  # last of all, as above
-                await self.uses.use(*draft.use)
+                await self.uses.use(draft.use)
         except BaseException:
             await source.close()
             raise
@@ -179,8 +179,8 @@ def _all(ends: Sequence[Callable[[], None]]) -> None:
         end()
 
 
-def _use(draft: Draft, playback: UUID) -> tuple[UUID, UUID, UUID] | None:
-    """What LinkUses asks for (link, session, listener); None: the caller's credential does not count its uses."""
+def _use(draft: Draft, playback: UUID) -> LinkUse | None:
+    """None: the caller's credential does not count its uses."""
     caller, head = draft.caller, draft.head
     if caller is None or caller.max_uses is None:
         return None
@@ -188,4 +188,4 @@ def _use(draft: Draft, playback: UUID) -> tuple[UUID, UUID, UUID] | None:
     link = UUID(caller.credential)
     listener = f"{head.address}\n{head.headers.get('User-Agent')}"
     readable = listener.encode("utf-8", "backslashreplace").decode()  # a player may send bytes that are no UTF-8
-    return link, playback, uuid5(link, readable)
+    return LinkUse(link, playback, uuid5(link, readable))

@@ -13,7 +13,7 @@ from uuid import UUID
 from ..asks.links import LinkInUse, ListLinks, RevokeLink
 from ..config import Database
 from ..errors import LinkUsedUp, NotFound
-from ..model import IssuedLink
+from ..model import IssuedLink, LinkUse
 from ..postgres import Pool, borrow
 from . import queries, records
 from .tasks import Tasks
@@ -81,33 +81,33 @@ class LinkBook:
             self._tidied_at = now
             self._tasks.start(self._ask(_FORGET))
 
-    async def known(self, link: UUID, session: UUID, listener: UUID) -> UUID:
+    async def known(self, use: LinkUse) -> UUID:
         """As LinkUses says. A playback once counted costs no question, and goes on while Postgres is away."""
-        if (known := self._playing.get((link, session))) is not None:
+        if (known := self._playing.get(use[:2])) is not None:
             return known.session
-        found = await asyncio.shield(self._tasks.start(self._told(_KNOWN, link, session, listener)))
+        found = await asyncio.shield(self._tasks.start(self._told(_KNOWN, use)))
         if found is None:
-            raise LinkUsedUp(f"link {link}")
+            raise LinkUsedUp(f"link {use.link}")
         return found
 
-    async def use(self, link: UUID, session: UUID, listener: UUID) -> UUID:
+    async def use(self, use: LinkUse) -> UUID:
         """As LinkUses says, and as ``known`` of one that was counted."""
-        now, known = self._clock(), self._playing.get((link, session))
+        now, known = self._clock(), self._playing.get(use[:2])
         if known is not None:
-            self._playing.move_to_end((link, session))
-            self._keep_up(link, known, listener)
+            self._playing.move_to_end(use[:2])
+            self._keep_up(use, known)
             return known.session
-        counted = await asyncio.shield(self._tasks.start(self._told(_USE, link, session, listener)))
+        counted = await asyncio.shield(self._tasks.start(self._told(_USE, use)))
         if counted is None:
-            raise LinkUsedUp(f"link {link}")
-        self._playing[link, session] = _Playback(counted, now)
+            raise LinkUsedUp(f"link {use.link}")
+        self._playing[use[:2]] = _Playback(counted, now)
         if len(self._playing) > KEPT:
             self._playing.popitem(last=False)
         return counted
 
-    def playing(self, link: UUID, session: UUID, listener: UUID) -> Callable[[], None]:
+    def playing(self, use: LinkUse) -> Callable[[], None]:
         """As LinkUses says. Postgres is told now and then."""
-        known = self._playing.get((link, session))
+        known = self._playing.get(use[:2])
         if known is None:  # so many others came since
             return lambda: None
         loop, step_s = asyncio.get_running_loop(), self._idle_s / 3
@@ -115,12 +115,12 @@ class LinkBook:
 
         def tell() -> None:
             nonlocal timer
-            self._keep_up(link, known, listener)
+            self._keep_up(use, known)
             timer = loop.call_later(step_s, tell)
 
         def over() -> None:
             timer.cancel()
-            self._keep_up(link, known, listener)
+            self._keep_up(use, known)
 
         timer = loop.call_later(step_s, tell)
         return over
@@ -140,11 +140,11 @@ class LinkBook:
         """Waits for the questions under way."""
         await self._tasks.close()
 
-    def _keep_up(self, link: UUID, known: _Playback, listener: UUID) -> None:
+    def _keep_up(self, use: LinkUse, known: _Playback) -> None:
         now = self._clock()
         if now - known.told_at >= self._idle_s / 3:
             known.told_at = now
-            self._tasks.start(self._told(_USE, link, known.session, listener))
+            self._tasks.start(self._told(_USE, use._replace(session=known.session)))
 
     async def _add(self, link: IssuedLink) -> None:
         await self._ask(
@@ -159,9 +159,9 @@ class LinkBook:
             link.network,
         )
 
-    async def _told(self, statement: str, link: UUID, session: UUID, listener: UUID) -> UUID | None:
+    async def _told(self, statement: str, use: LinkUse) -> UUID | None:
         """The playback, by ``_KNOWN`` or ``_USE``."""
-        told = await self._ask(statement, link, session, listener, timedelta(seconds=self._idle_s))
+        told = await self._ask(statement, *use, timedelta(seconds=self._idle_s))
         return None if told is None else records.uuid(told)
 
     async def _ask(self, statement: str, *arguments: object) -> UUID | None:

@@ -20,7 +20,7 @@ from gateway.catalog.links import TIDIED_S, LinkBook
 from gateway.catalog.registry import Registry
 from gateway.config import Database
 from gateway.errors import LinkUsedUp, NotFound, Unavailable
-from gateway.model import BY_LINK, CallRef, IssuedLink, Tenant
+from gateway.model import BY_LINK, CallRef, IssuedLink, LinkUse, Tenant
 from gateway.postgres import Connection, Pool, connect, open_pool
 
 IDLE_S = 300.0
@@ -78,7 +78,7 @@ async def test_replicas_that_count_at_once_let_exactly_so_many_play(
 
         async def play(book: LinkBook) -> bool:
             try:
-                await book.use(link.id, uuid4(), uuid4())
+                await book.use(LinkUse(link.id, uuid4(), uuid4()))
             except LinkUsedUp:
                 return False
             return True
@@ -96,12 +96,14 @@ async def test_requests_of_one_playback_are_one_use_on_every_replica(database: s
     link, listener = a_link(acme, call, max_uses=1), uuid4()
     async with books(database, 2) as (here, there):
         await here.add(link)
-        session = await here.use(link.id, uuid4(), listener)
+        session = await here.use(LinkUse(link.id, uuid4(), listener))
         named = [session, uuid4(), uuid4()]
-        told = await asyncio.gather(*(each.use(link.id, name, listener) for name in named for each in (here, there)))
+        told = await asyncio.gather(
+            *(each.use(LinkUse(link.id, name, listener)) for name in named for each in (here, there))
+        )
         assert set(told) == {session}
         with pytest.raises(LinkUsedUp):
-            await there.use(link.id, uuid4(), uuid4())
+            await there.use(LinkUse(link.id, uuid4(), uuid4()))
 
 
 async def test_a_listener_who_comes_back_after_a_while_plays_once_more(
@@ -110,17 +112,17 @@ async def test_a_listener_who_comes_back_after_a_while_plays_once_more(
     link, listener = a_link(acme, call, max_uses=2), uuid4()
     async with books(database, 3) as (here, there, elsewhere):
         await here.add(link)
-        first = await here.use(link.id, uuid4(), listener)
+        first = await here.use(LinkUse(link.id, uuid4(), listener))
         for ago, again in ((IDLE_S - 30, True), (IDLE_S + 1, False)):
             await owner.execute("UPDATE link_uses SET seen_at = now() - $1::interval", timedelta(seconds=ago))
-            assert (await there.use(link.id, uuid4(), listener) == first) == again
+            assert (await there.use(LinkUse(link.id, uuid4(), listener)) == first) == again
         assert await owner.fetchval("SELECT count(*) FROM link_uses") == 2
         for spent in (here.use, there.known):
             with pytest.raises(LinkUsedUp):
-                await spent(link.id, uuid4(), uuid4())
+                await spent(LinkUse(link.id, uuid4(), uuid4()))
         for book in (elsewhere, here):
-            assert await book.known(link.id, first, listener) == first, "what was counted stays so"
-            assert await book.use(link.id, first, listener) == first
+            assert await book.known(LinkUse(link.id, first, listener)) == first, "what was counted stays so"
+            assert await book.use(LinkUse(link.id, first, listener)) == first
 
 
 async def test_a_playback_once_counted_goes_on_without_the_database(database: str, acme: Tenant, call: UUID):
@@ -128,13 +130,13 @@ async def test_a_playback_once_counted_goes_on_without_the_database(database: st
     pool = await open_pool(place)
     book = LinkBook(pool, place, idle_s=IDLE_S, clock=clock)
     await book.add(link)
-    session = await book.use(link.id, uuid4(), listener)
+    session = await book.use(LinkUse(link.id, uuid4(), listener))
     await pool.close()
     for _ in range(3):
-        assert await book.use(link.id, session, listener) == session
+        assert await book.use(LinkUse(link.id, session, listener)) == session
         clock.now += IDLE_S / 2
     with pytest.raises(Unavailable):
-        await book.use(link.id, uuid4(), uuid4())
+        await book.use(LinkUse(link.id, uuid4(), uuid4()))
     await book.close()
 
 
@@ -144,11 +146,11 @@ async def test_a_playback_that_goes_on_is_told_of(database: str, owner: Connecti
     pool = await open_pool(place)
     book = LinkBook(pool, place, idle_s=IDLE_S, clock=clock)
     await book.add(link)
-    session = await book.use(link.id, uuid4(), listener)
+    session = await book.use(LinkUse(link.id, uuid4(), listener))
     for passed, told in ((IDLE_S / 4, False), (IDLE_S / 4, True)):
         await owner.execute("UPDATE link_uses SET seen_at = '2020-01-01'")
         clock.now += passed
-        await book.use(link.id, session, listener)
+        await book.use(LinkUse(link.id, session, listener))
         await book.close()
         assert (await owner.fetchval("SELECT seen_at > '2021-01-01' FROM link_uses")) == told
     await pool.close()
@@ -159,10 +161,10 @@ async def test_a_body_on_its_way_keeps_its_playback_up_and_no_longer(monkeypatch
     book = LinkBook(cast(Pool, None), Database(), idle_s=IDLE_S, clock=clock)
     timers: list[tuple[Callable[[], None], Mock]] = []
 
-    async def tell(_statement: str, _link: UUID, session: UUID, _listener: UUID) -> UUID:
+    async def tell(_statement: str, use: LinkUse) -> UUID:
         nonlocal told
         told += 1
-        return session
+        return use.session
 
     def call_later(_delay: float, callback: Callable[[], None]) -> Mock:
         timers.append((callback, Mock()))
@@ -171,8 +173,8 @@ async def test_a_body_on_its_way_keeps_its_playback_up_and_no_longer(monkeypatch
     monkeypatch.setattr(book, "_told", tell)
     monkeypatch.setattr(asyncio.get_running_loop(), "call_later", call_later)
     link = uuid4()
-    session = await book.use(link, uuid4(), listener)
-    over = book.playing(link, session, listener)
+    session = await book.use(LinkUse(link, uuid4(), listener))
+    over = book.playing(LinkUse(link, session, listener))
     for times in (1, 2, 3):
         assert len(timers) == times
         clock.now += IDLE_S
@@ -258,7 +260,7 @@ async def test_live_links_are_listed_newest_first(
         await book.add(link)
     await book.revoke(acme.id, RevokeLink(links[0].id))
     for _ in range(2):
-        await book.use(links[1].id, uuid4(), uuid4())
+        await book.use(LinkUse(links[1].id, uuid4(), uuid4()))
     listed = await book.live(acme.id, call, ListLinks(10))
     assert [(each.link, each.uses) for each in listed] == [(links[3], 0), (links[2], 0), (links[1], 2)]
     assert [each.link for each in await book.live(acme.id, call, ListLinks(1))] == [links[3]]
@@ -304,7 +306,7 @@ async def test_the_service_itself_can_lengthen_no_link(
 ):
     link = a_link(acme, call, max_uses=1, network=ip_network("10.0.0.0/8"))
     await book.add(link)
-    await book.use(link.id, uuid4(), uuid4())
+    await book.use(LinkUse(link.id, uuid4(), uuid4()))
     service = await connect(Database(url=database))
     with pytest.raises(InsufficientPrivilegeError):
         await service.execute(statement)
