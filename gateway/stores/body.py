@@ -19,9 +19,9 @@ from .pool import Pool
 
 FAIR: Final = 1024 * 1024
 """Bytes that one call of ``pour`` moves, about, so that nobody else waits long."""
-STRETCH: Final = 4 * 1024 * 1024
+STRETCH: Final = 1024 * 1024
 """Bytes over which a client's pace is judged."""
-QUICK_S: Final = 1.0
+QUICK_S: Final = 0.25
 """Seconds in which a quick client takes a STRETCH."""
 _NOTHING: Final = memoryview(b"")
 
@@ -47,6 +47,7 @@ class Body:
     __slots__ = (
         "_connection",
         "_fault",
+        "_full",
         "_gulp",
         "_held",
         "_keep",
@@ -69,7 +70,9 @@ class Body:
         """Bytes of the body that are still the connection's."""
         self._keep = keep
         self._fault: Broken | None = None
-        self._stretch = STRETCH
+        self._full = False
+        """Whether the client's socket took no more since its pace was judged last."""
+        self._stretch = PIECE
         self._since = 0.0
         self._gulp = PIECE
         if not self._left:
@@ -85,6 +88,7 @@ class Body:
         return held
 
     async def read(self) -> bytes:
+        self._full = True  # for all that is known here
         while True:
             if piece := self._next():
                 return piece
@@ -95,6 +99,13 @@ class Body:
             await self.ready()
 
     def pour(self, to: int, most: int) -> int:
+        try:
+            return self._pour(to, most)
+        except BlockingIOError:
+            self._full = True
+            raise
+
+    def _pour(self, to: int, most: int) -> int:
         moved = 0
         if self._held:
             moved = give(to, self._held if len(self._held) <= most else self._held[:most])
@@ -175,15 +186,37 @@ class Body:
         except DRY:
             ended = False
         except OSError as error:
-            self._left -= got
+            self._took(got)
             self._break(error)
             return got
-        self._left -= got
+        self._took(got)
         if ended:
             self._break(None)
         elif not self._left:
             self._done()
         return got
+
+    def _took(self, count: int) -> None:
+        """So many bytes are off the origin's socket."""
+        self._left -= count
+        self._stretch -= count
+        if self._stretch < 0:
+            self._judge_pace()
+
+    def _judge_pace(self) -> None:
+        """A client that takes megabytes a second, or all that comes, is worth a larger window for as long as it does.
+
+        The first saves wakes; of the second a distant store comes up to speed. Others are held to little.
+        """
+        now, connection = time.monotonic(), self._connection
+        if connection is not None and self._since:
+            if now - self._since <= QUICK_S or not self._full:
+                connection.widen(self._means.widest)
+                self._gulp = len(self._means.scratch)
+            else:
+                connection.narrow()
+                self._gulp = PIECE
+        self._since, self._stretch, self._full = now, STRETCH, False
 
     def _done(self) -> None:
         connection, self._connection = self._connection, None
@@ -219,9 +252,6 @@ class Body:
             count = self._receive(self._connection, min(self._left, most - moved, self._gulp))
             if not count:
                 break
-            self._stretch -= count
-            if self._stretch < 0:
-                self._judge_pace()
             try:
                 given = give(to, view[:count])
             except (BlockingIOError, ConnectionError):
@@ -234,16 +264,6 @@ class Body:
                 self._held = memoryview(view[given:count].tobytes())
                 break
         return moved
-
-    def _judge_pace(self) -> None:
-        """Whoever takes megabytes a second is worth a larger window: fewer wakes. Whoever does not is held to little."""
-        now = time.monotonic()
-        if self._since and now - self._since <= QUICK_S and self._connection is not None:
-            self._connection.widen(self._means.widest)
-            self._gulp = len(self._means.scratch)
-            self._stretch = 1 << 62
-        else:
-            self._since, self._stretch = now, STRETCH
 
 
 def give(to: int, data: memoryview) -> int:

@@ -10,6 +10,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from typing import Final
 
@@ -19,6 +20,7 @@ from .head import Head, NotHttp
 
 PATIENCE: Final = 2
 """Times the loop may report bytes that nobody waits for, before the reader is removed."""
+_WINDOW: Final[int | None] = getattr(socket, "TCP_WINDOW_CLAMP", None)
 _START, _END = heads.START, heads.END
 DRY = (BlockingIOError, ssl.SSLWantReadError)
 FULL = (BlockingIOError, ssl.SSLWantWriteError)
@@ -68,14 +70,20 @@ class Connection:
     def widen(self, size: int) -> None:
         """``size`` bytes of its answers may wait in the kernel; 0: it is not bounded at all, and nothing changes."""
         if size > NARROW and not self._wide:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+            self._bound(size)
             self._wide = True
 
     def narrow(self) -> None:
-        """As it was made: the next one it serves may be slow."""
+        """As it was made: whom it serves next may be slow."""
         if self._wide:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW)
+            self._bound(NARROW)
             self._wide = False
+
+    def _bound(self, size: int) -> None:
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+        if _WINDOW is not None:  # else it stays what the first buffer made it, and a larger one is never filled
+            with suppress(OSError):
+                self.sock.setsockopt(socket.IPPROTO_TCP, _WINDOW, size)
 
     def ask(self, request: bytes, want: int, deadline: float) -> asyncio.Future[tuple[Head, memoryview]]:
         """Sends ``request``; the answer's head, and what came of its body in one go with it, about ``want`` bytes at most.
@@ -194,7 +202,7 @@ class Connection:
         except DRY:
             return
         except OSError:
-            pass
+            self._bound(NARROW)
         self.close()
 
     def _gather(self) -> None:

@@ -71,9 +71,6 @@ class Spliced(Body):
                 raise lost(error) from None
             pipe.filled -= given
             moved += given
-            self._stretch -= given
-            if self._stretch < 0:
-                self._judge_pace()
             if given < want:
                 break
         if self._pipe is not None and not self._pipe.filled:
@@ -92,7 +89,7 @@ class Spliced(Body):
             self._break(error)
             return False
         pipe.filled = count
-        self._left -= count
+        self._took(count)
         if not count:
             self._break(None)
         elif not self._left:
@@ -112,9 +109,6 @@ class Spliced(Body):
                 raise
             self._drop(given)
             total += given
-            self._stretch -= given
-            if self._stretch < 0:
-                self._judge_pace()
             if given < count:
                 break
         return total
@@ -137,7 +131,7 @@ class Spliced(Body):
     def _drop(self, count: int) -> None:
         """What was looked at, off the origin's socket without another copy (MSG_TRUNC, tcp(7))."""
         assert self._connection is not None
-        self._left -= count
+        self._took(count)
         try:
             self._connection.sock.recv_into(self._means.scratch, count, socket.MSG_TRUNC)
         except OSError as error:  # it was reset since

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import socket
 import ssl
@@ -21,8 +22,9 @@ from parts.ranged import ETAG, RangedServer
 
 from gateway.errors import Broken, Changed, OriginFailed, OriginTimeout, Unavailable
 from gateway.model import PIECE, Span
+from gateway.stores import body as bodies
 from gateway.stores import pool as pool_module
-from gateway.stores.body import Body, Means
+from gateway.stores.body import QUICK_S, Body, Means
 from gateway.stores.connection import Connection, Stale
 from gateway.stores.counts import Counts
 from gateway.stores.dial import NARROW, Dialer, _once
@@ -596,11 +598,11 @@ async def test_what_tls_has_decrypted_is_taken_though_the_socket_has_nothing_mor
 
 
 def body_over(
-    connection: Connection, length: int, came: bytes = b"", pipes: Pipes | None = None
+    connection: Connection, length: int, came: bytes = b"", pipes: Pipes | None = None, widest: int = 0
 ) -> tuple[Body, list[Connection]]:
     """A body of which ``came`` has come; and where its connection is put by."""
     put: list[Connection] = []
-    means = Means("store lab", 1.0, Counts(), bytearray(PIECE), pipes, 0)
+    means = Means("store lab", 1.0, Counts(), bytearray(PIECE), pipes, widest)
     pool = cast("Pool", SimpleNamespace(put=put.append))
     return body_of(means, pool, connection, memoryview(came), length, keep=True), put
 
@@ -638,16 +640,80 @@ async def test_what_tls_has_decrypted_is_not_waited_for() -> None:
         await body.close()
 
 
+def room(sock: socket.socket) -> tuple[int, int]:
+    """Bytes that may wait at it: of its buffer, which Linux doubles, and of its window."""
+    buffer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+    return buffer, sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP)
+
+
 async def test_a_connection_that_was_widened_for_one_is_put_by_as_it_was_made() -> None:
-    async with alone() as (connection, _):
+    """The window with the buffer: it keeps the size that the first buffer gave it, and a larger buffer stays empty."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        sock = await Dialer("127.0.0.1", server.getsockname()[1], None, 8 * NARROW).dial()
+        connection = Connection(asyncio.get_running_loop(), sock, lambda _: None)
+        made = room(sock)
+        assert made[0] == NARROW
         connection.narrow()
         connection.widen(NARROW)  # no more than it has
-        assert not connection._wide
-        connection.widen(NARROW + 4096)
-        assert connection._wide
+        assert room(sock) == made
+        connection.widen(8 * NARROW)
+        assert room(sock) == (8 * NARROW, 8 * NARROW)
         assert connection.put_by()
-        assert not connection._wide
-        assert connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * NARROW  # as Linux tells it
+        assert room(sock) == (NARROW, NARROW)
+        connection.close()
+
+
+SLOW_S = QUICK_S + 0.1
+
+
+@pytest.mark.parametrize("splices", [True, False])
+async def test_for_as_long_as_a_client_takes_all_or_is_quick_more_may_wait_for_it(
+    *, splices: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=1.0)
+    monkeypatch.setattr(bodies, "STRETCH", 3)
+    monkeypatch.setattr(bodies, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    (near, taker), (full, _unread) = pairs = socket.socketpair(), socket.socketpair()
+    full.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while full.send(bytes(PIECE)):
+            pass
+    async with alone() as (connection, far):
+        body, _ = body_over(connection, 2 * PIECE, pipes=Pipes() if splices else None, widest=2 * NARROW)
+        body._stretch = 3
+        for took, then_full, wide in (
+            (SLOW_S, False, False),  # nothing is known yet
+            (SLOW_S, True, True),
+            (SLOW_S, True, False),
+            (QUICK_S, True, True),
+            (SLOW_S, False, False),
+            (SLOW_S, False, True),
+        ):
+            clock.now += took
+            far.send(b"abcd")
+            if then_full:
+                with pytest.raises(BlockingIOError):
+                    body.pour(full.fileno(), 4)
+            assert (body.pour(near.fileno(), 4), taker.recv(9)) == (4, b"abcd")
+            assert connection._wide == wide
+        await body.close()
+    for each in itertools.chain(*pairs):
+        each.close()
+
+
+async def test_of_a_body_that_is_read_only_haste_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=1.0)
+    monkeypatch.setattr(bodies, "STRETCH", 3)
+    monkeypatch.setattr(bodies, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    async with alone() as (connection, far):
+        body, _ = body_over(connection, 2 * PIECE, widest=2 * NARROW)
+        body._stretch = 3
+        for took, wide in ((SLOW_S, False), (SLOW_S, False), (QUICK_S, True), (SLOW_S, False)):
+            clock.now += took
+            far.send(b"abcd")
+            assert await body.read() == b"abcd"
+            assert connection._wide == wide
+        await body.close()
 
 
 async def test_a_connection_that_was_closed_is_waited_for_by_nobody() -> None:
