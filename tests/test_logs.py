@@ -176,6 +176,15 @@ def test_a_line_with_what_json_does_not_hold_is_written_all_the_same(stream, con
     assert json.loads(stream.taken)["event"] == "told"
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_what_somebody_sent_steers_no_terminal_that_shows_the_log(stream, configured, form):
+    drained = configured(Log(format=form))
+    structlog.get_logger().warning("told", key="\x1b[2J\x7f\x9b2J\u202e\u200b\u2028é")
+    assert drained()
+    assert r"\u001b[2J\u007f\u009b2J\u202e\u200b\u2028é" in stream.taken
+    assert form == "console" or json.loads(stream.taken)["key"] == "\x1b[2J\x7f\x9b2J\u202e\u200b\u2028é"
+
+
 def test_who_has_logged_before_heeds_another_level_and_form_from_then_on(stream, configured):
     """As the supervisor does at a reload."""
     log = structlog.get_logger("any")

@@ -18,7 +18,7 @@ from ..config import Config
 from ..postgres import Connection, connect
 from . import params
 from .catalog import opened, tenant_of
-from .common import Chosen, chosen, examples, run, stdout
+from .common import Chosen, chosen, examples, run, stdout, visible
 
 F = TypeVar("F", bound=Callable[..., Any])
 SHOWN = (
@@ -108,7 +108,10 @@ def follow(choice: Chosen, *, tenant: str | None, call: UUID | None, actor: str 
     async def work() -> None:
         async with _connected(config, tenant) as connection:
             async for access in reader.follow(connection, Wanted(tenant, call, actor)):
-                click.echo(orjson.dumps(access) if as_json else "  ".join(_cell(access[name]) for name in SHOWN))
+                if as_json:
+                    click.echo(orjson.dumps(access))
+                else:
+                    click.echo(visible("  ".join(_cell(access[name]) for name in SHOWN)))
 
     run(work())
 

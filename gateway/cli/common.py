@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from ..config import Config, ConfigError, load
 
@@ -88,9 +89,23 @@ def _wide(*, stderr: bool = False) -> Console:
     return console if console.is_terminal else _plain(stderr=stderr, width=WIDEST)
 
 
+def visible(text: str) -> str:
+    """``text`` on one line, with an escape for whatever would steer a terminal or not be seen there."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class _Visible(Console):
+    """Every text that it is given to print, or that stands in a table's cell, is made visible."""
+
+    def render_str(self, text: str, **options: Any) -> Text:  # Any: the library's own
+        return super().render_str(visible(text), **options)
+
+
 def _plain(*, stderr: bool = False, width: int | None = None) -> Console:
     """Names, keys and actors are others' words: what looks like markup in them is none."""
-    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+    return _Visible(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

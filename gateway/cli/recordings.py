@@ -16,7 +16,7 @@ from ..config import Config
 from ..model import CallRef, Entry, Listing, State
 from . import params
 from .catalog import opened, tenant_of
-from .common import Chosen, chosen, examples, run, stdout
+from .common import Chosen, chosen, examples, run, stdout, visible
 from .recordings_add import add
 
 TIMES = ("started_at", "created_at", "ready_at", "expires_at")
@@ -111,7 +111,7 @@ def show(choice: Chosen, call: str, *, tenant: str, as_json: bool) -> None:
         return
     for name, value in plain.items():
         shown = " ".join(f"{k}:{v}" for k, v in value.items()) if isinstance(value, dict) else value
-        click.echo(f"{name:<12} {'-' if shown is None else shown}")
+        click.echo(f"{name:<12} {'-' if shown is None else visible(str(shown))}")
 
 
 def _plain(entry: Entry) -> dict[str, Any]:

@@ -36,6 +36,19 @@ def strike_out(text: str) -> str:
     return _SECRETS.sub("[secret]", text)
 
 
+_UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+"""What steers the terminal that shows a log, or is not seen there. JSON itself escapes no more than the first of them."""
+
+
+def _told(line: str) -> str:
+    """``line``, fit to leave this process: without secrets, and an escape (JSON's own) for each character of _UNSEEN."""
+    return _UNSEEN.sub(_escape, strike_out(line))
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
+
+
 def configure(settings: Log, stream: Writable | None = None, **always: object) -> None:
     """Sets up structlog and the libraries' logging, for this process: to ``stream``, standard error if there is none.
 
@@ -138,7 +151,7 @@ def _json(_logger: object, _name: str, event: structlog.typing.EventDict) -> str
         line = orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:  # a file's name that is no UTF-8, a number beyond 64 bits
         line = json.dumps(event, default=str, ensure_ascii=False, skipkeys=True).encode(errors="replace").decode()
-    return strike_out(line)
+    return _told(line)
 
 
 _plain = structlog.dev.ConsoleRenderer(
@@ -147,7 +160,7 @@ _plain = structlog.dev.ConsoleRenderer(
 
 
 def _console(logger: Any, name: str, event: structlog.typing.EventDict) -> str:  # Any: structlog's own
-    return strike_out(_plain(logger, name, event))
+    return _told(_plain(logger, name, event))
 
 
 def _named(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

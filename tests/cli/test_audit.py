@@ -82,6 +82,12 @@ async def test_a_table_shows_what_matters(command, sink):
     ]
 
 
+async def test_what_a_client_sent_steers_no_terminal(command, sink):
+    await write(sink, [intent(range="bytes=0-,\x9b2J\u202e")])
+    done = await asyncio.to_thread(command, "audit", "list")
+    assert done.table[0][-4] == r"bytes=0-,\x9b2J\u202e"
+
+
 @pytest.mark.parametrize("command_", ["list", "follow"])
 def test_an_unknown_tenant_is_refused_with_the_fix(command, command_):
     done = command("audit", command_, "-t", "nobody")
@@ -99,7 +105,7 @@ def test_what_is_not_utf8_is_nobodys_and_refused_as_such(command, command_, opti
 
 async def test_follow_tells_of_the_accesses_it_was_asked_for_until_interrupted(command, sink):
     made = await asyncio.to_thread(command, "tenants", "create", "acme", "--json")
-    wanted = intent(tenant=UUID(str(made.rows[0]["id"])), actor_id="wanted")
+    wanted = intent(tenant=UUID(str(made.rows[0]["id"])), actor_id="wanted", range="bytes=0-,\x9b2J")
     words = ("-c", command.file, "audit", "follow", "-t", "acme", "--call", CALL, "--actor", "wanted")
     following = [await asyncio.to_thread(process, *words, *form) for form in ((), ("--json",))]
     try:
@@ -115,7 +121,7 @@ async def test_follow_tells_of_the_accesses_it_was_asked_for_until_interrupted(c
             await asyncio.wait({lines}, timeout=0.5)
         row, told = await lines
         who = f"acme  native  stream  wanted  {CALL}"
-        assert row.strip() == f"{iso(wanted.occurred_at)}  {who}  bytes=65536-131071  -  -  -"
+        assert row.strip() == f"{iso(wanted.occurred_at)}  {who}  bytes=0-,\\x9b2J  -  -  -"
         told = orjson.loads(told)
         assert (told["tenant_slug"], told["call"], told["actor_id"]) == ("acme", str(CALL), "wanted")
         assert told["result"] is None

@@ -205,6 +205,17 @@ def test_where_nobody_watches_a_listed_row_is_one_line_however_many_ids_it_has(a
     assert sorted(row.split()[-5:]) == sorted(ids)
 
 
+def test_a_key_steers_no_terminal_and_begins_no_line(acme):
+    odd = "\x1b[2J\x9b2J\u202e\nstate ready é"
+    (acme.folder / "calls" / "mono.wav").rename(acme.folder / "calls" / odd)
+    assert add(acme, odd, "yotel:one").code == 0
+    listed, shown = acme("recordings", "list", "-t", "acme"), acme("recordings", "show", "-t", "acme", "yotel:one")
+    for told in (listed.out, shown.out):
+        assert r"\x1b[2J\x9b2J\u202e\nstate ready é" in told
+    assert shown.out.count("\nstate ") == 1
+    assert acme("recordings", "list", "-t", "acme", "--json").rows[0]["key"] == odd
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
