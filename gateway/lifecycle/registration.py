@@ -20,7 +20,7 @@ _CONFLICTS = {
     "recording_held": "The recording is on legal hold and stays where it lies.",
     "conflict": "What was asked contradicts what is there.",
 }
-_DOTS = frozenset({".", ".."})
+_NO_NAMES = frozenset({"..", ".", ""})
 
 
 class Registration:
@@ -111,11 +111,15 @@ def prefix_for(settings: Settings, slug: str) -> str:
 
 
 def unfit_key(key: str, prefix: str) -> str | None:
-    """Why a tenant whose keys begin with ``prefix`` may not register ``key``; None: it may."""
+    """Why a tenant whose keys begin with ``prefix`` may not register ``key``; None: it may.
+
+    Some stores read a backslash as a slash and pass over an empty step: by its second name a held object could be deleted.
+    """
     if not key.startswith(prefix) or key == prefix:
         return f"must begin with {prefix} and go on, as pipeline.key_prefix has it"
-    if not _DOTS.isdisjoint(key.split("/")):
-        return "must hold no . or .. between its slashes"
+    own = key.removeprefix(prefix)
+    if not _NO_NAMES.isdisjoint(own.split("/")) or "\\" in own:
+        return "must hold no .., . or nothing between its slashes, and no backslash"
     if len(key.encode()) > KEY_BYTES:
         return f"must have {KEY_BYTES} bytes at most"
     return None

@@ -212,7 +212,7 @@ def test_every_record_is_told_of_in_its_place(storage: Uploader, bucket: str):
         ("ignored", "the key names no call, as pipeline.key_pattern has it"),
         ("ignored", "no store with that bucket is configured"),
         ("ignored", f"the key must begin with {storage.slug}/ and go on, as pipeline.key_prefix has it"),
-        ("ignored", "the key must hold no . or .. between its slashes"),
+        ("ignored", "the key must hold no .., . or nothing between its slashes, and no backslash"),
         ("ignored", "no key that an object could have"),
     ]
     assert storage.ask("GET", f"/v1/recordings/yotel:{late}").status == 404

@@ -252,7 +252,8 @@ RECORDINGS = {
     "another tenant's key": ({"store": "s3", "key": "rival/a.wav"}, ["body", "key"], "must begin with uploader/"),
     "a key that begins alike": ({"store": "s3", "key": "uploader-2/a.wav"}, ["body", "key"], "pipeline.key_prefix"),
     "the prefix alone": ({"store": "s3", "key": "uploader/"}, ["body", "key"], "pipeline.key_prefix"),
-    "a way out of the prefix": ({"store": "disk", "key": "uploader/../rival/a.wav"}, ["body", "key"], "no . or .."),
+    "a way out of the prefix": ({"store": "disk", "key": "uploader/../rival/a.wav"}, ["body", "key"], "no .., ."),
+    "another name of an object": ({"store": "s3", "key": "uploader//a.wav"}, ["body", "key"], "nothing between"),
     "a key with a line break": ({"store": "s3", "key": "uploader/a\nb"}, ["body", "key"], "pattern"),
     "a key longer than any store takes": (
         {"store": "disk", "key": "uploader/" + "".join(chr(0x20000 + 7919 * n % 40_000) for n in range(1000))},

@@ -38,12 +38,16 @@ def test_a_conflict_without_a_code_is_told_as_one() -> None:
         ("acme2/a.wav", "must begin with acme/"),
         ("ACME/a.wav", "must begin with acme/"),
         ("/acme/a.wav", "must begin with acme/"),
-        ("acme/../other/a.wav", "must hold no . or .."),
-        ("acme/./a.wav", "must hold no . or .."),
-        ("acme/..", "must hold no . or .."),
+        ("acme/../other/a.wav", "must hold no .."),
+        ("acme/./a.wav", "must hold no .."),
+        ("acme/..", "must hold no .."),
+        ("acme//a.wav", "must hold no .."),
+        ("acme/a/", "must hold no .."),
+        ("acme/..\\other\\a.wav", "must hold no .."),
+        ("acme/b\\a.wav", "must hold no .."),
     ],
 )
-def test_a_key_stays_beneath_its_tenants_prefix(key: str, reason: str | None) -> None:
+def test_a_key_stays_beneath_its_tenants_prefix_and_is_no_other_name_of_one(key: str, reason: str | None) -> None:
     told = unfit_key(key, "acme/")
     assert told is None if reason is None else str(told).startswith(reason)
 
