@@ -112,7 +112,18 @@ async def borrow(pool: Pool, what: str, *, wait_s: float) -> AsyncIterator[Poole
 
 def _barred(what: str, error: pg.PostgresError) -> Unavailable:
     """Postgres refused the connection (before the migrations there is no such role, say): it may work once an operator has acted."""
-    return Unavailable(f"{what}: {type(error).__name__}: {error}")
+    return Unavailable(f"{what}: {type(error).__name__}: {error}{_fix(error)}")
+
+
+def _fix(error: pg.PostgresError) -> str:
+    """What to do, where it is the role that the connection was to take on."""
+    match error:
+        case pg.InvalidParameterValueError():  # no other parameter of ours could have a wrong value
+            return "; see database.role: `recording-gateway migrate` makes recording_gateway"
+        case pg.InsufficientPrivilegeError() if "set role" in str(error):
+            return "; see database.role: grant it to the login of database.url, or unset it"
+        case _:
+            return ""
 
 
 @asynccontextmanager

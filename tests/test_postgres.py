@@ -57,6 +57,30 @@ async def test_a_server_that_bars_the_way_in_is_away_to_every_kind_of_connection
     ]
 
 
+@pytest.mark.parametrize(
+    ("role", "fix"),
+    [
+        ("nobody_has_this_role", "database.role: .*migrate` makes recording_gateway"),
+        ("pg_monitor", "database.role: grant it to the login of database.url"),
+    ],
+)
+async def test_a_role_that_cannot_be_taken_on_is_told_with_its_key_and_the_fix(database: str, role: str, fix: str):
+    operator = await asyncpg.connect(database)
+    await operator.execute("CREATE ROLE newcomer LOGIN PASSWORD 'new'")
+    parts = urlsplit(database)
+    host = parts.netloc.rpartition("@")[2]
+    url = parts._replace(netloc=f"newcomer:new@{host}").geturl()
+    try:
+        pool = await open_pool(Database.model_validate({"url": url, "role": role}))
+        with pytest.raises(Unavailable, match=fix):
+            async with borrow(pool, "asking", wait_s=5):
+                pass
+        await pool.close()
+    finally:
+        await operator.execute("DROP ROLE newcomer")
+        await operator.close()
+
+
 async def test_a_connection_that_may_only_read_is_not_kept(database: str):
     """As those are that were made to a standby, or while writing was forbidden; asking over them again would not help."""
     name = urlsplit(database).path[1:]
