@@ -8,6 +8,7 @@ table is given as JSON, in which null unsets what has a default. ``RECORDING_GAT
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,6 +77,7 @@ __all__ = [
 
 ENV_PREFIX = "RECORDING_GATEWAY__"
 ENV_FILE = "RECORDING_GATEWAY_CONFIG"
+_OWN_KEY = re.compile(r"[a-z0-9_.]+: ")
 
 
 class ConfigError(Exception):
@@ -215,4 +217,5 @@ def _problem(error: dict[str, Any]) -> str:
             message = "required; add it"
         case "union_tag_not_found" | "union_tag_invalid":
             message = 'kind must be "s3", "gcs" or "disk"'
-    return f"{path}: {message}" if path else message
+    within = path and _OWN_KEY.match(message)  # found by looking at a whole table, whose words begin with the key in it
+    return f"{path}{'.' if within else ': '}{message}" if path else message

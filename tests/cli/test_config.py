@@ -143,7 +143,7 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
         ),
         (
             {"pipeline": {"key_prefix": "{tenant}"}},
-            "pipeline: key_prefix: {tenant} must be followed by what no slug holds",
+            "pipeline.key_prefix: {tenant} must be followed by what no slug holds",
         ),
         (
             {
@@ -153,17 +153,17 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
                     ]
                 }
             },
-            "identity: issuers.0.roles: names manger; list it in identity.roles",
+            "identity.issuers.0.roles: names manger; list it in identity.roles",
         ),
         (
             {"identity": {"issuers": [ISSUER | {"jwks_refresh_s": 30}]}},
-            "identity.issuers.0: jwks_refresh_s: smaller than jwks_min_interval_s",
+            "identity.issuers.0.jwks_refresh_s: smaller than jwks_min_interval_s",
         ),
-        ({"pipeline": {"key_pattern": "(?P<surface>"}}, "pipeline: key_pattern: no regular expression"),
-        ({"pipeline": {"key_pattern": "(?P<id>.*)"}}, "pipeline: key_pattern: lacks a group surface or id"),
-        ({"pipeline": {"key_pattern": "(?P<surface>.*)"}}, "pipeline: key_pattern: lacks a group surface or id"),
-        ({"identity": {"link_keys": ["x" * 32, "x" * 31]}}, "link_keys: each must have at least 32 bytes"),
-        ({"webhooks": {"secret_keys": ["x" * 32, "x" * 31]}}, "secret_keys: each must have at least 32 bytes"),
+        ({"pipeline": {"key_pattern": "(?P<surface>"}}, "pipeline.key_pattern: no regular expression"),
+        ({"pipeline": {"key_pattern": "(?P<id>.*)"}}, "pipeline.key_pattern: lacks a group surface or id"),
+        ({"pipeline": {"key_pattern": "(?P<surface>.*)"}}, "pipeline.key_pattern: lacks a group surface or id"),
+        ({"identity": {"link_keys": ["x" * 32, "x" * 31]}}, "identity.link_keys: each must have at least 32 bytes"),
+        ({"webhooks": {"secret_keys": ["x" * 32, "x" * 31]}}, "webhooks.secret_keys: each must have at least 32 bytes"),
         ({"webhooks": {"keep_days": 6}}, "webhooks.keep_days: Input should be greater than or equal to 7"),
         ({"database": {"pool_min": 11}}, "database.pool_min: larger than database.pool_max"),
         (
@@ -188,10 +188,10 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
         ),
         (
             {"identity": {"issuers": [ISSUER, ISSUER | {"leeway_s": 1}]}},
-            "identity: issuers: two of them share issuer and audience",
+            "identity.issuers: two of them share issuer and audience",
         ),
         ({"audit": {"segment_bytes": 2_000_000_000}}, "audit.segment_bytes: larger than audit.journal_bytes"),
-        ({"cors": {"origins": ["app.example.com"]}}, "is no origin"),
+        ({"cors": {"origins": ["app.example.com"]}}, "cors.origins: 'app.example.com' is no origin"),
         ({"cors": {"origins": ["https://app.example.com?a"]}}, "is no origin"),
         ({"cors": {"origins": ["https://app.example.com#a"]}}, "is no origin"),
         ({"cors": {"origins": ["https://user@app.example.com"]}}, "is no origin"),
@@ -199,7 +199,7 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
         ({"cors": {"origins": ["https://app example.com"]}}, "is no origin"),
         (
             {"identity": {"roles": ["attendant", "manager", "attendant"]}},
-            "identity: roles: attendant stands in it twice",
+            "identity.roles: attendant stands in it twice",
         ),
         ({"mounts": [{"surface": "native"}, {"surface": "native", "prefix": "/"}]}, "mounts: "),
     ],
