@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from typing import Final
+from urllib.parse import urlsplit
 
-from ..config import AnyStore, DiskStore
+from ..config import AnyStore, DiskStore, GcsStore, S3Store
 
 Place = tuple[str, str]
 """(store, key)"""
 
 Alike = Callable[[Place], Collection[Place]]
 """All places that mean the same object as the given one, which is among them."""
+
+_VENDORS: Final = {".amazonaws.com": "s3", ".amazonaws.com.cn": "s3", ".googleapis.com": "gcs"}
+_USUAL: Final = {None, 80, 443}
 
 
 def alike(stores: Mapping[str, AnyStore]) -> Alike:
@@ -21,9 +26,7 @@ def alike(stores: Mapping[str, AnyStore]) -> Alike:
         if isinstance(store, DiskStore)
     }
     buckets = {
-        name: (store.kind, store.endpoint, store.bucket)
-        for name, store in stores.items()
-        if not isinstance(store, DiskStore)
+        name: (_server(store), store.bucket) for name, store in stores.items() if not isinstance(store, DiskStore)
     }
 
     def places(place: Place) -> set[Place]:
@@ -37,3 +40,13 @@ def alike(stores: Mapping[str, AnyStore]) -> Alike:
         return found
 
     return places
+
+
+def _server(store: S3Store | GcsStore) -> str:
+    """One word for all spellings of an endpoint: what seemed another server would have another recording's object deleted."""
+    if store.endpoint is None:
+        return store.kind
+    parts = urlsplit(store.endpoint)
+    host = (parts.hostname or "").rstrip(".")
+    vendor = next((kind for suffix, kind in _VENDORS.items() if f".{host}".endswith(suffix)), None)
+    return vendor or (host if parts.port in _USUAL else f"{host}:{parts.port}")

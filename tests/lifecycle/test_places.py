@@ -2,20 +2,38 @@
 
 from pathlib import Path
 
-from gateway.config import DiskStore, S3Store
+from gateway.config import DiskStore, GcsStore, S3Store
 from gateway.lifecycle.places import alike
 
 
-def test_stores_are_alike_whose_bucket_is_the_same_at_the_same_endpoint():
+def test_stores_are_alike_whose_bucket_is_the_same_at_the_same_endpoint_however_that_is_written():
     buckets = {
         name: S3Store(kind="s3", bucket="calls", region=region, endpoint=endpoint)
         for name, region, endpoint in (
             ("a", "eu-west-1", None),
             ("b", "us-east-1", None),
             ("c", "eu-west-1", "http://minio:9000"),
+            ("d", "eu-west-1", "http://MinIO.:9000/"),
+            ("e", "eu-west-1", "https://s3.eu-west-1.amazonaws.com"),
+            ("f", "eu-west-1", "https://objects.example"),
+            ("g", "us-east-1", "http://objects.example:80"),
+            ("h", "us-east-1", "https://objects.example:444"),
+            ("i", "auto", "https://storage.googleapis.com"),
         )
+    } | {"j": GcsStore(kind="gcs", bucket="calls")}
+    alikes = {
+        "a": "abe",
+        "b": "abe",
+        "e": "abe",
+        "c": "cd",
+        "d": "cd",
+        "f": "fg",
+        "g": "fg",
+        "h": "h",
+        "i": "ij",
+        "j": "ij",
     }
-    for name, same in {"a": "ab", "b": "ab", "c": "c", "unknown": ["unknown"]}.items():
+    for name, same in {**alikes, "unknown": ["unknown"]}.items():
         assert alike(buckets)((name, "key")) == {(each, "key") for each in same}
 
 
