@@ -15,6 +15,7 @@ from pathlib import Path
 
 import structlog
 from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
+from aiohttp.web_protocol import RequestHandler
 
 from ..config import ConfigError
 from .pages import merge
@@ -33,7 +34,32 @@ PATIENCE_S = 1.0
 
 _FIELDS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _KEEPALIVE_S = 75.0
+_ASK_S = 10.0
+"""Seconds that a new connection has to ask for something: aiohttp itself would wait for ever."""
 _CLOSE_S = 0.2
+
+
+class _Server(web.Server):
+    """Closes a new connection that asks for nothing in time."""
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(self._heed, access_log=None, keepalive_timeout=_KEEPALIVE_S)
+        self._answer = _handler(page)
+        self._silent: dict[RequestHandler, asyncio.TimerHandle] = {}
+
+    def __call__(self) -> RequestHandler:
+        connection = super().__call__()
+        self._silent[connection] = self._loop.call_later(_ASK_S, self._give_up, connection)
+        return connection
+
+    def _give_up(self, connection: RequestHandler) -> None:
+        del self._silent[connection]
+        connection.force_close()
+
+    async def _heed(self, request: web.BaseRequest) -> web.StreamResponse:
+        if (timer := self._silent.pop(request.protocol, None)) is not None:
+            timer.cancel()
+        return await self._answer(request)
 
 
 @asynccontextmanager
@@ -45,7 +71,7 @@ async def serve_page(
     Nothing is removed at the end: a path may be a successor's by then.
     Raises ConfigError where the port can't be had, OSError where the path can't.
     """
-    server = web.Server(_handler(page), access_log=None, keepalive_timeout=_KEEPALIVE_S)
+    server = _Server(page)
     loop = asyncio.get_running_loop()
     if path is not None:
         listener = await loop.create_unix_server(server, str(path))  # in the place of a dead one

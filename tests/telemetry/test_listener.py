@@ -12,6 +12,7 @@ from parts.told import figures_told
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.config import ConfigError, Metrics
+from gateway.telemetry import listener
 from gateway.telemetry.listener import CONTENT_TYPE, PATIENCE_S, SOCKET, fetch_page, merged_page, serve_page
 from gateway.telemetry.served import serve_figures
 
@@ -35,6 +36,24 @@ async def test_the_page_is_there_and_nothing_else():
         for path in ("/", "/healthz", "/metrics/", "/v1/recordings", "/METRICS"):
             async with session.get(path) as answer:
                 assert answer.status == 404
+
+
+async def test_who_does_not_ask_is_closed_and_who_has_asked_may_ask_again(monkeypatch: pytest.MonkeyPatch):
+    """Or whoever reaches the port could take all descriptors, those of the surfaces' clients among them."""
+    monkeypatch.setattr(listener, "_ASK_S", 0.2)
+    ask = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with serve_page(a_page) as port:
+        (asked, asking), (slow, dripping), (silent_, _) = [
+            await asyncio.open_connection("127.0.0.1", port) for _ in range(3)
+        ]
+        dripping.write(ask[:-2])
+        asking.write(ask)
+        assert (await asyncio.wait_for(asked.readuntil(b"\r\n\r\n"), 5)).startswith(b"HTTP/1.1 404")
+        assert await asyncio.wait_for(slow.read(), 5) == b""
+        assert await asyncio.wait_for(silent_.read(), 5) == b""
+        asking.write(ask)
+        assert (await asyncio.wait_for(asked.readuntil(b"\r\n\r\n"), 5)).endswith(b"\r\n\r\n")
+        asking.close()
 
 
 async def test_a_port_that_is_taken_is_refused_by_its_key():
