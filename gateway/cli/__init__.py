@@ -31,8 +31,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 EPILOG = (
     examples(
         "recording-gateway demo",
-        "recording-gateway --config gateway.toml config check --live",
         "recording-gateway --config gateway.toml migrate",
+        "recording-gateway --config gateway.toml config check --live",
         "recording-gateway --config gateway.toml serve",
     )
     + "\n\n"
