@@ -67,7 +67,7 @@ async def start(state: State) -> tuple[Server, S3]:
         "admin.ui": "false",
         **dict(zip(INNER, free_ports(len(INNER)), strict=True)),
     }
-    (state.folder / "seaweed").mkdir(exist_ok=True)
+    (state.folder / "seaweed").mkdir(mode=0o700, exist_ok=True)
     server = await Server.start(
         "seaweed",
         [weed, "-logtostderr=true", "mini", *(f"-{name}={value}" for name, value in settings.items())],

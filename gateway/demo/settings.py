@@ -54,7 +54,7 @@ def write(state: State, *, port: int, database_url: str, s3: S3 | None) -> Confi
 def disk_root(state: State) -> Path:
     """The disk store's folder."""
     root = state.folder / "recordings"
-    root.mkdir(exist_ok=True)
+    root.mkdir(mode=0o700, exist_ok=True)
     return root
 
 

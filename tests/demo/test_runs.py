@@ -163,6 +163,8 @@ def test_nobody_else_reads_what_it_keeps(on_disk, demo):
         assert {some, "env", "demo.json", "gateway.toml", "state.json", "sounds.json", "postgres.log"} <= files.keys()
         assert {name for name, mode in files.items() if mode != 0o600} == set()
         assert state.stat().st_mode & 0o777 == 0o711
+        folders = {path.name: path.stat().st_mode & 0o777 for path in state.iterdir() if path.is_dir()}
+        assert {name for name, mode in folders.items() if mode != 0o700} == set()
 
 
 def test_once_names_what_fails_and_ends_with_1(on_disk):
