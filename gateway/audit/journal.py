@@ -25,6 +25,7 @@ AGE_STEP_S = 1.0
 ALONE = 32
 """Commits in a row that one waiter had to himself, after which the next waiter is not made to wait for company."""
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FIX = "see audit.journal_dir: the service's user must be able to write there, and the disk have room"
 
 
 class NotDurable(Exception):
@@ -254,5 +255,5 @@ class Journal:
 
     def _trouble(self, problem: str) -> None:
         if self.problem is None:
-            _log.error("audit_journal_unwritable", problem=problem, journal=str(self._root))
+            _log.error("audit_journal_unwritable", problem=problem, journal=str(self._root), fix=_FIX)
         self.problem = problem

@@ -471,7 +471,10 @@ async def test_what_a_hanging_disk_has_under_way_when_it_closes_is_told_as_lost(
 
 async def test_it_starts_where_there_is_no_folder_and_none_can_be_made(house: Make, tmp_path: Path):
     (tmp_path / "journal").write_text("in the way")
-    at = await house()
+    with capture_logs() as logs:
+        at = await house()
+    (told,) = (line for line in logs if line["event"] == "audit_journal_unwritable")
+    assert told["fix"].startswith("see audit.journal_dir: ")
     assert at.journal.folder is None
     assert "journal" in (at.journal.problem or "")
     with pytest.raises(Unavailable):
