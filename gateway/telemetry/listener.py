@@ -49,17 +49,20 @@ class _Server(web.Server):
 
     def __call__(self) -> RequestHandler:
         connection = super().__call__()
-        self._silent[connection] = self._loop.call_later(_ASK_S, self._give_up, connection)
+        self._silent[connection] = self._loop.call_later(_ASK_S, connection.force_close)
         return connection
 
-    def _give_up(self, connection: RequestHandler) -> None:
-        del self._silent[connection]
-        connection.force_close()
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        self._let_be(handler)
+        super().connection_lost(handler, exc)
 
     async def _heed(self, request: web.BaseRequest) -> web.StreamResponse:
-        if (timer := self._silent.pop(request.protocol, None)) is not None:
-            timer.cancel()
+        self._let_be(request.protocol)
         return await self._answer(request)
+
+    def _let_be(self, connection: RequestHandler) -> None:
+        if (timer := self._silent.pop(connection, None)) is not None:
+            timer.cancel()
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
+from aiohttp.web_protocol import RequestHandler
 from parts.told import figures_told
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -54,6 +55,20 @@ async def test_who_does_not_ask_is_closed_and_who_has_asked_may_ask_again(monkey
         asking.write(ask)
         assert (await asyncio.wait_for(asked.readuntil(b"\r\n\r\n"), 5)).endswith(b"\r\n\r\n")
         asking.close()
+
+
+async def test_nothing_is_kept_of_who_has_left_without_asking():
+    gone: asyncio.Queue[int] = asyncio.Queue()
+
+    class Server(listener._Server):
+        def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+            super().connection_lost(handler, exc)
+            gone.put_nowait(len(self._silent))
+
+    listening = await asyncio.get_running_loop().create_server(Server(a_page), "127.0.0.1", 0)
+    async with listening:
+        (await asyncio.open_connection(*listening.sockets[0].getsockname()))[1].close()
+        assert await asyncio.wait_for(gone.get(), 5) == 0
 
 
 async def test_a_port_that_is_taken_is_refused_by_its_key():
