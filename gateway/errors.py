@@ -50,7 +50,7 @@ class Malformed(Refusal):
 
 
 class Unauthenticated(Refusal):
-    """No credential, or (``presented``) one that proves nothing."""
+    """No credential of a kind that is taken here, or (``presented``) one that proves nothing."""
 
     reason = "unauthenticated"
 

@@ -90,7 +90,7 @@ def audio(
 
 
 def bearer(head: Head, *, tenant_field: str | None = None) -> Presented:
-    """RFC 6750 section 2.1: the one place a Bearer credential stands. Raises BadRequest for two of them."""
+    """RFC 6750 section 2.1: the one place a Bearer credential stands. Raises BadRequest for two of them, Unauthenticated."""
     fields = head.headers.getall("Authorization", [])
     if len(fields) > 1:
         raise BadRequest("two Authorization fields")
@@ -103,8 +103,10 @@ def bearer(head: Head, *, tenant_field: str | None = None) -> Presented:
     if not fields:
         return Presented(None, tenant)
     scheme, _, token = fields[0].partition(" ")
-    if scheme.lower() != "bearer" or not (token := token.strip()):
-        raise Unauthenticated("not a Bearer credential", presented=True)
+    if scheme.lower() != "bearer":
+        raise Unauthenticated("another scheme than Bearer")
+    if not (token := token.strip()):
+        raise Unauthenticated("Bearer, and no credential", presented=True)
     return Presented(token, tenant)
 
 

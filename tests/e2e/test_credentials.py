@@ -10,7 +10,7 @@ import pytest
 from parts.issuer import b64, claims, jwk, pem, rsa_key, token
 from parts.stage import LINK_KEY, ORIGIN
 from parts.wary import KEY, MARK, MISSING, Wary
-from parts.wire import Answer
+from parts.wire import Answer, Lines
 from pydantic import SecretStr
 
 from gateway.identity.keys import mint
@@ -40,9 +40,6 @@ def macced(secret: bytes) -> str:
 
 HOSTILE = {
     "nothing known": f"Bearer {MARK}",
-    "no scheme": MARK,
-    "Basic": f"Basic {MARK}",
-    "empty": "",
     "Bearer alone": "Bearer",
     "two tokens": f"Bearer {MARK} {MARK}",
     "key nobody was given": f"Bearer {mint('yt_live').secret}",
@@ -73,9 +70,20 @@ def test_credential_that_proves_nothing_is_unauthenticated(wary: Wary, credentia
         assert (answer.status, answer.get("WWW-Authenticate")) == (401, 'Bearer error="invalid_token"')
 
 
-def test_no_credential_is_asked_for_one(wary: Wary):
+NONE: dict[str, Lines] = {
+    "nothing": (),
+    "empty": (("Authorization", ""),),
+    "no scheme": (("Authorization", MARK),),
+    "Basic": (("Authorization", f"Basic {MARK}"),),
+    "a word that begins as Bearer": (("Authorization", f"BearerToken {MARK}"),),
+}
+"""RFC 6750 section 3.1: who comes by another scheme is told which one it takes, and of no error."""
+
+
+@pytest.mark.parametrize("lines", NONE.values(), ids=NONE)
+def test_no_credential_is_asked_for_one(wary: Wary, lines: Lines):
     for target in (wary.own.native, wary.own.yotel, "/v1/recordings", wary.foreign.native, f"/v1/recordings/{MISSING}"):
-        answer = wary.ask("GET", target)
+        answer = wary.ask("GET", target, lines)
         assert (answer.status, answer.get("WWW-Authenticate")) == (401, "Bearer")
 
 
