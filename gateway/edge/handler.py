@@ -246,6 +246,8 @@ class Handler:
         return answered
 
     async def _with_body(self, request: web.BaseRequest, head: Head) -> Head:
+        if (request.content_length or 0) > self._settings.max_body_bytes:
+            raise TooLarge  # by its own word: it need not come first
         if _awaits_word(request) and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:

@@ -371,6 +371,17 @@ def test_body_that_waits_to_be_asked_for_is_asked_for(wary: Wary):
 
 
 @pytest.mark.parametrize("expects", [False, True])
+def test_body_that_is_too_large_by_its_own_word_is_neither_asked_for_nor_waited_for(wary: Wary, *, expects: bool):
+    expect = "Expect: 100-continue\r\n" if expects else ""
+    fields = f"Authorization: {wary.full['Authorization']}\r\nContent-Length: 1048577\r\n{expect}"
+    with wary.wire() as wire:
+        wire.send(f"POST /v1/recordings/batch HTTP/1.1\r\nHost: h\r\n{fields}\r\n".encode())
+        said = wire.socket.recv(10_000)
+    assert said.startswith(b"HTTP/1.1 413 ")
+    assert b"\r\nConnection: close\r\n" in said
+
+
+@pytest.mark.parametrize("expects", [False, True])
 def test_body_of_whoever_proves_nothing_is_neither_asked_for_nor_waited_for(wary: Wary, *, expects: bool):
     """Else anybody could have it held in memory."""
     expect = "Expect: 100-continue\r\n" if expects else ""
