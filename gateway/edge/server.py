@@ -31,9 +31,18 @@ from ..http.head import response_head
 
 SERVER = "recording-gateway"
 
-_MALFORMED = b'{"type":"about:blank","title":"Bad request","status":400,"detail":"The request is not valid HTTP."}'
+_MALFORMED = (
+    b'{"type":"urn:recording-gateway:problem:bad_request","title":"Bad request","status":400,"code":"bad_request",'
+    b'"detail":"The request is not valid HTTP."}'
+)
+"""Whose it was to word is not known: it is worded as native's."""
 
-_FIELDS = {"Content-Type": "application/problem+json", "Cache-Control": "no-store", "Server": SERVER}
+_FIELDS = {
+    "Content-Type": "application/problem+json",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Server": SERVER,
+}
 
 _SPOKEN = frozenset({HttpVersion10, HttpVersion11})
 

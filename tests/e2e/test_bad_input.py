@@ -11,6 +11,8 @@ from parts.stage import Stage
 from parts.wary import HEAD_S, LARGE, MARK, MISSING, STALL_S, Wary, silent
 from parts.wire import Wire
 
+from gateway.surfaces.native.words import PROBLEMS
+
 # --- ids ------------------------------------------------------------------------------------------------------------
 
 IDS = {
@@ -89,6 +91,8 @@ def test_cors_is_the_same_on_what_could_not_be_read(stage: Stage, origins: list[
             wire.send(raw.encode())
             answer = wire.read()
         assert (answer.status, answer.get("Cache-Control")) == (400, "no-store")
+        assert (answer.json()["type"], answer.json()["code"]) == (f"{PROBLEMS}bad_request", "bad_request")
+        assert answer.get("X-Content-Type-Options") == "nosniff"
         assert (answer.get("Vary"), answer.get("Access-Control-Allow-Origin")) == ("Origin", allowed)
     assert house.stop() == 0
 
