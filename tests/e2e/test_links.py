@@ -77,6 +77,7 @@ def test_a_link_asked_for_wrongly_is_refused_by_the_member_at_fault(stage: Stage
     assert answer.status == 422
     (error,) = answer.json()["errors"]
     assert error["loc"] == place
+    assert len(error["msg"]) < 80, "what is long tells nobody what is wanted"
 
 
 def test_links_are_listed_without_their_tokens_until_they_are_over(stage: Stage):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Literal
 from urllib.parse import quote
@@ -38,6 +39,7 @@ _IPV6 = "|".join(
 )
 NETWORK = rf"{_BYTE}(\.{_BYTE}){{3}}(/(3[0-2]|[12]?[0-9]))?|({_IPV6})(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?"
 """An address or a network of either family, as RFC 4632 and RFC 4291 write them; no embedded IPv4, no zone."""
+_NETWORK = re.compile(NETWORK)
 
 
 class LinkWanted(Body):
@@ -63,7 +65,13 @@ class LinkWanted(Body):
         Annotated[int, Field(ge=1, le=USES_MAX, description="playbacks that the link is good for"), WHOLE] | None
     ) = None
     ip_cidr: (
-        Annotated[str, Field(pattern=f"^({NETWORK})$", description="address or network that the link is good from")]
+        Annotated[
+            str,
+            Field(
+                description="address or network that the link is good from",
+                json_schema_extra={"pattern": f"^({NETWORK})$"},  # looked at below, and worded for people there
+            ),
+        ]
         | None
     ) = None
 
@@ -72,6 +80,13 @@ class LinkWanted(Body):
     def _of_a_gateway_link(cls, value: object, info: ValidationInfo) -> object:
         if value is not None and info.data.get("delivery") == "store":
             raise ValueError('goes with "delivery": "gateway" alone')
+        return value
+
+    @field_validator("ip_cidr")
+    @classmethod
+    def _is_network(cls, value: str | None) -> str | None:
+        if value is not None and _NETWORK.fullmatch(value) is None:
+            raise ValueError("must be an address or a network, as 192.0.2.7 or 2001:db8::/32")
         return value
 
 
