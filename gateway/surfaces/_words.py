@@ -41,7 +41,8 @@ Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 def json_reply(status: int, body: Any, *, media_type: str = _JSON, **headers: str) -> Reply:
     """A JSON answer that no cache keeps. ``body`` is whatever orjson writes; header names take ``_`` for ``-``."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Reply(status, {"Content-Type": media_type, "Cache-Control": NO_STORE} | named, orjson.dumps(body))
+    fields = {"Content-Type": media_type, "Cache-Control": NO_STORE, "X-Content-Type-Options": "nosniff"}
+    return Reply(status, fields | named, orjson.dumps(body))
 
 
 def no_content(_found: Found) -> Reply:

@@ -175,6 +175,7 @@ def look(of: Endpoint, method: str, answer: Answer, said: Wanted) -> None:
     lasting = "no-store" if of.members or of.public else "max-age=300"
     assert answer.get("Cache-Control") == f"private, {lasting}"
     assert answer.get("Content-Type") == ("application/json" if of.members else "audio/wav")
+    assert answer.get("X-Content-Type-Options") == "nosniff"
     if method == "HEAD":
         assert int(answer.headers["content-length"]) > 0
     elif of.members:
