@@ -91,8 +91,19 @@ def test_each_parameter_finds_its_own(shelved: Shelved):
         assert shelved.found(**query) == wanted, query
 
 
-def test_an_unescaped_plus_sign_still_finds_its_number(shelved: Shelved):
-    assert len(shelved.ask(f"number={NUMBER}").json()["data"]) == 2
+@pytest.mark.parametrize(
+    "query",
+    [f"number={NUMBER}&started_since=2026-01-02T00:00:00Z", "started_since=2026-01-02T11:00:00+01:00"]
+    + [
+        f"started_since={text}&started_until=2026-01-03T00:00:00+0000"
+        for text in ("2026-01-01t12:00:00z", "20260101T12Z")
+    ],
+)
+def test_an_unescaped_plus_sign_still_finds_its_number_and_its_time(shelved: Shelved, query: str):
+    """And letters of either case are a time (RFC 3339 section 5.6)."""
+    answer = shelved.ask(query)
+    assert answer.status == 200, answer.body
+    assert [each["id"] for each in answer.json()["data"]] == [str(shelved.named["second"])]
 
 
 def test_what_a_call_tells_of_its_numbers_department_and_transcript(shelved: Shelved):

@@ -18,6 +18,8 @@ from ...model import Head
 
 PAGE_MAX = 200
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+_UNESCAPED = re.compile(r"(?<=[0-9]) (?=[0-9]{2}:?[0-9]{2}\Z)", re.ASCII)
+"""The plus sign before a time's offset, where nobody escaped it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def number(least: int, most: int, description: str, **schema: object) -> Paramet
 def instant(description: str) -> Parameter:
     def read(text: str) -> datetime:
         try:
-            when = datetime.fromisoformat(text)
+            when = datetime.fromisoformat(_UNESCAPED.sub("+", text.upper()))
             if when.tzinfo is not None:
                 return when.astimezone(UTC)
         except (ValueError, OverflowError):
