@@ -221,7 +221,10 @@ class Origin(Section):
         " second; for other streams at most 131072. 0 lets it choose, up to megabytes for every stream. A distant store"
         " needs more: its round trip in seconds × the bytes per second that one stream should reach",
     )
-    sign_reuse_s: Seconds = Field(300, description="seconds a read URL signed for an object serves all of its ranges")
+    sign_reuse_s: Seconds = Field(
+        240,
+        description="seconds a read URL signed for an object serves all of its ranges; it is good for a minute longer",
+    )
 
 
 class Audit(Section):
