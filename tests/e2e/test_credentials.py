@@ -30,6 +30,8 @@ async def test_link_and_bearer_at_once_are_ambiguous(wary: Wary):
     path = wary.gateway_link()
     assert wary.ask("GET", path).status == 200
     assert wary.ask("GET", path, wary.allowed()).status == 400
+    assert wary.ask("GET", path, [("Authorization", "bEARER " + MARK)]).status == 400
+    assert wary.ask("GET", path, [("Authorization", "Basic " + MARK)]).status == 200  # a browser's own
 
 
 def macced(secret: bytes) -> str:
