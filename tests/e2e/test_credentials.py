@@ -95,8 +95,8 @@ def test_no_credential_is_asked_for_one(wary: Wary, lines: Lines):
     ids=repr,
 )
 def test_honest_token_is_served_what_it_may_have(wary: Wary, claim: dict[str, object], status: int):
-    for scheme in ("Bearer", "bearer"):
-        answer = wary.ask("GET", wary.own.native, [("Authorization", f"{scheme} {token(KEY, **claim)}")])
+    for scheme in ("Bearer ", "bearer ", "BEARER   "):  # RFC 9110 section 11.4: in any case, and one space or more
+        answer = wary.ask("GET", wary.own.native, [("Authorization", scheme + token(KEY, **claim))])
         assert answer.status == status
         assert status != 200 or answer.body == wary.own.data
 
