@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol
 
@@ -53,6 +53,8 @@ from .policy import Roles, known_object, permit, permit_at_large, permit_public,
 log = structlog.get_logger("gateway.access")
 
 _PLAY, _LINK, _DESCRIBE, _DELETE, _ACT = Verb.PLAY, Verb.LINK, Verb.DESCRIBE, Verb.DELETE, Verb.ACT
+
+_SHORTEST_LINK = timedelta(seconds=1)
 
 
 class Prover(Protocol):
@@ -298,8 +300,11 @@ class Access:
         link = None
         if ask.delivery != "gateway":
             disposition = route.disposition(found)
+            assert found.entry is not None
+            # The store asks nobody again: what it signs must not outlive the recording's retention.
+            ttl = min(ask.ttl, max(found.entry.left(found.now), _SHORTEST_LINK))
             link = await store_of(self.stores, known).sign(
-                known.key, ask.ttl, media_type=media_type(known.media_type), disposition=disposition
+                known.key, ttl, media_type=media_type(known.media_type), disposition=disposition
             )
         if link is None and ask.delivery != "store":
             assert found.entry is not None and draft.caller is not None

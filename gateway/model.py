@@ -268,6 +268,11 @@ class Entry:
             return State.EXPIRED
         return self.recording.state
 
+    def left(self, now: datetime) -> timedelta:
+        """How much longer its retention lasts at ``now``, as far as that is known by then."""
+        end = None if self.recording is None or self.recording.hold else self.recording.expires_at
+        return timedelta.max if end is None else max(end - now, timedelta())
+
 
 @dataclass(frozen=True, slots=True)
 class Key:

@@ -2,7 +2,8 @@
 
 import json
 import subprocess
-from datetime import timedelta
+from datetime import UTC as ZULU
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -56,6 +57,21 @@ async def test_documented_example_is_answered_as_printed(stage: Stage):
     expected = {"content-type": "audio/wav", "cache-control": "private, max-age=300", "content-length": str(len(DATA))}
     assert expected.items() <= stream.fields.items()
     assert (replayed(f"{link}/audio", *headers(reader)).status, replayed(link, *headers(listener)).status) == (403, 403)
+
+
+@pytest.mark.parametrize(
+    ("store", "held", "ends_in"),
+    [("s3", False, timedelta(hours=1)), ("s3", True, timedelta(days=7)), ("disk", False, timedelta(days=7))],
+    ids=["store's own", "store's own, held", "gateway's, which looks again"],
+)
+async def test_a_signed_url_does_not_outlive_the_recordings_retention(
+    calls: Calls, store: str, ends_in: timedelta, *, held: bool
+):
+    of = await calls.stage.file(store, DATA, expires_at=datetime.now(ZULU) + timedelta(hours=1))
+    await calls.stage.office.rows("UPDATE recordings SET hold = $2 WHERE call_id = $1", of.id, held)
+    told = json.loads(curl(*as_documented(calls, f"/api/v1/calls/{of.alias}/recording")).stdout)
+    calls.stage.secrets.add(told["url"].rsplit("=", 1)[-1] if store == "s3" else told["url"].split("/")[-2])
+    assert about_now(told["expires_at"], ends_in)
 
 
 @pytest.mark.parametrize("store", ["s3", "gcs", "disk"])
