@@ -19,6 +19,8 @@ from .frames import INTENT, OPEN, OUTCOME, Kind, frame
 
 LONG = 4096
 """A record of more bytes than this is cut."""
+INDEXED = 2560
+"""So is one whose actor's id has more: Postgres looks actors up in an index, which takes no entry of more than 2,704 bytes."""
 TEXT_KEPT = 300
 """Characters of each text that are kept of a record that is cut."""
 SCOPES_KEPT = 32
@@ -33,7 +35,8 @@ def encode(record: Intent | Outcome) -> bytes:
         data = orjson.dumps(record, default=_plain)
     except orjson.JSONEncodeError:  # lone surrogates: a header that was not UTF-8
         return orjson.dumps(_mended(record), default=_plain)
-    if len(data) > LONG or data.find(_NUL) >= 0:  # "in" would ask first whether it is a number
+    # "in" would ask first whether it is a number
+    if (len(data) > INDEXED and _is_long(record, len(data))) or data.find(_NUL) >= 0:
         return orjson.dumps(_mended(record), default=_plain)
     return data
 
@@ -80,6 +83,10 @@ class OpenEvents:
             )
             for event, occurred in self._open.items()
         ]
+
+
+def _is_long(record: Intent | Outcome, size: int) -> bool:
+    return size > LONG or (isinstance(record, Intent) and len((record.actor_id or "").encode()) > INDEXED)
 
 
 def _plain(value: object) -> str:

@@ -1,6 +1,7 @@
 """The sink against a real Postgres."""
 
 import asyncio
+import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from parts.postgres import Databases, StoppablePostgres
 
 from gateway.audit import Audit
 from gateway.audit.courier import Courier
-from gateway.audit.events import encode
+from gateway.audit.events import INDEXED, TEXT_KEPT, encode
 from gateway.audit.frames import Kind
 from gateway.audit.postgres import PostgresSink, keep_partitions
 from gateway.audit.quarantine import Quarantine
@@ -54,6 +55,19 @@ async def test_the_least_a_record_can_hold_is_taken(sink: PostgresSink, database
     given = intent(**nothing, actor_kind="anonymous", scopes=())
     await sink.write([encode(given)], [encode(outcome(given, bytes_sent=None, result=Result.INTERRUPTED))])
     assert (await kept(database)).outcomes == {given.event_id: "interrupted"}
+
+
+@pytest.mark.parametrize("length", [INDEXED, INDEXED + 1, 3000, 3300, 5000])
+async def test_an_actor_of_whatever_length_is_on_record(sink: PostgresSink, database: str, length: int):
+    """A token's subject may fill the token; Postgres looks actors up in an index, which has no room for that."""
+    name = secrets.token_urlsafe(length)[:length]  # nothing that could be compressed
+    given = intent(actor_id=name)
+    await sink.write([encode(given)], [encode(outcome(given))])
+    connection = await asyncpg.connect(database)
+    assert await connection.fetchval("SELECT actor_id FROM access_events") == (
+        name if length <= INDEXED else name[:TEXT_KEPT]
+    )
+    await connection.close()
 
 
 async def test_writing_twice_leaves_one_and_the_first_outcome(sink: PostgresSink, database: str):
