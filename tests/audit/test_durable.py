@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,6 +64,29 @@ def test_a_new_file_is_durable_with_its_room_and_its_name_before_anything_is_wri
 ):
     SegmentWriter(DISK_FILES, tmp_path / "a", 8192)
     assert synced == [(tmp_path / "a", 8192), (tmp_path, None)]
+
+
+def test_a_file_is_never_begun_over_another(tmp_path: Path):
+    SegmentWriter(DISK_FILES, tmp_path / "a", 8192).commit(b"record")
+    with pytest.raises(FileExistsError):
+        SegmentWriter(DISK_FILES, tmp_path / "a", 8192)
+    assert (tmp_path / "a").read_bytes().startswith(b"record")
+
+
+def test_what_is_written_is_for_the_service_alone_to_read(tmp_path: Path):
+    SegmentWriter(DISK_FILES, tmp_path / "a", 8192)
+    folder = Folder.create(tmp_path / "journal")
+    Quarantine(tmp_path / "journal").keep_record(Kind.INTENT, b"{}", "poison")
+    folder.release()
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    assert modes == {
+        "a": 0o600,
+        "journal": 0o700,
+        folder.path.name: 0o700,
+        "lock": 0o600,
+        "quarantine": 0o700,
+        "refused.jsonl": 0o600,
+    }
 
 
 def test_a_file_there_is_no_room_for_leaves_neither_itself_nor_a_descriptor(
@@ -144,6 +168,28 @@ def test_each_commit_is_one_call_that_writes_through_to_the_disk(tmp_path: Path,
     for _ in range(3):
         segment.commit(b"record")
     assert calls == [("pwritev", os.RWF_DSYNC)] * 3
+
+
+def test_a_disk_that_takes_a_little_at_a_time_gets_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pwritev = os.pwritev
+
+    def write(fd: int, buffers: Sequence[bytes], offset: int, flags: int = 0) -> int:
+        return pwritev(fd, [buffers[0][:2]], offset, flags)
+
+    monkeypatch.setattr(os, "pwritev", write)
+    segment = SegmentWriter(DISK_FILES, tmp_path / "a", 8192)
+    segment.commit(b"first")
+    segment.commit(b"second")
+    segment.close()
+    assert (segment.end, (tmp_path / "a").read_bytes()) == (11, b"firstsecond")
+
+
+def test_a_disk_that_takes_nothing_and_calls_it_success_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(os, "pwritev", lambda *_: 0)
+    segment = SegmentWriter(DISK_FILES, tmp_path / "a", 8192)
+    with pytest.raises(OSError, match="takes nothing"):
+        segment.commit(b"record")
+    assert segment.end == 0
 
 
 @pytest.mark.parametrize("refusal", [errno.EOPNOTSUPP, errno.ENOSYS])

@@ -76,7 +76,7 @@ async def test_a_whole_record_is_one_acknowledgement(house: Make):
     given = intent()
     await at.trail.record(given, outcome(given))
     assert [kind for kind, _ in at.on_disk()] == [Kind.INTENT, Kind.OUTCOME]
-    assert at.trail.open_events == 0
+    assert (at.trail.open_events, at.journal.records) == (0, 2)
 
 
 async def test_who_waits_at_once_shares_a_sync(house: Make):
@@ -120,13 +120,15 @@ async def test_gathering_waits_for_company(house: Make):
     assert at.files.syncs == 1
 
 
-async def test_an_outcome_reaches_the_disk_though_nobody_waits(house: Make):
+async def test_each_outcome_reaches_the_disk_though_nobody_waits(house: Make):
     at = await house()
-    given = intent()
-    await at.trail.intend(given)
-    at.trail.conclude(outcome(given))
-    await until(lambda: at.on_disk()[1:])
-    assert results(at.on_disk()) == {str(given.event_id): ("complete", None)}
+    given = [intent(), intent()]
+    for each in given:
+        await at.trail.intend(each)
+    for count, each in enumerate(given, 1):
+        at.trail.conclude(outcome(each))
+        await until(lambda: len(at.on_disk()) == len(given) + count)  # noqa: B023  asked at once
+    assert results(at.on_disk()) == {str(each.event_id): ("complete", None) for each in given}
 
 
 async def test_who_waits_for_what_was_concluded_is_told_when_the_disk_has_it_and_when_it_has_not(house: Make):
@@ -173,11 +175,13 @@ async def test_a_failing_disk_refuses_and_the_journal_recovers_by_itself(house: 
     assert all(isinstance(answer, Unavailable) and answer.retry_after for answer in answers)
     assert os.strerror(error) in str(answers[0])
     assert at.journal.problem is not None
+    assert at.journal.full is (error in {errno.ENOSPC, errno.EDQUOT})
     with pytest.raises(Unavailable):  # at once: nothing more is queued while nothing can be written
         await asyncio.wait_for(at.trail.intend(intent()), 0.001)
     assert not at.trail.admits_unproven
     at.files.faults.clear()
     await until(lambda: at.journal.problem is None)
+    assert not at.journal.full
     after = intent()
     await at.trail.intend(after)
     records = at.on_disk()
@@ -243,6 +247,39 @@ async def test_outcomes_are_taken_while_nothing_can_be_written_and_none_is_lost(
     assert at.trail.open_events == 0
 
 
+async def test_what_could_not_be_written_stands_before_what_came_after_it(house: Make):
+    """An outcome before its intent would leave the event open to whoever reads the file after a crash."""
+    at = await house()
+    at.files.faults["write"] = errno.ENOSPC
+    given = intent()
+    at.trail.intend(given)
+    await until(lambda: at.journal.problem)
+    at.trail.conclude(outcome(given))
+    at.files.faults.clear()
+    assert await at.journal.drain()
+    assert [kind for kind, _ in at.on_disk()] == [Kind.INTENT, Kind.OUTCOME]
+
+
+async def test_a_disk_that_fails_is_tried_less_and_less_often_but_never_seldom_and_once_recovered_as_at_first(
+    house: Make, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(writer, "RETRY_S", 0.01)
+    monkeypatch.setattr(writer, "RETRY_MAX_S", 0.04)
+    at, delays = await house(), []
+
+    def fail(_call: str) -> None:
+        delays.append(at.journal._writer._delay)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as failing:
+        failing.setattr(at.files, "_fail", fail)
+        at.trail.intend(intent())
+        await until(lambda: len(delays) >= 7)
+    assert sorted({*delays}) == [0.01, 0.02, 0.04]
+    assert await at.journal.drain()
+    await until(lambda: at.journal._writer._delay == 0.01)
+
+
 async def test_a_disk_that_hangs_refuses_after_the_commit_time(house: Make):
     at = await house()
     at.files.gate.clear()
@@ -252,12 +289,23 @@ async def test_a_disk_that_hangs_refuses_after_the_commit_time(house: Make):
         await at.trail.intend(late)
     with pytest.raises(Unavailable):
         await asyncio.wait_for(at.trail.intend(intent()), 0.001)
+    assert not await at.journal.drain()
     at.journal._patience_s = 20  # real disks are slower than that now and then
     at.files.gate.set()
     await until(lambda: at.journal.problem is None)
     await until(lambda: results(at.on_disk()))
     assert results(at.on_disk()) == {str(late.event_id): ("refused", "journal_timeout")}
     await at.trail.intend(intent())
+
+
+async def test_a_disk_that_begins_to_hang_late_is_noticed_as_well(house: Make):
+    at = await house()
+    at.journal._patience_s = 0.1
+    await at.trail.intend(intent())
+    await until(lambda: at.journal._watch is None)  # nobody waits, and nobody is looked after
+    at.files.gate.clear()
+    with pytest.raises(Unavailable, match="longer than"):
+        await at.trail.intend(intent())
 
 
 async def test_what_was_recorded_whole_and_refused_is_not_said_to_be_complete(house: Make):
@@ -380,6 +428,30 @@ async def test_room_that_was_shipped_is_room_again(house: Make):
     await at.trail.intend(intent())
 
 
+async def test_it_is_as_old_as_the_oldest_that_was_not_shipped(house: Make, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gateway.audit.journal.AGE_STEP_S", 0.0)
+    at = await house()
+    ends = []
+    for _ in range(3):
+        await at.trail.intend(intent())
+        later = at.journal.oldest_s + 0.05
+        await until(lambda: at.journal.oldest_s > later)  # noqa: B023  asked at once
+        ends.append(at.journal.segments[0].end)
+    for first, last in ((0, ends[0]), (ends[0], ends[1])):
+        oldest = at.journal.oldest_s
+        at.journal.confirm(last - first, 1)
+        assert oldest - 1 < at.journal.oldest_s <= oldest - 0.04
+    at.journal.confirm(ends[2] - ends[1], 1)
+    assert at.journal.oldest_s == 0.0
+
+
+async def test_records_that_were_shipped_twice_leave_no_fewer_than_none(house: Make):
+    at = await house()
+    await at.trail.intend(intent())
+    at.journal.confirm(at.journal.used - 1, 2)
+    assert at.journal.records == 0
+
+
 async def test_half_full_it_asks_to_be_spared_the_denials_of_strangers(house: Make):
     at = await house(journal_bytes=40_000, segment_bytes=4096)
     assert at.trail.admits_unproven
@@ -403,7 +475,9 @@ async def test_closing_writes_what_waits_and_gives_back_the_room(house: Make):
     at.trail.close()
     with pytest.raises(Unavailable, match="closed"):
         await at.trail.intend(intent())
-    await at.journal.close()
+    with capture_logs() as logs:
+        await at.journal.close()
+    assert logs == []
     assert results(at.on_disk()) == {str(given.event_id): ("interrupted", "process_ended")}
     folder = at.journal.folder
     assert folder is not None
@@ -454,19 +528,32 @@ async def test_a_file_that_could_not_be_made_nor_removed_stands_in_nobodys_way(
     await at.trail.intend(intent())
 
 
-async def test_what_a_hanging_disk_has_under_way_when_it_closes_is_told_as_lost(house: Make):
+async def test_what_a_hanging_disk_has_under_way_and_before_it_when_it_closes_is_told_as_lost(house: Make):
     at = await house()
-    given = intent()
-    await at.trail.intend(given)
+    given = [intent(), intent()]
+    for each in given:
+        await at.trail.intend(each)
     at.journal._patience_s = 0.2
     at.files.gate.clear()
     at.files.begun.clear()
-    at.trail.conclude(outcome(given))
+    at.trail.conclude(outcome(given[0]))
     await until(at.files.begun.is_set)
+    at.trail.conclude(outcome(given[1]))
     with capture_logs() as logs:
         await at.journal.close()
     at.files.gate.set()
-    assert [(line["event"], line["entries"]) for line in logs] == [("audit_entries_lost", 1)]
+    assert [(line["event"], line["entries"]) for line in logs] == [("audit_entries_lost", 2)]
+
+
+async def test_what_a_failing_disk_never_took_is_told_as_lost_when_it_closes(house: Make):
+    at = await house()
+    at.files.faults["write"] = errno.EIO
+    for _ in range(3):
+        at.trail.intend(intent())
+    await until(lambda: at.journal.problem)
+    with capture_logs() as logs:
+        await at.journal.close()
+    assert [(line["event"], line["entries"]) for line in logs] == [("audit_entries_lost", 3)]
 
 
 async def test_it_starts_where_there_is_no_folder_and_none_can_be_made(house: Make, tmp_path: Path):
