@@ -1,6 +1,7 @@
 """Journals whose process is gone."""
 
 import asyncio
+import errno
 import fcntl
 import os
 import signal
@@ -12,10 +13,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from parts.audit import House, Make, MemorySink, delivering, intent, outcome, settings, until
+from parts.pouring import descriptors
 
 from gateway.audit import adopt
 from gateway.audit.adopt import Adopter
@@ -97,6 +100,7 @@ async def test_what_was_carried_on_from_a_file_that_is_gone_is_interrupted_too(r
     async with at.running():
         await until(lambda: not folders_of(root))
     assert closed(at.sink) == {str(lasting.event_id): "interrupted", str(ended.event_id): "complete"}
+    assert not (root / "quarantine").exists()
 
 
 async def test_an_outcome_that_arrived_before_is_not_overwritten(root: Path):
@@ -275,6 +279,59 @@ async def test_a_payload_that_is_no_record_ends_no_adopter(root: Path):
         given = intent()
         left_behind(root, intent_frame(given))
         await until(lambda: str(given.event_id) in sink.intents)
+
+
+@pytest.mark.parametrize(
+    ("place", "call"), [(adopt, "folders_of"), (Folder, "take"), (adopt, "filled"), (adopt, "read_batch")]
+)
+async def test_a_folder_that_could_not_be_read_is_taken_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch, place: Any, call: str
+):
+    given = intent()
+    left_behind(root, intent_frame(given))
+    works, tries = getattr(place, call), []
+
+    def fails(*arguments: object) -> object:
+        tries.append(1)
+        if len(tries) == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return works(*arguments)
+
+    monkeypatch.setattr(place, call, fails)
+    at = Adopting(root, MemorySink())
+    async with at.running():
+        await until(lambda: not folders_of(root))
+    assert list(at.sink.intents) == [str(given.event_id)]
+
+
+async def test_neither_looking_at_a_folder_nor_taking_it_leaves_a_descriptor(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It is looked at for as long as its process lives, at every interval."""
+    before = descriptors()
+    folder = Folder.create(root)
+    held = descriptors()
+    assert Folder.take(folder.path) is None
+    with monkeypatch.context() as failing:
+        failing.setattr("gateway.audit.folders.fcntl", SimpleNamespace(**vars(fcntl) | {"flock": no_locks}))
+        with pytest.raises(OSError, match="No locks"):
+            Folder.take(folder.path)
+    assert descriptors() == held
+    folder.remove()
+    assert descriptors() == before
+
+
+def no_locks(*_: object) -> None:
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
+async def test_a_folder_that_somebody_looks_at_amidst_its_removal_is_left_to_him(root: Path):
+    folder = Folder.create(root)
+    (folder.path / "looked").touch()  # as a lock file made anew would be there
+    folder.remove()
+    other = Folder.take(folder.path)
+    assert other is not None
+    other.release()
 
 
 async def test_a_process_that_starts_amidst_sweeping_gets_a_folder(root: Path):

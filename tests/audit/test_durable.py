@@ -12,7 +12,7 @@ from parts.pouring import descriptors
 from gateway.audit.folders import Folder
 from gateway.audit.frames import Kind
 from gateway.audit.quarantine import Quarantine
-from gateway.audit.segments import DISK_FILES, Damage, SegmentWriter
+from gateway.audit.segments import DISK_FILES, Damage, SegmentWriter, sync_folder
 
 Call = tuple[str, int]
 """(system call, its flags)"""
@@ -119,6 +119,18 @@ def test_a_process_s_folder_is_durable_with_every_folder_made_on_the_way(
     root = tmp_path / "state" / "journal"
     Folder.create(root).release()
     assert sorted(synced) == [(tmp_path, None), (root.parent, None), (root, None)]
+
+
+def test_a_parent_that_is_anothers_to_read_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A service's folder stands in one that it may pass through and no more."""
+
+    def barred(path: Path) -> None:
+        if path == tmp_path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        sync_folder(path)
+
+    monkeypatch.setattr("gateway.audit.folders.sync_folder", barred)
+    Folder.create(tmp_path / "journal").release()
 
 
 def test_what_is_set_aside_is_durable_with_its_name_and_its_folder_s(

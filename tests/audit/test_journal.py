@@ -20,6 +20,7 @@ from gateway.audit.folders import Folder
 from gateway.audit.frames import Kind, Record
 from gateway.audit.journal import ALONE
 from gateway.audit.segments import segments_of
+from gateway.audit.trail import OPEN_AT_ONCE
 from gateway.errors import Unavailable
 from gateway.event import Intent, Result
 
@@ -295,6 +296,8 @@ async def test_a_disk_that_hangs_refuses_after_the_commit_time(house: Make):
     await until(lambda: at.journal.problem is None)
     await until(lambda: results(at.on_disk()))
     assert results(at.on_disk()) == {str(late.event_id): ("refused", "journal_timeout")}
+    (told,) = [orjson.loads(payload) for kind, payload in at.on_disk() if kind == Kind.OUTCOME]
+    assert (told["status"], told["bytes_sent"]) == (503, 0)
     await at.trail.intend(intent())
 
 
@@ -464,8 +467,39 @@ async def test_half_full_it_asks_to_be_spared_the_denials_of_strangers(house: Ma
 async def test_what_dead_processes_left_counts_against_the_bound(house: Make):
     at = await house(journal_bytes=40_000, segment_bytes=4096)
     at.trail.inherited = 39_900
+    assert not at.trail.admits
     with pytest.raises(Unavailable):
         await at.trail.intend(intent())
+
+
+async def test_of_what_has_ended_only_what_is_not_durable_is_remembered(house: Make):
+    at = await house()
+    for _ in range(3):
+        given = intent()
+        await at.trail.intend(given)
+        at.trail.conclude(outcome(given))
+        assert len(at.trail._ended) == 1
+        assert await at.journal.drain()
+        (segment,) = at.journal.segments
+        assert not at.trail.awaits(segment, 0)
+
+
+async def test_more_open_events_than_fit_a_frame_are_mentioned_anew_all_of_them(house: Make):
+    at = await house(segment_bytes=4096)
+    given = [intent() for _ in range(2 * OPEN_AT_ONCE)]
+    await asyncio.gather(*(at.trail.intend(each) for each in given))
+    await at.trail.intend(intent())
+    first, second = at.journal.segments
+    carrying = asyncio.ensure_future(at.trail.carry(first))
+    await asyncio.sleep(0)
+    meanwhile = intent()
+    await asyncio.gather(carrying, at.trail.intend(meanwhile))
+    carried = [event for kind, payload in at.on_disk() if kind == Kind.OPEN for event, _ in orjson.loads(payload)]
+    assert carried == [str(each.event_id) for each in given]
+    assert (at.trail.carry_size(first), at.trail.needs(second, first.last_entry)) == (0, True)
+    assert at.journal.records == len(given) + 2  # a mention is no record
+    told = at.trail._open
+    assert told[given[0].event_id].entry < told[meanwhile.event_id].entry
 
 
 async def test_closing_writes_what_waits_and_gives_back_the_room(house: Make):

@@ -14,6 +14,7 @@ import orjson
 import pytest
 from parts.audit import FaultyFiles, House, MemorySink, delivering, intent, outcome, settings, until
 from parts.pouring import descriptors
+from structlog.testing import capture_logs
 
 from gateway.audit import portion, shipper, writer
 from gateway.audit.courier import Courier
@@ -264,16 +265,58 @@ async def test_a_batch_that_fails_is_tried_in_halves(shipping: Ship, monkeypatch
 
     async def slow(intents: list[bytes], outcomes: list[bytes]) -> None:
         sizes.append(len(intents) + len(outcomes))
-        if sizes[-1] > 60:
+        if sizes[-1] > 60 or len(sizes) < 10:
             raise Unavailable("cancelled for its length")
         await write(intents, outcomes)
 
     at.sink.write = slow  # type: ignore[method-assign,assignment]
-    await asyncio.gather(*(at.access() for _ in range(200)))
+    given = await asyncio.gather(*(at.access() for _ in range(200)))
     assert await at.journal.drain()
     async with at.running():
         await until(lambda: len(at.sink.outcomes) == 200)
-    assert sizes[:4] == [400, 200, 100, 50]
+    assert list(at.sink.intents) == [str(each.event_id) for each in given]
+    assert sizes[:10] == [400, 200, 100, *[50] * 7], "which no more of them would get through"
+    assert min(sizes) == 50
+
+
+async def test_an_outage_is_asked_after_at_the_same_pace_however_long_and_told_once(shipping: Ship):
+    at, tries = await shipping(), []
+
+    async def away(*_: object) -> None:
+        tries.append(1)
+        raise Unavailable("the sink is away")
+
+    write, at.sink.write = at.sink.write, away  # type: ignore[method-assign,assignment]
+    await at.access()
+    with capture_logs() as logs:
+        async with at.running():
+            await until(lambda: len(tries) >= 12)
+            at.sink.write = write  # type: ignore[method-assign]
+            await until(lambda: at.sink.outcomes)
+            await until(lambda: at.courier.problem is None)
+    assert [line["event"] for line in logs] == ["audit_sink_away", "audit_sink_back"]
+
+
+async def test_a_write_that_never_ends_is_cut_in_the_end(shipping: Ship):
+    at, entered, cut = await shipping(), asyncio.Event(), asyncio.Event()
+
+    async def hanging(*_: object) -> None:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cut.set()
+
+    at.sink.write = hanging  # type: ignore[method-assign,assignment]
+    run = asyncio.create_task(at.shipper.run())
+    await at.access()
+    await entered.wait()
+    run.cancel()
+    await asyncio.wait([run])
+    assert not cut.is_set()
+    async with asyncio.timeout(5):
+        await at.courier.close(0.05)
+    assert cut.is_set()
 
 
 @pytest.mark.parametrize("poisoned", [(7,), (0, 99), (3, 4, 50)])
@@ -463,10 +506,48 @@ async def test_finishing_ships_what_is_left_at_once(shipping: Ship):
     await until(lambda: at.sink.intents)  # and now it rests for a minute
     await at.access()
     assert await at.journal.drain()
+    assert len(at.sink.intents) == 1
     at.shipper.finish()
     async with asyncio.timeout(5):
         await run
     assert len(at.sink.outcomes) == 2
+
+
+async def test_finishing_with_nothing_left_ends_at_once(shipping: Ship):
+    at = await shipping()
+    at.journal.grown.set()
+    run = asyncio.create_task(at.shipper.run())
+    await until(lambda: not at.journal.grown.is_set())  # it has looked, and waits for more
+    at.shipper.finish()
+    async with asyncio.timeout(5):
+        await run
+
+
+async def test_between_full_batches_there_is_no_rest(shipping: Ship):
+    at = await shipping(ship_interval_ms=60_000, batch=10)
+    for _ in range(15):
+        await at.access()
+    assert await at.journal.drain()
+    async with at.running():
+        await until(lambda: len(at.sink.outcomes) == 15)
+    assert at.sink.batches == [10, 10, 10]
+
+
+async def test_what_comes_while_files_are_tidied_away_is_shipped_as_well(
+    shipping: Ship, monkeypatch: pytest.MonkeyPatch
+):
+    at, late = await shipping(), list[Intent]()
+    tidy = at.shipper._tidy
+
+    async def busy() -> None:
+        if not late:
+            late.append(await at.access())
+            assert await at.journal.drain()
+        await tidy()
+
+    monkeypatch.setattr(at.shipper, "_tidy", busy)
+    async with at.running():
+        await until(lambda: late and str(late[0].event_id) in at.sink.outcomes)
 
 
 async def test_a_write_under_way_is_not_cut_by_ending(shipping: Ship):
@@ -497,6 +578,48 @@ async def test_only_intents_and_outcomes_are_delivered(shipping: Ship):
         await at.access()
         await until(lambda: at.sink.outcomes)
     assert sum(at.sink.batches) == 2
+    assert at.quarantine.records == 0
+
+
+async def test_files_go_as_they_are_delivered_though_more_is_waiting(shipping: Ship):
+    at = await shipping(segment_bytes=4096, batch=10)
+    write, leave = at.sink.write, asyncio.Event()
+
+    async def halting(intents: list[bytes], outcomes: list[bytes]) -> None:
+        if len(at.sink.batches) == 5:
+            await leave.wait()
+        await write(intents, outcomes)
+
+    at.sink.write = halting  # type: ignore[method-assign,assignment]
+    for _ in range(40):
+        await at.access()
+    assert await at.journal.drain()
+    first = at.files_left()[0]
+    async with at.running():
+        await until(lambda: not first.exists())
+        leave.set()
+        await until(lambda: len(at.sink.outcomes) == 40)
+
+
+async def test_what_is_open_in_any_of_several_files_is_mentioned_anew_before_they_go(
+    shipping: Ship, monkeypatch: pytest.MonkeyPatch
+):
+    at = await shipping(segment_bytes=4096)
+    given: list[Intent] = []
+    while len(at.journal.segments) < 4:
+        given.append(intent())
+        await at.trail.intend(given[-1])
+    files = [segment.path for segment in at.journal.segments]
+    monkeypatch.setattr("gateway.audit.shipper.PAUSE_S", 0.01)
+    monkeypatch.setattr("gateway.audit.shipper.CARRY_SHARE", 10**6)
+    async with at.running():
+        await until(lambda: len(at.shipper._done) == 3)
+        monkeypatch.setattr("gateway.audit.shipper.CARRY_SHARE", 0)
+        await until(lambda: not any(file.exists() for file in files[:3]))
+    seen = OpenEvents()
+    for kind, payload in at.on_disk():
+        seen.see(kind, payload)
+    assert set(seen._open) == {str(each.event_id) for each in given}
 
 
 async def test_a_file_stays_until_the_outcome_of_what_was_begun_in_it_is_durable(shipping: Ship):
