@@ -69,12 +69,20 @@ class Quarantine:
         if not self._named:  # whoever made it may have died before its name was durable
             sync_folder(self._path.parent)
             self._named = True
-        fd = os.open(self._path / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | mode, 0o600)
+        fd = os.open(self._path / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | mode, 0o600)
         try:
             done = 0
+            if mode & os.O_APPEND and _broke_off(fd):
+                data = b"\n" + data
             while done < len(data):
                 done += os.write(fd, data[done:])
             os.fsync(fd)
         finally:
             os.close(fd)
         sync_folder(self._path)
+
+
+def _broke_off(fd: int) -> bool:
+    """Whether the last line has no end: the disk was full, or its process died, before it was whole."""
+    size = os.fstat(fd).st_size
+    return size > 0 and os.pread(fd, 1, size - 1) != b"\n"

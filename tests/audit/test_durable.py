@@ -6,6 +6,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+import orjson
 import pytest
 from parts.pouring import descriptors
 
@@ -173,6 +174,50 @@ def test_what_is_set_aside_again_after_a_failed_sync_is_durable_with_its_folder_
     assert (tmp_path / "quarantine").is_dir()
     quarantine.keep_record(Kind.INTENT, b"{}", "poison")
     assert synced[0] == (tmp_path, None)
+
+
+@pytest.fixture
+def little_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write takes two bytes."""
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:2]))
+
+
+@pytest.mark.usefixtures("little_at_a_time")
+def test_what_is_set_aside_is_there_in_full_and_each_piece_by_itself(tmp_path: Path):
+    before = descriptors()
+    quarantine = Quarantine(tmp_path)
+    pieces = [Damage(7, b"bytes", torn=False), Damage(700, b"others", torn=True)]
+    for _ in range(2):  # a file that is read again says it again
+        quarantine.keep_damage(tmp_path / "a" / "0.seg", pieces)
+    for each in (b'{"event_id": 1}', b"no json"):
+        quarantine.keep_record(Kind.INTENT, each, "poison")
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "quarantine").iterdir()}
+    lines = [orjson.loads(line)["record"] for line in kept.pop("refused.jsonl").splitlines()]
+    assert kept == {"a-0-7.damaged": b"bytes", "a-0-700.torn": b"others"}
+    assert lines == [{"event_id": 1}, b"no json".hex()]
+    assert descriptors() == before
+
+
+def test_a_line_that_broke_off_spoils_none_behind_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The disk filled amidst it, or the process died."""
+    write = os.write
+
+    def half(fd: int, data: bytes) -> int:
+        if data.endswith(b"}\n") and not data.startswith(b"{"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(fd, data[: len(data) // 2])
+
+    quarantine = Quarantine(tmp_path)
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", half)
+        with pytest.raises(OSError, match="No space"):
+            quarantine.keep_record(Kind.INTENT, b"{}", "poison")
+    for _ in range(2):
+        quarantine.keep_record(Kind.INTENT, b"{}", "poison")
+    broken, *whole = (tmp_path / "quarantine" / "refused.jsonl").read_bytes().splitlines()
+    assert broken.startswith(b'{"at":')
+    assert [orjson.loads(line)["record"] for line in whole] == [{}, {}]
 
 
 def test_each_commit_is_one_call_that_writes_through_to_the_disk(tmp_path: Path, calls: list[Call]):
