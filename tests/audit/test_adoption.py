@@ -319,6 +319,13 @@ async def test_neither_looking_at_a_folder_nor_taking_it_leaves_a_descriptor(
     assert descriptors() == held
     folder.remove()
     assert descriptors() == before
+    with (root / "another's").open("w") as other:  # which has the number that the lock had
+        folder.release()
+        other.write("open")
+
+
+async def test_where_there_is_no_journal_there_are_no_folders(root: Path):
+    assert folders_of(root / "not there") == []
 
 
 def no_locks(*_: object) -> None:

@@ -68,10 +68,11 @@ def test_what_has_no_outcome_is_open():
     first, second, third, carried = (intent() for _ in range(4))
     seen = OpenEvents()
     frames = [
-        open_frame([(carried.event_id, carried.occurred_at), (third.event_id, third.occurred_at)]),
         intent_frame(first),
         intent_frame(second),
+        open_frame([(carried.event_id, carried.occurred_at), (third.event_id, third.occurred_at)]),
         outcome_frame(outcome(first)),
+        outcome_frame(outcome(intent())),  # begun in a file that is gone, and mentioned nowhere
         outcome_frame(outcome(third)),
     ]
     for kind, payload in scan(b"".join(frames), limit=100, final=True).records:
@@ -83,8 +84,8 @@ def test_what_has_no_outcome_is_open():
         assert (record["result"], record["status"], record["bytes_sent"]) == (Result.INTERRUPTED, 0, None)
         assert datetime.fromisoformat(record["completed_at"]) == now
     assert [datetime.fromisoformat(record["occurred_at"]) for record in closed] == [
-        carried.occurred_at,
         second.occurred_at,
+        carried.occurred_at,
     ]
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import secrets
+import threading
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,17 +11,22 @@ import asyncpg
 import pytest
 from parts.audit import intent, kept, outcome, settings, until
 from parts.postgres import Databases, StoppablePostgres
+from structlog.testing import capture_logs
 
 from gateway.audit import Audit
+from gateway.audit.adopt import Adopter
 from gateway.audit.courier import Courier
 from gateway.audit.events import INDEXED, TEXT_KEPT, encode
 from gateway.audit.frames import Kind
 from gateway.audit.postgres import PostgresSink, keep_partitions
 from gateway.audit.quarantine import Quarantine
+from gateway.audit.segments import Damage
 from gateway.config import Database
 from gateway.errors import Rejected, Unavailable
 from gateway.event import Result
-from gateway.postgres import Pool, open_pool
+from gateway.postgres import Pool, Pooled, borrow, open_pool
+
+PARTITIONS = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'access_events'::regclass"
 
 
 async def test_a_record_stands_in_its_columns_as_it_was(sink: PostgresSink, database: str):
@@ -94,6 +101,7 @@ async def test_nothing_is_written_where_one_record_is_refused(sink: PostgresSink
         encode(intent()).replace(b"Mozilla", b"\\u0000"),
         encode(intent()).replace(b'"surface":"native"', b'"surface":null'),
         encode(intent()).replace(b'"event_id":"', b'"event_id":"x'),
+        encode(intent()).replace(b'"actor_id":"', b'"actor_id":"' + secrets.token_urlsafe(3000).encode()),
         b"no json",
     ):
         with pytest.raises(Rejected):
@@ -111,17 +119,43 @@ async def test_a_record_of_a_month_without_partition_gets_one(sink: PostgresSink
     assert found.outcomes == {given.event_id: "complete"}
 
 
+async def test_an_outcome_that_comes_alone_gets_its_month_s_partition_too(sink: PostgresSink, database: str):
+    """Its event was delivered, and the file it was in deleted, by a process that died later."""
+    given = intent(occurred_at=datetime.now(UTC) - timedelta(days=800))
+    await sink.write([], [encode(outcome(given))])
+    assert (await kept(database)).outcomes == {given.event_id: "complete"}
+
+
+async def test_partitions_are_made_day_by_day_whatever_was_in_the_way(pool: Pool, monkeypatch: pytest.MonkeyPatch):
+    failures = [Unavailable("away"), asyncpg.UndefinedFunctionError("before the migrations")]
+    made = 0
+
+    def borrowed(*_: object, **__: object) -> AbstractAsyncContextManager[Pooled]:
+        nonlocal made
+        if failures:
+            raise failures.pop(0)
+        made += 1
+        return borrow(pool, "audit", wait_s=5)
+
+    monkeypatch.setattr("gateway.audit.postgres.borrow", borrowed)
+    monkeypatch.setattr("gateway.audit.postgres.RETRY_S", 0.01)
+    monkeypatch.setattr("gateway.audit.postgres.DAY_S", 0.01)
+    task = asyncio.create_task(keep_partitions(pool, 1))
+    await until(lambda: made >= 3)
+    task.cancel()
+    await asyncio.wait([task])
+
+
 async def test_partitions_are_made_ahead(pool: Pool, database: str):
     connection = await asyncpg.connect(database)
-    count = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'access_events'::regclass"
-    before = await connection.fetchval(count)
+    before = await connection.fetchval(PARTITIONS)
     task = asyncio.create_task(keep_partitions(pool, 17))
     async with asyncio.timeout(20):
-        while await connection.fetchval(count) < 19:
+        while await connection.fetchval(PARTITIONS) < 19:
             await connection.execute("SELECT pg_sleep(0.01)")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert before < await connection.fetchval(count) == 19  # the month before, this one, 17 ahead
+    assert before < await connection.fetchval(PARTITIONS) == 19  # the month before, this one, 17 ahead
     await connection.close()
 
 
@@ -209,6 +243,38 @@ async def test_leaving_brings_all_to_postgres_and_leaves_no_folder(pool: Pool, d
     assert list((tmp_path / "journal").iterdir()) == []
 
 
+async def test_leaving_amidst_an_access_brings_its_end_to_postgres_at_once(pool: Pool, database: str, tmp_path: Path):
+    given = intent()
+    async with AsyncExitStack() as stack:
+        audit = await stack.enter_async_context(Audit(settings(tmp_path / "journal"), pool, flush_s=60))
+        await audit.trail.intend(given)
+        await until(lambda: not audit.stats().waiting_records)
+        async with asyncio.timeout(10):
+            await stack.aclose()
+    assert (await kept(database)).outcomes == {given.event_id: "interrupted"}
+    assert list((tmp_path / "journal").iterdir()) == []
+    assert not {thread.name for thread in threading.enumerate()} & {"audit-journal"}
+
+
+async def test_a_task_that_dies_of_a_defect_is_told_of(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async def dies(_: Adopter) -> None:
+        raise KeyError("defect")
+
+    monkeypatch.setattr(Adopter, "run", dies)
+    with capture_logs() as logs:
+        async with Audit(settings(tmp_path / "journal"), pool, flush_s=5):
+            await until(lambda: logs)
+    assert ("audit_task_died", "audit-adopter") in [(line["event"], line.get("task")) for line in logs]
+
+
+async def test_partitions_are_made_as_far_ahead_as_is_configured(pool: Pool, database: str, tmp_path: Path):
+    connection = await asyncpg.connect(database)
+    async with Audit(settings(tmp_path / "journal", partitions_ahead=7), pool, flush_s=5), asyncio.timeout(20):
+        while await connection.fetchval(PARTITIONS) < 9:
+            await connection.execute("SELECT pg_sleep(0.01)")
+    await connection.close()
+
+
 async def test_what_cannot_be_flushed_in_time_is_adopted_later(stoppable_postgres: StoppablePostgres, tmp_path: Path):
     databases = Databases(stoppable_postgres.url())
     url = await databases.create()
@@ -240,6 +306,7 @@ async def test_readiness_says_that_the_journal_is_full(pool: Pool, tmp_path: Pat
     async with Audit(small, pool, flush_s=0.1) as audit:
         await audit.check()
         audit._inherit(20_001)
+        assert audit.stats().waiting_bytes == 20_001
         with pytest.raises(Unavailable, match="journal_bytes"):
             await audit.check()
         with pytest.raises(Unavailable, match="journal_bytes"):
@@ -251,3 +318,12 @@ async def test_readiness_says_that_the_journal_cannot_be_written(pool: Pool, tmp
     async with Audit(settings(tmp_path / "journal"), pool, flush_s=0.1) as audit:
         with pytest.raises(Unavailable, match="exists"):
             await audit.check()
+
+
+async def test_what_was_set_aside_and_what_cannot_be_read_is_told(pool: Pool, tmp_path: Path):
+    async with Audit(settings(tmp_path / "journal"), pool, flush_s=5) as audit:
+        audit._quarantine.keep_damage(Path("0.seg"), [Damage(0, b"", torn=False)] * 2)
+        audit._quarantine.keep_record(Kind.INTENT, b"{}", "poison")
+        audit._shipper.problem = "unreadable"
+        stats = audit.stats()
+        assert (stats.quarantined, stats.shipping_problem) == (3, "unreadable")

@@ -44,6 +44,7 @@ def test_each_part_of_the_key_tells_sessions_apart():
     sessions = Sessions(IDLE)
     keys = [KEY, *((*KEY[:n], other, *KEY[n + 1 :]) for n in range(len(KEY)) for other in (None, "", "None", uuid4()))]
     assert len({sessions.of(key, NOW) for key in keys}) == len(keys)
+    assert session_id(("a+b", "c"), 1) != session_id(("a", "b+c"), 1)
 
 
 def test_replicas_that_begin_in_one_step_agree():
@@ -63,7 +64,8 @@ def test_no_more_listeners_are_remembered_than_asked_and_the_longest_silent_goes
     sessions.of(("a",), NOW)
     late = sessions.of(("b",), NOW + IDLE - 1)
     sessions.of(("a",), NOW + 1)
-    sessions.of(("c",), NOW + IDLE - 1)
+    last = sessions.of(("c",), NOW + IDLE - 1)
+    assert sessions.of(("c",), NOW + 2 * IDLE - 2) == last
     assert sessions.of(("a",), NOW + IDLE) == session_id(("a",), int(NOW // IDLE))
     assert late == session_id(("b",), int(NOW // IDLE))
     assert len(sessions._known) == 2
