@@ -223,10 +223,11 @@ class Access:
         try:
             replies = whole(await asyncio.gather(*walks, return_exceptions=True))
         except Refusal as refusal:
-            await held.let_go(surface.refuse(refusal, draft.head).status, refusal.reason)
+            await held.turn_back(surface.refuse(refusal, draft.head).status, refusal.reason)
             raise
-        await held.let_go()
-        return await self._worded(route, Found(draft.head, base, datetime.now(UTC), batch=replies), draft)
+        reply = route.render(Found(draft.head, base, datetime.now(UTC), batch=replies))
+        await held.let_go(draft.intent(), draft.outcome(reply.status, Result.COMPLETE))
+        return Answer(reply)
 
     async def _one_of_several(self, surface: Surface, route: Route, base: str, caller: Caller, head: Head) -> Reply:
         draft = Draft.begin(surface.name, method_of(route, head), head)

@@ -114,6 +114,10 @@ class Trail(Protocol):
         """Both at once, durable when it returns: for an access that is over before its answer leaves."""
         ...
 
+    async def record_all(self, accesses: Sequence[tuple[Intent, Outcome]]) -> None:
+        """Several that leave in one answer: all of them, or none."""
+        ...
+
     def conclude(self, outcome: Outcome) -> None:
         """Takes the outcome of an intended event. Never blocks, never raises, never loses it while the process lives."""
         ...

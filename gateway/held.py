@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -34,6 +33,11 @@ class Held:
         else:
             await self._trail.record(intent, outcome)
 
+    async def record_all(self, accesses: Sequence[tuple[Intent, Outcome]]) -> None:
+        """Each as by itself."""
+        for each in accesses:
+            await self.record(*each)
+
     def conclude(self, outcome: Outcome) -> None:
         """As the trail's own."""
         self._trail.conclude(outcome)
@@ -42,15 +46,21 @@ class Held:
         """As the trail's own."""
         await self._trail.settled()
 
-    async def let_go(self, status: int | None = None, reason: str | None = None) -> None:
-        """Records what was held back: as refused with ``status`` and ``reason`` where the answer must not leave. Raises Unavailable."""
+    async def let_go(self, intent: Intent, outcome: Outcome) -> None:
+        """The answer, whose own event this is, may leave: records that and all that was held back, or nothing. Raises Unavailable."""
         kept, self._kept = self._kept, []
-        if status is not None:
-            kept = [
-                (intent, replace(outcome, status=status, result=Result.REFUSED, reason=reason))
-                for intent, outcome in kept
-            ]
-        whole(await asyncio.gather(*(self._trail.record(*each) for each in kept), return_exceptions=True))
+        await self._trail.record_all([*kept, (intent, outcome)])
+
+    async def turn_back(self, status: int, reason: str | None) -> None:
+        """It must not leave: records what was held back as refused. Raises Unavailable."""
+        kept, self._kept = self._kept, []
+        if kept:
+            await self._trail.record_all(
+                [
+                    (intent, replace(outcome, status=status, result=Result.REFUSED, reason=reason))
+                    for intent, outcome in kept
+                ]
+            )
 
 
 def whole(results: Sequence[T | BaseException]) -> list[T]:

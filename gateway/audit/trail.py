@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -92,14 +92,17 @@ class JournalTrail:
         return _Intended(self, intent, durable)
 
     async def record(self, intent: Intent, outcome: Outcome) -> None:
-        frames = intent_frame(intent) + outcome_frame(outcome)
+        await self.record_all(((intent, outcome),))
+
+    async def record_all(self, accesses: Sequence[tuple[Intent, Outcome]]) -> None:
+        frames = _frames(accesses)
         self._admit(len(frames))
-        entry, durable = self._journal.commit(frames, 2)
+        entry, durable = self._journal.commit(frames, 2 * len(accesses))
         try:
             await durable
         except NotDurable as error:
             # Nothing left after all. Only a write that is under way at this moment can still say otherwise.
-            entry.data = intent_frame(intent) + outcome_frame(_refused(intent, error.reason))
+            entry.data = _frames([(intent, _refused(intent, error.reason)) for intent, _ in accesses])
             raise Unavailable(str(error)) from error
 
     def conclude(self, outcome: Outcome) -> None:
@@ -173,6 +176,10 @@ class JournalTrail:
     def _last_mentioned(self, segment: Segment) -> list[tuple[UUID, datetime]]:
         last = segment.last_entry
         return [(event, known.occurred_at) for event, known in self._open.items() if known.entry <= last]
+
+
+def _frames(accesses: Sequence[tuple[Intent, Outcome]]) -> bytes:
+    return b"".join([intent_frame(intent) + outcome_frame(outcome) for intent, outcome in accesses])
 
 
 def _refused(intent: Intent, reason: str) -> Outcome:

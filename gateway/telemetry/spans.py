@@ -5,7 +5,7 @@ Nothing of OpenTelemetry is imported here, and nothing here runs where ``tracing
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Generator, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
@@ -146,6 +146,12 @@ class TracedTrail:
         """As the trail's own."""
         span = CURRENT.get()
         recording = self._trail.record(intent, outcome)
+        await (recording if span is None else _stepped(span, "journal", recording))
+
+    async def record_all(self, accesses: Sequence[tuple[Intent, Outcome]]) -> None:
+        """As the trail's own."""
+        span = CURRENT.get()
+        recording = self._trail.record_all(accesses)
         await (recording if span is None else _stepped(span, "journal", recording))
 
 
