@@ -16,6 +16,7 @@ from select import PIPE_BUF
 
 import pytest
 import structlog
+from parts.audit import until
 
 from gateway import logs
 from gateway.config import Log
@@ -24,6 +25,8 @@ from gateway.logs import spool
 from gateway.logs.spool import Spool
 
 PATIENCE_S = 10.0
+UNFIT = "unfit\n"
+"""What no stream of these tests takes."""
 
 
 class Stream:
@@ -40,8 +43,8 @@ class Stream:
     def write(self, text: str, /) -> int:
         self.writing += 1
         assert self.open.wait(PATIENCE_S)
-        if self.failing is not None:
-            raise self.failing
+        if self.failing is not None or text == UNFIT:
+            raise self.failing or OSError(errno.EIO, "not that")
         self.taken += text
         return len(text)
 
@@ -103,6 +106,32 @@ def test_who_writes_to_a_stream_that_fails_hears_nothing_of_it_and_the_loss_is_t
     lines.write("and more\n")
     assert lines.drain(PATIENCE_S)
     assert stream.taken == "seen\nlost 3\nand more\n"
+
+
+def test_a_loss_that_could_not_be_told_is_told_later(stream, lines):
+    stream.failing = OSError(errno.ENOSPC, "full")
+    lines.write("never seen\n")
+    assert lines.drain(PATIENCE_S)
+    stream.failing = None
+    tell, lines.lost = lines.lost, lambda _: UNFIT
+    lines.write("seen\n")
+    assert lines.drain(PATIENCE_S)
+    lines.lost = tell
+    lines.write("and more\n")
+    assert lines.drain(PATIENCE_S)
+    assert stream.taken == "seen\nand more\nlost 1\n"
+
+
+def test_what_nothing_was_written_to_has_nothing_to_wait_for(lines):
+    assert lines.drain(0)
+
+
+def test_a_descriptor_is_the_log_s_own_whatever_becomes_of_the_stream(tmp_path: Path):
+    with (tmp_path / "log").open("w") as file:
+        lines = Spool(file, str)
+    lines.write("told\n")
+    assert lines.drain(PATIENCE_S)
+    assert (tmp_path / "log").read_text() == "told\n"
 
 
 def test_a_descriptor_gets_all_of_a_text_that_is_more_than_it_holds():
@@ -168,7 +197,7 @@ def test_lines_keep_their_order_where_the_log_is_configured_anew_meanwhile(strea
     assert (json.loads(before)["event"], "after" in after) == ("before", True)
 
 
-@pytest.mark.parametrize("odd", ["\udcff", 2**70, {"name": "\udcff"}])
+@pytest.mark.parametrize("odd", ["\udcff", 2**70, {"name": "\udcff"}, {("a", 1): 1}])
 def test_a_line_with_what_json_does_not_hold_is_written_all_the_same(stream, configured, odd):
     drained = configured()
     structlog.get_logger().warning("told", odd=odd)
@@ -199,6 +228,67 @@ def test_who_has_logged_before_heeds_another_level_and_form_from_then_on(stream,
     assert json.loads(first)["event"] == "told"
     assert "in words" in second
     assert not second.startswith("{")
+
+
+def test_what_was_lost_is_told_in_the_form_that_is_configured_by_then(stream, configured):
+    drained = configured()
+    stream.failing = BrokenPipeError(errno.EPIPE, "gone")
+    structlog.get_logger().warning("unheard")
+    assert drained()
+    stream.failing = None
+    drained = configured(Log(format="console"))
+    structlog.get_logger().warning("heard")
+    assert drained()
+    assert "log_lines_lost" in stream.taken
+    assert "{" not in stream.taken
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_no_line_shows_a_credential_nor_what_variables_held(stream, configured, form):
+    drained = configured(Log(format=form))
+    password = "hunter" * 2
+    try:
+        int("rg_live_0123456789" + password[:1])
+    except ValueError:
+        structlog.get_logger().exception("defect", key="rg_live_abcdefghij")
+    logging.getLogger("some.library").warning("Authorization: Bearer %s", "dG9rZW4tMTIz")
+    assert drained()
+    for secret in ("0123456789", "abcdefghij", "dG9rZW4tMTIz", password):
+        assert secret not in stream.taken
+    assert "[secret]" in stream.taken
+    assert "ValueError: invalid literal" in stream.taken
+    assert "some.library" in stream.taken
+
+
+def test_of_a_library_warnings_are_told_once_and_no_less_than_them(stream, configured):
+    configured()
+    drained = configured()
+    logging.getLogger("some.library").info("chatter")
+    logging.getLogger("some.library").warning("trouble")
+    assert drained()
+    (line,) = stream.taken.splitlines()
+    assert json.loads(line)["event"] == "trouble"
+
+
+async def test_lines_told_together_come_by_themselves_each_time(stream, configured):
+    configured()
+    told = logs.Lines(Log(), "request")
+    for number in (1, 2):
+        told.tell({"number": number})
+        if number == 1:
+            told.flush()
+        await until(lambda: stream.taken.count("\n") == number)  # noqa: B023  asked at once
+    assert [json.loads(line)["number"] for line in stream.taken.splitlines()] == [1, 2]
+    assert all(json.loads(line)["timestamp"].endswith("Z") for line in stream.taken.splitlines())
+
+
+async def test_lines_below_the_level_are_not_told(stream, configured):
+    drained = configured()
+    told = logs.Lines(Log(level="warning"), "request")
+    told.tell({"number": 1})
+    told.flush()
+    assert drained()
+    assert stream.taken == ""
 
 
 def test_a_key_of_any_configured_prefix_is_struck_out():

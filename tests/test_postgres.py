@@ -1,6 +1,7 @@
 """Who connects to Postgres."""
 
 import asyncio
+from contextlib import nullcontext
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -10,7 +11,7 @@ from structlog.testing import capture_logs
 from gateway.catalog.listener import Hearers, Listener
 from gateway.config import ConfigError, Database
 from gateway.errors import Unavailable
-from gateway.postgres import Connection, borrow, connect, is_outage, open_pool
+from gateway.postgres import Connection, borrow, connect, is_outage, open_pool, outages, refuse_unusable
 
 
 def nameless() -> str:
@@ -29,6 +30,22 @@ async def test_a_url_that_names_a_user_needs_no_other(monkeypatch: pytest.Monkey
     monkeypatch.setattr("getpass.getuser", nameless)
     pool = await open_pool(Database.model_validate({"url": url, "connect_s": 0.2}))
     await pool.close()
+
+
+async def test_a_user_in_the_environment_is_as_good(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("getpass.getuser", nameless)
+    monkeypatch.setenv("PGUSER", "me")
+    refuse_unusable("postgresql://127.0.0.1:1/gateway")
+
+
+@pytest.mark.parametrize(
+    ("mode", "refused"),
+    [("", False), ("&sslmode=prefer", False), ("&sslmode=require", True), ("&sslmode=verify-full", True)],
+)
+def test_a_certificate_that_is_not_there_is_missed_where_it_would_be_read(mode: str, *, refused: bool):
+    url = f"postgresql://me@127.0.0.1:1/gateway?sslrootcert=/nowhere/root.pem{mode}"
+    with pytest.raises(ConfigError, match=r"/nowhere/root\.pem") if refused else nullcontext():
+        refuse_unusable(url)
 
 
 async def test_a_server_that_bars_the_way_in_is_away_to_every_kind_of_connection(database: str):
@@ -127,6 +144,9 @@ async def test_while_none_of_the_servers_is_the_one_that_is_wanted_postgres_is_a
         (asyncpg.TooManyConnectionsError("sorry, too many clients already"), True),
         (asyncpg.QueryCanceledError("canceling statement due to statement timeout"), True),
         (asyncpg.DeadlockDetectedError("deadlock detected"), True),
+        (asyncpg.SerializationError("could not serialize access"), True),
+        (asyncpg.InvalidCatalogNameError("database does not exist"), True),
+        (asyncpg.ClientConfigurationError("no such certificate"), True),
         (asyncpg.InvalidPasswordError("password authentication failed"), True),
         (ConnectionRefusedError(111, "refused"), True),
         (asyncpg.InsufficientPrivilegeError("permission denied for table links"), False),
@@ -136,6 +156,28 @@ async def test_while_none_of_the_servers_is_the_one_that_is_wanted_postgres_is_a
 )
 def test_what_may_be_over_by_itself_is_an_outage_and_a_defect_is_none(error: Exception, *, away: bool):
     assert is_outage(error) is away
+
+
+def test_an_outage_says_when_to_ask_again():
+    with pytest.raises(Unavailable) as caught, outages("asking"):
+        raise ConnectionRefusedError
+    assert caught.value.retry_after == 5
+
+
+async def test_who_finds_every_connection_taken_is_told_in_time(database: str):
+    pool = await open_pool(Database.model_validate({"url": database, "pool_min": 1, "pool_max": 1}))
+    async with borrow(pool, "asking", wait_s=5):
+        with pytest.raises(Unavailable, match="asking"):
+            async with asyncio.timeout(20), borrow(pool, "asking", wait_s=0.05):
+                pass
+    await pool.close()
+
+
+async def test_the_server_ends_what_nobody_waits_for_any_more(database: str):
+    pool = await open_pool(Database.model_validate({"url": database, "query_s": 3}))
+    async with borrow(pool, "asking", wait_s=5) as connection:
+        assert await connection.fetchval("SHOW statement_timeout") == "3s"
+    await pool.close()
 
 
 def with_parameter(url: str, parameter: str) -> str:
