@@ -10,7 +10,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.http.headers import OPAQUE, content_disposition, extension_for, http_date, media_type, parse_date
+from gateway.http.headers import (
+    OPAQUE,
+    content_disposition,
+    extension_for,
+    http_date,
+    media_type,
+    parse_date,
+    safe_name,
+    type_by_name,
+)
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 WELL_FORMED = re.compile(
@@ -188,3 +197,64 @@ def test_name_of_letters_arrives_as_it_was(stem, extension):
     name = stem + extension
     _, true = read(content_disposition("attachment", name))
     assert len(name.encode()) > 200 or true == normalize("NFC", name)
+
+
+@pytest.mark.parametrize(
+    ("stored", "given"),
+    [
+        ("application/ogg", "audio/ogg"),
+        ("audio/aacp", "audio/aac"),
+        ("audio/m4a", "audio/mp4"),
+        ("audio/mp3", "audio/mpeg"),
+        ("audio/vnd.wave", "audio/wav"),
+        ("audio/wave", "audio/wav"),
+        ("audio/x-aac", "audio/aac"),
+        ("audio/x-aiff", "audio/aiff"),
+        ("audio/x-flac", "audio/flac"),
+        ("audio/x-m4a", "audio/mp4"),
+        ("audio/x-mp3", "audio/mpeg"),
+        ("audio/x-mpeg", "audio/mpeg"),
+        ("audio/x-pn-wav", "audio/wav"),
+        ("audio/x-wav", "audio/wav"),
+    ],
+)
+def test_a_type_under_another_name_is_given_by_its_registered_one(stored: str, given: str):
+    assert media_type(stored) == given
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("call.wav", "audio/wav"),
+        ("CALL.WAV", "audio/wav"),
+        ("a.b.Mp3", "audio/mpeg"),
+        ("call.oga", "audio/ogg"),
+        ("call.wave", "audio/wav"),
+        ("call.exe", OPAQUE),
+        ("wav", OPAQUE),
+        (".wav", OPAQUE),
+        ("", OPAQUE),
+    ],
+)
+def test_a_file_s_name_stands_for_the_type_of_its_extension(name: str, given: str):
+    assert type_by_name(name) == given
+
+
+@pytest.mark.parametrize("turning", "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+def test_nothing_in_a_name_turns_what_is_read(turning: str):
+    assert safe_name(f"annexe{turning}vaw.exe") == "annexe_vaw.exe"
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("x" * 300 + "." + "b" * 10, "x" * 189 + "." + "b" * 10),
+        ("x" * 300 + "." + "b" * 11, "x" * 200),
+        ("x" * 300 + ".w-v", "x" * 200),
+        ("x" * 195 + "  y.wav", "x" * 195 + ".wav"),
+        ("x" * 195 + "я.wav", "x" * 195 + ".wav"),
+    ],
+    ids=["an extension", "no extension", "nothing like one", "cut at a blank", "cut within a letter"],
+)
+def test_a_name_that_is_cut_keeps_what_looks_like_its_extension(name: str, safe: str):
+    assert safe_name(name) == safe
