@@ -123,3 +123,25 @@ def test_request_id_of_anything_else_is_not(value):
 )
 def test_a_trace_is_told_by_its_context_field(field, trace):
     assert trace_id(field) == trace
+
+
+def test_a_request_is_followed_through_so_many_proxies_and_no_more():
+    trusted = [ip_network("10.0.0.0/8")]
+    hops = [f"10.0.0.{number}" for number in range(1, 32)]
+    assert client_address("10.0.0.99", [", ".join(["203.0.113.7", *hops])], trusted) == "203.0.113.7"
+    assert client_address("10.0.0.99", [", ".join(["203.0.113.7", "10.0.1.1", *hops])], trusted) == "10.0.1.1"
+
+
+def test_the_longest_way_to_write_an_address_is_read():
+    entry = "[0000:0000:0000:0000:0000:ffff:203.100.113.255]:65535"
+    assert client_address("10.0.0.99", [entry], [ip_network("10.0.0.0/8")]) == "203.100.113.255"
+
+
+def test_a_peer_that_speaks_for_itself_is_told_without_its_zone():
+    assert client_address("fe80::1%eth0", ["203.0.113.7"], ()) == "fe80::1"
+
+
+@pytest.mark.parametrize(("rest", "known"), [("", True), ("-more", True), ("x", False), ("more-", False)])
+def test_a_trace_is_known_by_a_whole_field_alone(rest: str, *, known: bool):
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    assert trace_id(f"00-{trace}-b7ad6b7169203331-01{rest}") == (trace if known else None)
