@@ -10,7 +10,8 @@ import pytest
 import schemathesis
 
 from gateway.contract import Route
-from gateway.model import Verb
+from gateway.errors import Expired, Failed
+from gateway.model import State, Verb
 from gateway.openapi import Place, pages
 from gateway.openapi.operations import operation_id, operations
 from gateway.surfaces import SURFACES
@@ -243,3 +244,35 @@ def test_no_answer_takes_the_errors_name():
 
 def test_an_operations_id_is_made_of_its_method_and_path():
     assert operation_id("GET", "/v1/recordings/{id}/transcript.vtt") == "getV1RecordingsByIdTranscriptVtt"
+
+
+AUDIO = [(name, route) for name, route in ROUTES if route.verb is Verb.PLAY]
+
+
+@pytest.mark.parametrize(("name", "route"), AUDIO, ids=named)
+def test_several_ranges_are_told_of_with_the_fields_that_they_lack(name, route):
+    answers = DOCUMENTS[name]["paths"][route.path]["get"]["responses"]
+    assert ("206" in answers) is route.ranges
+    if route.ranges:
+        assert "multipart/byteranges" in answers["206"]["content"]
+        assert answers["206"]["headers"]["Content-Range"]["required"] is False
+    assert "multipart/byteranges" not in answers["200"]["content"]
+
+
+@pytest.mark.parametrize(("name", "route"), ROUTES, ids=named)
+def test_a_route_is_refused_for_the_states_that_it_does_not_serve_and_for_ids_that_are_none(name, route):
+    (operation,) = [each for each in operations(SURFACES[name]) if each.route is route]
+    reasons = {refusal.reason for refusal in operation.refusals}
+    assert ("not_found" in reasons) is ("{" in route.path)
+    if route.verb in {Verb.PLAY, Verb.LINK, Verb.DESCRIBE}:
+        of_states = {Failed.reason: State.FAILED, Expired.reason: State.EXPIRED}
+        assert reasons & {*of_states} == {reason for reason, state in of_states.items() if state not in route.states}
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_refusals_are_told_least_status_first_and_what_they_share_in_order(name):
+    for operation in operations(SURFACES[name]):
+        statuses = [refusal.status for refusal in operation.refusals]
+        assert statuses == sorted(statuses)
+    shared = list(DOCUMENTS[name]["components"]["responses"])
+    assert shared == sorted(shared)
