@@ -480,8 +480,8 @@ async def test_of_what_has_ended_only_what_is_not_durable_is_remembered(house: M
         at.trail.conclude(outcome(given))
         assert len(at.trail._ended) == 1
         assert await at.journal.drain()
-        (segment,) = at.journal.segments
-        assert not at.trail.awaits(segment, 0)
+    (segment,) = at.journal.segments
+    assert not at.trail.awaits(segment, 0)
 
 
 async def test_more_open_events_than_fit_a_frame_are_mentioned_anew_all_of_them(house: Make):
