@@ -187,14 +187,14 @@ def little_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_set_aside_is_there_in_full_and_each_piece_by_itself(tmp_path: Path):
     before = descriptors()
     quarantine = Quarantine(tmp_path)
-    pieces = [Damage(7, b"bytes", torn=False), Damage(700, b"others", torn=True)]
+    pieces = [Damage(7, b"bytes", torn=False), Damage(700, b"others", torn=False), Damage(900, b"", torn=True)]
     for _ in range(2):  # a file that is read again says it again
         quarantine.keep_damage(tmp_path / "a" / "0.seg", pieces)
     for each in (b'{"event_id": 1}', b"no json"):
         quarantine.keep_record(Kind.INTENT, each, "poison")
     kept = {path.name: path.read_bytes() for path in (tmp_path / "quarantine").iterdir()}
     lines = [orjson.loads(line)["record"] for line in kept.pop("refused.jsonl").splitlines()]
-    assert kept == {"a-0-7.damaged": b"bytes", "a-0-700.torn": b"others"}
+    assert kept == {"a-0-7.damaged": b"bytes", "a-0-700.damaged": b"others", "a-0-900.torn": b""}
     assert lines == [{"event_id": 1}, b"no json".hex()]
     assert descriptors() == before
 
