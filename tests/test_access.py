@@ -198,3 +198,43 @@ async def test_who_proves_nothing_is_looked_at_and_counted_and_whom_an_outage_tu
         await access.serve(SURFACE, ROUTE, "", draft)
     await access.refused(draft, 400, caught.value)
     assert watched.told == told
+
+
+async def test_who_asks_where_nothing_is_to_be_proven_is_not_counted_as_one_who_failed_to():
+    watched: Any = Watched(NotFound())
+    access = Access(watched, watched, {}, watched, watched, watched, watched, NO_ROLES, {})
+    draft = Draft.begin(SURFACE.name, Method.STREAM, Head("GET", {}, MultiDict(), CIMultiDict()))
+    draft.public = True
+    await access.refused(draft, 404, NotFound())
+    assert watched.told == ["record"]
+
+
+@pytest.mark.parametrize(("proven", "told"), [(False, ["failed"]), (True, ["record"])], ids=["a stranger", "a caller"])
+async def test_a_journal_that_fills_is_spared_the_denials_of_strangers_and_of_nobody_else(
+    *, proven: bool, told: list[str]
+):
+    watched: Any = Watched(Unauthenticated())
+    watched.admits_unproven = False
+    access = Access(watched, watched, {}, watched, watched, watched, watched, NO_ROLES, {})
+    draft = Draft.begin(SURFACE.name, Method.STREAM, Head("GET", {}, MultiDict(), CIMultiDict()))
+    if proven:
+        draft.caller = Caller(uuid4(), "api_key", "key", "key", "api_key", frozenset())
+    await access.refused(draft, 403, Unauthenticated())
+    assert watched.told == told
+
+
+@pytest.mark.parametrize(
+    ("ending", "told"),
+    [(False, (Result.CLIENT_GONE, "before_first_byte")), (True, (Result.INTERRUPTED, "shutdown"))],
+)
+async def test_who_left_before_his_answer_is_told_from_whom_the_end_of_the_process_cut_off(
+    *, ending: bool, told: tuple[Result, str]
+):
+    acting: Any = Acting()
+    access = Access(acting, acting, {}, acting, acting, acting, acting, NO_ROLES, {})
+    draft = Draft.begin(SURFACE.name, Method.STREAM, Head("GET", {}, MultiDict(), CIMultiDict()))
+    access.abandoned(draft, ending=ending)
+    assert acting.told == [], "what was never begun has no end"
+    draft.intended = True
+    access.abandoned(draft, ending=ending)
+    assert [(each.status, each.result, each.reason) for each in acting.told] == [(0, *told)]

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict, MultiDict
 
+from gateway.contract import Reply
 from gateway.draft import Draft
 from gateway.errors import Unavailable
 from gateway.event import Intent, Method
 from gateway.model import Head
-from gateway.playback import Playback
+from gateway.playback import Answer, Playback
 
 
 class Opening:
@@ -46,3 +47,23 @@ async def test_a_body_that_could_not_be_put_on_record_is_not_left_open_and_wants
     with pytest.raises(Unavailable):
         await playback._record_and_open(draft, opening)
     assert (stage.closed, opening.cr_frame, draft.intended) == (admits, None, False)
+
+
+class Ending:
+    """A source, and a place among the streams."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def release(self) -> None:
+        self.told.append("release")
+
+    async def close(self) -> None:
+        self.told.append("close")
+
+
+async def test_an_answer_that_is_over_gives_back_its_place_and_closes_its_source():
+    ending: Any = Ending()
+    await Answer(Reply(200, {}), ending, release=ending.release).close()
+    assert sorted(ending.told) == ["close", "release"]
+    await Answer(Reply(200, {})).close()
