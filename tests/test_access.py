@@ -61,6 +61,33 @@ async def test_none_of_a_batch_goes_on_behind_the_answer_that_an_outage_ended():
     assert slow.recorded == ["not_found", "not_found"]
 
 
+async def test_what_a_batch_found_is_not_on_record_as_delivered_where_an_outage_ended_it(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    slow: Any = Slow()
+    told: list[tuple[int, Result]] = []
+
+    async def record_all(accesses: list[tuple[Intent, Outcome]]) -> None:
+        told.extend((outcome.status, outcome.result) for _, outcome in accesses)
+
+    async def serve(access: Access, _route: Route, _base: str, _caller: Caller, draft: Draft) -> Answer:
+        if told or slow.answers.is_set():
+            raise Unavailable
+        slow.answers.set()
+        await access.trail.record(draft.intent(), draft.outcome(200, Result.COMPLETE))
+        return Answer(Reply(200, {}))
+
+    slow.record_all = record_all
+    monkeypatch.setattr(Access, "_serve", serve)
+    access = Access(slow, slow, {}, slow, slow, slow, slow, slow, slow, slow, slow, NO_ROLES, {})
+    body = orjson.dumps({"ids": ["yotel:found", "yotel:away"]})
+    head = Head("POST", {}, MultiDict(), CIMultiDict({"Authorization": "Bearer key"}), body=body)
+    with pytest.raises(Unavailable):
+        await access.serve(SURFACE, ROUTE, "", Draft.begin(SURFACE.name, Method.BATCH, head))
+    assert slow.recorded == []
+    assert told == [(503, Result.REFUSED)]
+
+
 class Acting:
     """A prover, limits and a trail; and an operation that ends when, and as, it is told."""
 
