@@ -226,7 +226,7 @@ class Access:
             await held.turn_back(surface.refuse(refusal, draft.head).status, refusal.reason)
             raise
         reply = route.render(Found(draft.head, base, datetime.now(UTC), batch=replies))
-        await held.let_go(draft.intent(), draft.outcome(reply.status, Result.COMPLETE))
+        await held.let_go(draft.intent(), draft.outcome(reply.status, COMPLETE))
         return Answer(reply)
 
     async def _one_of_several(self, surface: Surface, route: Route, base: str, caller: Caller, head: Head) -> Reply:

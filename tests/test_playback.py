@@ -10,7 +10,7 @@ from multidict import CIMultiDict, MultiDict
 
 from gateway.contract import Reply
 from gateway.draft import Draft
-from gateway.errors import Unavailable
+from gateway.errors import NotFound, Unavailable
 from gateway.event import Intent, Method
 from gateway.model import Head
 from gateway.playback import Answer, Playback
@@ -47,6 +47,18 @@ async def test_a_body_that_could_not_be_put_on_record_is_not_left_open_and_wants
     with pytest.raises(Unavailable):
         await playback._record_and_open(draft, opening)
     assert (stage.closed, opening.cr_frame, draft.intended) == (admits, None, False)
+
+
+async def test_a_store_s_refusal_is_told_only_once_its_request_is_on_record():
+    async def missing() -> Any:
+        raise NotFound
+
+    stage: Any = Opening(admits=True)
+    playback = Playback(*[stage] * 7)
+    draft = Draft.begin("native", Method.STREAM, Head("GET", {}, MultiDict(), CIMultiDict()))
+    with pytest.raises(Unavailable):
+        await playback._record_and_open(draft, missing())
+    assert not draft.intended
 
 
 class Ending:
