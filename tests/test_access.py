@@ -17,6 +17,7 @@ from gateway.draft import Draft
 from gateway.errors import NotFound, Refusal, TooMany, Unauthenticated, Unavailable
 from gateway.event import Intent, Method, Outcome, Result
 from gateway.model import Caller, CallRef, Entry, Head, Presented, Verb
+from gateway.playback import Answer
 from gateway.policy import NO_ROLES
 from gateway.surfaces.native import SURFACE
 
