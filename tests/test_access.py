@@ -80,7 +80,7 @@ async def test_what_a_batch_found_is_not_on_record_as_delivered_where_an_outage_
 
     slow.record_all = record_all
     monkeypatch.setattr(Access, "_serve", serve)
-    access = Access(slow, slow, {}, slow, slow, slow, slow, slow, slow, slow, slow, NO_ROLES, {})
+    access = Access(slow, slow, {}, slow, slow, slow, slow, NO_ROLES, {})
     body = orjson.dumps({"ids": ["yotel:found", "yotel:away"]})
     head = Head("POST", {}, MultiDict(), CIMultiDict({"Authorization": "Bearer key"}), body=body)
     with pytest.raises(Unavailable):
