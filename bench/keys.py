@@ -52,8 +52,8 @@ RANGES = (
     Turned("`log.requests` = false", {"log__requests": "false"}),
     Turned("`server.zero_copy` = false", {"server__zero_copy": "false"}),
     Turned("`server.send_buffer_bytes` 131072 → 524288", {"server__send_buffer_bytes": "524288"}),
-    Turned("`origin.receive_buffer_bytes` 524288 → 0", {"origin__receive_buffer_bytes": "0"}),
-    Turned("`origin.sign_reuse_s` 300 → 1", {"origin__sign_reuse_s": "1"}),
+    Turned("`origin.receive_buffer_bytes` 4194304 → 0", {"origin__receive_buffer_bytes": "0"}),
+    Turned("`origin.sign_reuse_s` 240 → 1", {"origin__sign_reuse_s": "1"}),
     Turned("`server.trusted_proxies` = 127.0.0.0/8", {"server__trusted_proxies": '["127.0.0.0/8"]'}),
     Turned("`limits.key`, `.tenant` in memory", dict.fromkeys(("limits__key", "limits__tenant"), "99999999/minute")),
     Turned(
@@ -68,7 +68,7 @@ RANGES = (
 """Asked for 64 KiB ranges of an object that everything knows."""
 MISSES = (
     Turned("`catalog.cache_entries` 100000 → 1", UNCACHED),
-    Turned("without the cache, `origin.sign_reuse_s` 300 → 1", {"origin__sign_reuse_s": "1"}, UNCACHED),
+    Turned("without the cache, `origin.sign_reuse_s` 240 → 1", {"origin__sign_reuse_s": "1"}, UNCACHED),
     *(
         Turned(
             f"without the cache, `database.pool_max` 10 → {size}",

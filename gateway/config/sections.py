@@ -216,10 +216,11 @@ class Origin(Section):
     )
     connections: Count = Field(2048, description="connections per store at most; each stream takes one")
     receive_buffer_bytes: BufferBytes = Field(
-        524_288,
-        description="bytes on their way from a store that the kernel may hold for a stream whose client takes megabytes a"
-        " second; for other streams at most 131072. 0 lets it choose, up to megabytes for every stream. A distant store"
-        " needs more: its round trip in seconds × the bytes per second that one stream should reach",
+        4_194_304,
+        description="bytes on their way from a store that the kernel may hold for a stream whose client takes all that comes,"
+        " or megabytes a second; for other streams at most 131072. 0 lets it choose, up to megabytes for every stream. No"
+        " more than net.core.rmem_max. Divided by the seconds of the round trip to the store, it is the most bytes a second"
+        " that one stream gets",
     )
     sign_reuse_s: Seconds = Field(
         240,
