@@ -13,15 +13,12 @@ import sys
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
-
-from gateway.demo.state import State
 
 from .beside import CONNECTIONS
 from .client import wrk
 from .counted import COUNTS
 from .sizes import SIZES
-from .stage import Stage, set_up
+from .stage import Stage, passing_state, set_up
 from .variants import Target, start_gateway
 
 WARM_S, IDLE_S, LOAD_S = 12, 6, 20
@@ -34,8 +31,7 @@ _TOTAL = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
 async def main(times: int) -> None:
     """Prints a line each time."""
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="rg-bench-")))
-        stage = await set_up(stack.enter_context(State(folder)), SIZES["quick"], stack)
+        stage = await set_up(stack.enter_context(passing_state()), SIZES["quick"], stack)
         for number in range(times):
             async with AsyncExitStack() as one:
                 target = await start_gateway(stage, one, name=f"counted-{number}", module="bench.counted")

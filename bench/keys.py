@@ -11,8 +11,6 @@ import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import aiohttp
 from rich.console import Console
@@ -20,13 +18,12 @@ from rich.progress import track
 
 from gateway.demo.ports import free_ports
 from gateway.demo.server import Server
-from gateway.demo.state import State
 
 from .beside import CONNECTIONS, Ask, Run, beside, ranges
 from .client.request import HOST, WrongAnswer, connect, request
 from .kernel import resident_bytes, socket_bytes
 from .sizes import QUICK, SPAN
-from .stage import Stage, listening, set_up
+from .stage import Stage, listening, passing_state, set_up
 from .variants import Target, start_gateway
 from .workloads.first_byte import first_byte_s
 
@@ -85,10 +82,9 @@ async def main(rounds: int) -> None:
     """Prints a table."""
     console = Console(stderr=True)
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="rg-bench-")))
         console.print("origin, Postgres, its catalog, a Redis")
         size = replace(QUICK, cold_ids=IDS)
-        stage = await set_up(stack.enter_context(State(folder)), size, stack)
+        stage = await set_up(stack.enter_context(passing_state()), size, stack)
         redis = await _redis(stage, stack)
         print("| key | CPU µs per request | as shipped | over it, in a round | Postgres µs | requests/s | as shipped |")
         print("|---|---|---|---|---|---|---|", flush=True)

@@ -8,12 +8,13 @@ import random
 import secrets
 import shutil
 import ssl
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from string import Template
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -103,6 +104,18 @@ class Stage:
             "database_url": self.database_url,
             "user": "user root;" if os.geteuid() == 0 else "",
         }
+
+
+@contextmanager
+def passing_state() -> Iterator[State]:
+    """One that goes with all that belongs to it."""
+    with TemporaryDirectory(prefix="rg-bench-") as name:
+        folder = Path(name)
+        try:
+            with State(folder) as state:
+                yield state
+        finally:
+            postgres.forget(folder)
 
 
 async def set_up(state: State, size: Size, stack: AsyncExitStack, *, s3: bool = False) -> Stage:

@@ -9,18 +9,15 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import aiohttp
 from aiohttp import web
 
 from gateway.demo.ports import free_ports
-from gateway.demo.state import State
 
 from .beside import Run, ranges, take_turns
 from .sizes import SIZES
-from .stage import set_up
+from .stage import passing_state, set_up
 from .variants import start_gateway
 
 OFF, FIGURES = "nothing", "figures, scraped every second"
@@ -30,8 +27,7 @@ SCRAPED_S = 1.0
 async def main(rounds: int) -> None:
     """Prints a table."""
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="rg-bench-")))
-        stage = await set_up(stack.enter_context(State(folder)), SIZES["quick"], stack)
+        stage = await set_up(stack.enter_context(passing_state()), SIZES["quick"], stack)
         collector = await _collector(stack)
         (port,) = free_ports(1)
         settings = {OFF: {}, FIGURES: {"metrics__port": str(port)}}

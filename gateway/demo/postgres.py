@@ -135,6 +135,13 @@ def _place(state: State) -> Place:
     return Place(folder, binaries, user)
 
 
+def forget(folder: Path) -> None:
+    """Removes what lies elsewhere of the state in ``folder``, which is about to go itself."""
+    pointer = folder / "postgres.path"
+    if pointer.exists():
+        shutil.rmtree(pointer.read_text(), ignore_errors=True)
+
+
 def _aside(pointer: Path) -> Path:
     """The folder that ``pointer`` names, made where there is none: ``make clean`` follows it too."""
     if pointer.exists() and (kept := Path(pointer.read_text())).is_dir():

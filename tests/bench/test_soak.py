@@ -17,6 +17,7 @@ from bench.soak.counts import Kept, compare
 from bench.soak.tally import End, Tally
 from bench.soak.verdicts import FLAT, Flat, Minute, Verdict, back, judge, thirds
 from bench.soak.watch import Seen, read
+from gateway.demo import postgres
 
 SEEN = Seen(
     resident=100_000_000, sockets=20, pipes=4, others=10, clients=0, origins=8, journal=0, cpu_s=0, postgres_cpu_s=0
@@ -198,6 +199,7 @@ def test_a_short_soak_counts_every_request_three_times_alike(tmp_path: Path):
         timeout=200,
         check=False,
     )
+    postgres.forget(tmp_path / "state")
     (written,) = results.glob("*-soak.json")
     told = json.loads(written.read_text())
     verdicts = {each["what"]: Verdict(**each) for each in told["verdicts"]}

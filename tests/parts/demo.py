@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from gateway.demo import postgres
+
 READY_S = 60
 
 
@@ -24,8 +26,8 @@ def room(*, closed: bool = False) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        for aside in folder.glob("*/postgres.path"):
-            shutil.rmtree(aside.read_text())
+        for state in folder.iterdir():
+            postgres.forget(state)
         shutil.rmtree(folder)
 
 
