@@ -19,31 +19,23 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from .identity import Identity, Issuer, Keys
 from .sections import (
     SURFACES,
-    AnyStore,
     Audit,
     Catalog,
     Cors,
     Database,
-    DiskStore,
-    GcsStore,
-    Identity,
-    Issuer,
-    Keys,
     Limits,
-    Log,
-    Metrics,
     Mount,
-    Origin,
     Pipeline,
     Retention,
-    S3Store,
     Server,
-    Tracing,
     Webhooks,
     default_mounts,
 )
+from .stores import AnyStore, DiskStore, GcsStore, Origin, S3Store
+from .telemetry import Log, Metrics, Tracing
 
 __all__ = [
     "ENV_FILE",

@@ -1,4 +1,4 @@
-"""The forms that values take, each with the words in which a wrong one is refused."""
+"""The forms that tables and values take, each with the words in which a wrong one is refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+
+class Section(BaseModel):
+    """A table of the file. Unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
 
 Seconds = Annotated[float, Field(gt=0, le=2_000_000)]
 """Postgres counts its own in milliseconds, of which it takes 2**31."""

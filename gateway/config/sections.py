@@ -1,13 +1,12 @@
-"""The tables of the file. Every key's ``description`` gives its unit and its reason."""
+"""The tables of the file that have no room of their own. Every key's ``description`` gives its unit and its reason."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from .forms import (
     MOST,
@@ -27,6 +26,7 @@ from .forms import (
     PostgresUrl,
     Rate,
     Seconds,
+    Section,
     Workers,
     is_origin,
     strong,
@@ -37,12 +37,6 @@ SURFACES = ("native", "yotel", "agentphone", "callsid", "voki", "envoy")
 
 _STEP = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._~!$&'()*+,;=:@%-]+")
 """A path segment as clients send it; with other characters no request would find the mount."""
-
-
-class Section(BaseModel):
-    """A table of the file. Unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Server(Section):
@@ -156,78 +150,6 @@ class Catalog(Section):
     key_cache_entries: Count = Field(10_000, description="API keys held in memory, and gateway links as many")
 
 
-class S3Store(Section):
-    """An S3 bucket, or any endpoint that speaks S3."""
-
-    kind: Literal["s3"]
-    bucket: str = Field(description="bucket name", min_length=3)
-    region: str = Field("us-east-1", description="region that signatures name")
-    endpoint: BaseUrl | None = Field(None, description="URL of an S3-compatible server; unset: AWS")
-    addressing: Literal["auto", "path", "virtual"] = Field(
-        "auto", description="bucket in the path or in the host name; auto: path where an endpoint is given"
-    )
-    access_key_id: SecretStr | None = Field(None, description="static credentials; unset: the instance's own chain")
-    secret_access_key: SecretStr | None = Field(None, description="goes with access_key_id")
-    session_token: SecretStr | None = Field(None, description="goes with temporary static credentials")
-    public_endpoint: BaseUrl | None = Field(
-        None, description="endpoint that signed URLs name, where clients reach the store by another name"
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if (self.access_key_id is None) != (self.secret_access_key is None):
-            raise ValueError(
-                "access_key_id and secret_access_key go together; give both, or neither for the instance's"
-            )
-        return self
-
-
-class GcsStore(Section):
-    """A Google Cloud Storage bucket."""
-
-    kind: Literal["gcs"]
-    bucket: str = Field(description="bucket name", min_length=3)
-    service_account_file: Path | None = Field(
-        None, description="JSON key file; unset: the instance's own identity. Signed URLs need the file"
-    )
-    endpoint: BaseUrl | None = Field(None, description="URL of an emulator, asked without credentials; unset: Google")
-
-
-class DiskStore(Section):
-    """A folder on this machine. Nothing outside it is ever opened."""
-
-    kind: Literal["disk"]
-    root: Folder = Field(description="folder that holds the recordings; must exist")
-
-
-AnyStore = Annotated[S3Store | GcsStore | DiskStore, Field(discriminator="kind")]
-
-
-class Origin(Section):
-    """Reading from stores."""
-
-    connect_s: Seconds = Field(3, description="seconds to connect to a store")
-    first_byte_s: Seconds = Field(10, description="seconds from asking a store to its answer's first byte")
-    progress_s: Seconds = Field(
-        15, description="seconds a store may send nothing in the middle of a body before it counts as broken"
-    )
-    resumes: int = Field(
-        3, ge=0, description="times a broken body is taken up again at the same version before the client is cut off"
-    )
-    connections: Count = Field(2048, description="connections per store at most; each stream takes one")
-    receive_buffer_bytes: BufferBytes = Field(
-        4_194_304,
-        description="bytes on their way from a store that the kernel may hold for a stream whose client takes all that comes,"
-        " or megabytes a second; for other streams at most 131072. 0 lets it choose, up to megabytes for every stream. No"
-        " more than net.core.rmem_max. Divided by the seconds of the round trip to the store, it is the most bytes a second"
-        " that one stream gets",
-    )
-    sign_reuse_s: Seconds = Field(
-        240,
-        description="seconds a read URL signed for an object serves all of its ranges; it is good for a minute longer",
-    )
-
-
 class Audit(Section):
     """The journal on this machine, and its way to Postgres."""
 
@@ -259,99 +181,6 @@ class Audit(Section):
     session_idle_s: Seconds = Field(
         300, description="seconds of silence after which a listener's next request is another playback"
     )
-
-
-class Keys(Section):
-    """API keys."""
-
-    prefixes: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=32)], ...] = Field(
-        ("rg_live", "yt_live"),
-        min_length=1,
-        description="recognisable key prefixes; the first is what `keys create` uses",
-    )
-
-
-class Issuer(Section):
-    """One issuer of JWTs. Exactly one of jwks_url, public_key_file and secret."""
-
-    issuer: str = Field(description="required value of iss")
-    audience: str = Field(description="required value of aud")
-    algorithms: tuple[Literal["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512"], ...] = (
-        Field(("RS256",), min_length=1, description="accepted algorithms; HS and RS/ES never together")
-    )
-    jwks_url: BaseUrl | None = Field(None, description="where the issuer publishes its keys")
-    public_key_file: Path | None = Field(None, description="PEM file of the issuer's public key")
-    secret: SecretStr | None = Field(
-        None, description="shared secret for HS*, as long as the hash: at least 32, 48 or 64 bytes"
-    )
-    required: tuple[str, ...] = Field(
-        ("exp", "iat", "sub"), description="claims a token must carry, beside iss and aud"
-    )
-    leeway_s: Delay = Field(30, description="seconds of clock skew allowed")
-    tenant_claim: str = Field("tenant", description="claim that holds the tenant's slug; dots reach into objects")
-    role_claim: str = Field("role", description="claim that holds the role, if any")
-    scope_claim: str = Field("scope", description="claim that holds scopes: a list, or words with spaces between")
-    scopes: tuple[str, ...] = Field(
-        (),
-        description="scopes that every token of this issuer gets besides its own: for issuers whose tokens carry none",
-    )
-    tenants: Mapping[str, str] = Field({}, description="claim value → tenant slug, where the two differ")
-    roles: Mapping[str, str] = Field({}, description="claim value → role, where the two differ")
-    jwks_refresh_s: Seconds = Field(3600, description="seconds before fetched keys are renewed")
-    jwks_min_interval_s: Seconds = Field(
-        60,
-        description="least seconds between fetches, however many unknown key ids come; 5 until one has succeeded",
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        sources = [s for s in (self.jwks_url, self.public_key_file, self.secret) if s is not None]
-        if len(sources) != 1:
-            raise ValueError("give exactly one of jwks_url, public_key_file and secret")
-        shared = {a.startswith("HS") for a in self.algorithms}
-        if len(shared) != 1 or shared != {self.secret is not None}:
-            raise ValueError("HS algorithms go with secret, RS and ES with jwks_url or public_key_file; never mixed")
-        # RFC 7518 section 3.2: a key as long as the hash.
-        least = max(int(a[2:]) // 8 for a in self.algorithms)
-        if self.secret is not None and not strong(self.secret, least):
-            raise ValueError(f"secret must have at least {least} bytes; `openssl rand -base64 48` makes one")
-        # A key withdrawn would be believed for the longer of the two.
-        if self.jwks_refresh_s < self.jwks_min_interval_s:
-            raise ValueError(
-                "jwks_refresh_s: smaller than jwks_min_interval_s, the least time between fetches; lower that"
-            )
-        return self
-
-
-class Identity(Section):
-    """How callers prove who they are."""
-
-    keys: Keys = Keys()
-    issuers: tuple[Issuer, ...] = Field((), description="JWT issuers; none: only API keys are accepted")
-    roles: tuple[str, ...] = Field(
-        ("attendant", "supervisor", "manager", "admin"),
-        min_length=1,
-        description="roles of keys and tokens, lowest first; where a surface asks for a role, those above it are accepted too",
-    )
-    link_keys: tuple[SecretStr, ...] = Field(
-        (),
-        description="secrets that sign gateway links, at least 32 bytes each: the first signs, all verify, so that they can be"
-        " rotated; none: recordings in a store without signed URLs have no links",
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if not all(map(strong, self.link_keys)):
-            raise ValueError("link_keys: each must have at least 32 bytes; `openssl rand -base64 48` makes one")
-        # The order is the rank: who stood in it twice would reach what lies between.
-        if twice := sorted({role for role in self.roles if self.roles.count(role) > 1}):
-            raise ValueError(f"roles: {', '.join(twice)} stands in it twice; list each role once, lowest first")
-        if len({(i.issuer, i.audience) for i in self.issuers}) != len(self.issuers):
-            raise ValueError("issuers: two of them share issuer and audience")
-        for number, issuer in enumerate(self.issuers):
-            if unknown := sorted(set(issuer.roles.values()) - set(self.roles)):
-                raise ValueError(f"issuers.{number}.roles: names {', '.join(unknown)}; list it in identity.roles")
-        return self
 
 
 class Limits(Section):
@@ -493,33 +322,3 @@ class Cors(Section):
             if origin != "*" and not is_origin(origin):
                 raise ValueError(f'origins: {origin!r} is no origin; write "https://host" or "https://host:port"')
         return self
-
-
-class Log(Section):
-    """What the operator reads."""
-
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level written")
-    format: Literal["json", "console"] = Field("json", description="one JSON object a line, or text for people")
-    requests: bool = Field(True, description="one line per request; the audit is kept either way")
-
-
-class Metrics(Section):
-    """Figures for Prometheus, on a listener of their own."""
-
-    host: Host = Field("127.0.0.1", description="address to bind; loopback unless you say otherwise")
-    port: Port | None = Field(None, description="TCP port of /metrics, for all workers together; unset: none")
-
-
-class Tracing(Section):
-    """Traces, sent by OpenTelemetry. Needs the extra `tracing` installed."""
-
-    endpoint: BaseUrl | None = Field(
-        None,
-        description="base URL of a collector that takes OTLP over HTTP, as http://localhost:4318; unset: no traces",
-    )
-    sample: float = Field(
-        0.01,
-        ge=0,
-        le=1,
-        description="share of requests that begin a trace; where a trusted proxy began one, its sampled flag decides",
-    )

@@ -1,0 +1,104 @@
+"""The tables of the file that say who is believed, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from .forms import BaseUrl, Delay, Seconds, Section, strong
+
+
+class Keys(Section):
+    """API keys."""
+
+    prefixes: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=32)], ...] = Field(
+        ("rg_live", "yt_live"),
+        min_length=1,
+        description="recognisable key prefixes; the first is what `keys create` uses",
+    )
+
+
+class Issuer(Section):
+    """One issuer of JWTs. Exactly one of jwks_url, public_key_file and secret."""
+
+    issuer: str = Field(description="required value of iss")
+    audience: str = Field(description="required value of aud")
+    algorithms: tuple[Literal["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512"], ...] = (
+        Field(("RS256",), min_length=1, description="accepted algorithms; HS and RS/ES never together")
+    )
+    jwks_url: BaseUrl | None = Field(None, description="where the issuer publishes its keys")
+    public_key_file: Path | None = Field(None, description="PEM file of the issuer's public key")
+    secret: SecretStr | None = Field(
+        None, description="shared secret for HS*, as long as the hash: at least 32, 48 or 64 bytes"
+    )
+    required: tuple[str, ...] = Field(
+        ("exp", "iat", "sub"), description="claims a token must carry, beside iss and aud"
+    )
+    leeway_s: Delay = Field(30, description="seconds of clock skew allowed")
+    tenant_claim: str = Field("tenant", description="claim that holds the tenant's slug; dots reach into objects")
+    role_claim: str = Field("role", description="claim that holds the role, if any")
+    scope_claim: str = Field("scope", description="claim that holds scopes: a list, or words with spaces between")
+    scopes: tuple[str, ...] = Field(
+        (),
+        description="scopes that every token of this issuer gets besides its own: for issuers whose tokens carry none",
+    )
+    tenants: Mapping[str, str] = Field({}, description="claim value → tenant slug, where the two differ")
+    roles: Mapping[str, str] = Field({}, description="claim value → role, where the two differ")
+    jwks_refresh_s: Seconds = Field(3600, description="seconds before fetched keys are renewed")
+    jwks_min_interval_s: Seconds = Field(
+        60,
+        description="least seconds between fetches, however many unknown key ids come; 5 until one has succeeded",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        sources = [s for s in (self.jwks_url, self.public_key_file, self.secret) if s is not None]
+        if len(sources) != 1:
+            raise ValueError("give exactly one of jwks_url, public_key_file and secret")
+        shared = {a.startswith("HS") for a in self.algorithms}
+        if len(shared) != 1 or shared != {self.secret is not None}:
+            raise ValueError("HS algorithms go with secret, RS and ES with jwks_url or public_key_file; never mixed")
+        # RFC 7518 section 3.2: a key as long as the hash.
+        least = max(int(a[2:]) // 8 for a in self.algorithms)
+        if self.secret is not None and not strong(self.secret, least):
+            raise ValueError(f"secret must have at least {least} bytes; `openssl rand -base64 48` makes one")
+        # A key withdrawn would be believed for the longer of the two.
+        if self.jwks_refresh_s < self.jwks_min_interval_s:
+            raise ValueError(
+                "jwks_refresh_s: smaller than jwks_min_interval_s, the least time between fetches; lower that"
+            )
+        return self
+
+
+class Identity(Section):
+    """How callers prove who they are."""
+
+    keys: Keys = Keys()
+    issuers: tuple[Issuer, ...] = Field((), description="JWT issuers; none: only API keys are accepted")
+    roles: tuple[str, ...] = Field(
+        ("attendant", "supervisor", "manager", "admin"),
+        min_length=1,
+        description="roles of keys and tokens, lowest first; where a surface asks for a role, those above it are accepted too",
+    )
+    link_keys: tuple[SecretStr, ...] = Field(
+        (),
+        description="secrets that sign gateway links, at least 32 bytes each: the first signs, all verify, so that they can be"
+        " rotated; none: recordings in a store without signed URLs have no links",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not all(map(strong, self.link_keys)):
+            raise ValueError("link_keys: each must have at least 32 bytes; `openssl rand -base64 48` makes one")
+        # The order is the rank: who stood in it twice would reach what lies between.
+        if twice := sorted({role for role in self.roles if self.roles.count(role) > 1}):
+            raise ValueError(f"roles: {', '.join(twice)} stands in it twice; list each role once, lowest first")
+        if len({(i.issuer, i.audience) for i in self.issuers}) != len(self.issuers):
+            raise ValueError("issuers: two of them share issuer and audience")
+        for number, issuer in enumerate(self.issuers):
+            if unknown := sorted(set(issuer.roles.values()) - set(self.roles)):
+                raise ValueError(f"issuers.{number}.roles: names {', '.join(unknown)}; list it in identity.roles")
+        return self

@@ -1,0 +1,82 @@
+"""The tables of the file that say where audio lies, and how it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from .forms import BaseUrl, BufferBytes, Count, Folder, Seconds, Section
+
+
+class S3Store(Section):
+    """An S3 bucket, or any endpoint that speaks S3."""
+
+    kind: Literal["s3"]
+    bucket: str = Field(description="bucket name", min_length=3)
+    region: str = Field("us-east-1", description="region that signatures name")
+    endpoint: BaseUrl | None = Field(None, description="URL of an S3-compatible server; unset: AWS")
+    addressing: Literal["auto", "path", "virtual"] = Field(
+        "auto", description="bucket in the path or in the host name; auto: path where an endpoint is given"
+    )
+    access_key_id: SecretStr | None = Field(None, description="static credentials; unset: the instance's own chain")
+    secret_access_key: SecretStr | None = Field(None, description="goes with access_key_id")
+    session_token: SecretStr | None = Field(None, description="goes with temporary static credentials")
+    public_endpoint: BaseUrl | None = Field(
+        None, description="endpoint that signed URLs name, where clients reach the store by another name"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError(
+                "access_key_id and secret_access_key go together; give both, or neither for the instance's"
+            )
+        return self
+
+
+class GcsStore(Section):
+    """A Google Cloud Storage bucket."""
+
+    kind: Literal["gcs"]
+    bucket: str = Field(description="bucket name", min_length=3)
+    service_account_file: Path | None = Field(
+        None, description="JSON key file; unset: the instance's own identity. Signed URLs need the file"
+    )
+    endpoint: BaseUrl | None = Field(None, description="URL of an emulator, asked without credentials; unset: Google")
+
+
+class DiskStore(Section):
+    """A folder on this machine. Nothing outside it is ever opened."""
+
+    kind: Literal["disk"]
+    root: Folder = Field(description="folder that holds the recordings; must exist")
+
+
+AnyStore = Annotated[S3Store | GcsStore | DiskStore, Field(discriminator="kind")]
+
+
+class Origin(Section):
+    """Reading from stores."""
+
+    connect_s: Seconds = Field(3, description="seconds to connect to a store")
+    first_byte_s: Seconds = Field(10, description="seconds from asking a store to its answer's first byte")
+    progress_s: Seconds = Field(
+        15, description="seconds a store may send nothing in the middle of a body before it counts as broken"
+    )
+    resumes: int = Field(
+        3, ge=0, description="times a broken body is taken up again at the same version before the client is cut off"
+    )
+    connections: Count = Field(2048, description="connections per store at most; each stream takes one")
+    receive_buffer_bytes: BufferBytes = Field(
+        4_194_304,
+        description="bytes on their way from a store that the kernel may hold for a stream whose client takes all that comes,"
+        " or megabytes a second; for other streams at most 131072. 0 lets it choose, up to megabytes for every stream. No"
+        " more than net.core.rmem_max. Divided by the seconds of the round trip to the store, it is the most bytes a second"
+        " that one stream gets",
+    )
+    sign_reuse_s: Seconds = Field(
+        240,
+        description="seconds a read URL signed for an object serves all of its ranges; it is good for a minute longer",
+    )
