@@ -491,7 +491,7 @@ async def test_more_open_events_than_fit_a_frame_are_mentioned_anew_all_of_them(
     await at.trail.intend(intent())
     first, second = at.journal.segments
     carrying = asyncio.ensure_future(at.trail.carry(first))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # its turn: it has listed what is open, and waits for the disk
     meanwhile = intent()
     await asyncio.gather(carrying, at.trail.intend(meanwhile))
     carried = [event for kind, payload in at.on_disk() if kind == Kind.OPEN for event, _ in orjson.loads(payload)]

@@ -269,7 +269,7 @@ async def test_a_batch_that_fails_is_tried_in_halves(shipping: Ship, monkeypatch
             raise Unavailable("cancelled for its length")
         await write(intents, outcomes)
 
-    at.sink.write = slow  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(at.sink, "write", slow)
     given = await asyncio.gather(*(at.access() for _ in range(200)))
     assert await at.journal.drain()
     async with at.running():
@@ -279,25 +279,28 @@ async def test_a_batch_that_fails_is_tried_in_halves(shipping: Ship, monkeypatch
     assert min(sizes) == 50
 
 
-async def test_an_outage_is_asked_after_at_the_same_pace_however_long_and_told_once(shipping: Ship):
+async def test_an_outage_is_asked_after_at_the_same_pace_however_long_and_told_once(
+    shipping: Ship, monkeypatch: pytest.MonkeyPatch
+):
     at, tries = await shipping(), []
 
     async def away(*_: object) -> None:
         tries.append(1)
         raise Unavailable("the sink is away")
 
-    write, at.sink.write = at.sink.write, away  # type: ignore[method-assign,assignment]
+    write = at.sink.write
+    monkeypatch.setattr(at.sink, "write", away)
     await at.access()
     with capture_logs() as logs:
         async with at.running():
             await until(lambda: len(tries) >= 12)
-            at.sink.write = write  # type: ignore[method-assign]
+            monkeypatch.setattr(at.sink, "write", write)
             await until(lambda: at.sink.outcomes)
             await until(lambda: at.courier.problem is None)
     assert [line["event"] for line in logs] == ["audit_sink_away", "audit_sink_back"]
 
 
-async def test_a_write_that_never_ends_is_cut_in_the_end(shipping: Ship):
+async def test_a_write_that_never_ends_is_cut_in_the_end(shipping: Ship, monkeypatch: pytest.MonkeyPatch):
     at, entered, cut = await shipping(), asyncio.Event(), asyncio.Event()
 
     async def hanging(*_: object) -> None:
@@ -307,7 +310,7 @@ async def test_a_write_that_never_ends_is_cut_in_the_end(shipping: Ship):
         finally:
             cut.set()
 
-    at.sink.write = hanging  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(at.sink, "write", hanging)
     run = asyncio.create_task(at.shipper.run())
     await at.access()
     await entered.wait()
@@ -551,7 +554,7 @@ async def test_what_comes_while_files_are_tidied_away_is_shipped_as_well(
         await until(lambda: late and str(late[0].event_id) in at.sink.outcomes)
 
 
-async def test_a_write_under_way_is_not_cut_by_ending(shipping: Ship):
+async def test_a_write_under_way_is_not_cut_by_ending(shipping: Ship, monkeypatch: pytest.MonkeyPatch):
     at = await shipping()
     write, entered, leave = at.sink.write, asyncio.Event(), asyncio.Event()
 
@@ -560,7 +563,7 @@ async def test_a_write_under_way_is_not_cut_by_ending(shipping: Ship):
         await leave.wait()
         await write(intents, outcomes)
 
-    at.sink.write = slow  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(at.sink, "write", slow)
     run = asyncio.create_task(at.shipper.run())
     await at.access()
     await entered.wait()
@@ -582,7 +585,7 @@ async def test_only_intents_and_outcomes_are_delivered(shipping: Ship):
     assert at.quarantine.records == 0
 
 
-async def test_files_go_as_they_are_delivered_though_more_is_waiting(shipping: Ship):
+async def test_files_go_as_they_are_delivered_though_more_is_waiting(shipping: Ship, monkeypatch: pytest.MonkeyPatch):
     at = await shipping(segment_bytes=4096, batch=10)
     write, leave = at.sink.write, asyncio.Event()
 
@@ -591,7 +594,7 @@ async def test_files_go_as_they_are_delivered_though_more_is_waiting(shipping: S
             await leave.wait()
         await write(intents, outcomes)
 
-    at.sink.write = halting  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(at.sink, "write", halting)
     for _ in range(40):
         await at.access()
     assert await at.journal.drain()
@@ -606,10 +609,7 @@ async def test_what_is_open_in_any_of_several_files_is_mentioned_anew_before_the
     shipping: Ship, monkeypatch: pytest.MonkeyPatch
 ):
     at = await shipping(segment_bytes=4096)
-    given: list[Intent] = []
-    while len(at.journal.segments) < 4:
-        given.append(intent())
-        await at.trail.intend(given[-1])
+    given = await begun_until(at, 4)
     files = [segment.path for segment in at.journal.segments]
     monkeypatch.setattr("gateway.audit.shipper.PAUSE_S", 0.01)
     monkeypatch.setattr("gateway.audit.shipper.CARRY_SHARE", 10**6)
@@ -666,10 +666,7 @@ async def test_for_want_of_room_the_oldest_file_goes_alone(shipping: Ship, monke
     monkeypatch.setattr("gateway.audit.shipper.PAUSE_S", 0.01)
     monkeypatch.setattr("gateway.audit.shipper._delete", lambda done: gone.append([segment.path for segment in done]))
     at = await shipping(segment_bytes=4096)
-    given: list[Intent] = []
-    while len(at.journal.segments) < 4:
-        given.append(intent())
-        await at.trail.intend(given[-1])
+    given = await begun_until(at, 4)
     files = [segment.path for segment in at.journal.segments]
     at.files.faults["write"] = errno.ENOSPC
     for each in given:
@@ -684,10 +681,7 @@ async def test_for_want_of_room_the_oldest_file_goes_alone(shipping: Ship, monke
 
 async def test_a_file_is_needed_by_the_event_begun_last_in_it_and_the_next_file_is_not(shipping: Ship):
     at = await shipping(segment_bytes=4096)
-    given: list[Intent] = []
-    while len(at.journal.segments) < 2:
-        given.append(intent())
-        await at.trail.intend(given[-1])
+    given = await begun_until(at, 2)
     first, second = at.journal.segments
     last = given[-2]
     for each in given:
@@ -701,6 +695,15 @@ async def test_a_file_is_needed_by_the_event_begun_last_in_it_and_the_next_file_
     at.files.gate.set()
     await at.trail.settled()
     assert not at.trail.awaits(first, 0)
+
+
+async def begun_until(at: Ship, files: int) -> list[Intent]:
+    """Events that nothing has ended, as many as it takes for the journal to have ``files``."""
+    given: list[Intent] = []
+    while len(at.journal.segments) < files:
+        given.append(intent())
+        await at.trail.intend(given[-1])
+    return given
 
 
 async def begun_in_the_first_of_several_files(at: Shipping) -> Intent:
