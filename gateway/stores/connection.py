@@ -202,7 +202,7 @@ class Connection:
         except DRY:
             return
         except OSError:
-            self._bound(NARROW)
+            pass
         self.close()
 
     def _gather(self) -> None:
