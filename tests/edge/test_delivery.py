@@ -116,7 +116,11 @@ async def ask(port, *, receive_buffer=None):
     await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", port))
     reader, writer = await asyncio.open_connection(sock=raw, limit=2**16)
     writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-    await reader.readuntil(b"\r\n\r\n")
+    try:
+        await reader.readuntil(b"\r\n\r\n")
+    except BaseException:
+        writer.close()
+        raise
     return reader, writer
 
 

@@ -44,17 +44,18 @@ async def test_who_does_not_ask_is_closed_and_who_has_asked_may_ask_again(monkey
     monkeypatch.setattr(listener, "_ASK_S", 0.2)
     ask = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
     async with serve_page(a_page) as port:
-        (asked, asking), (slow, dripping), (silent_, _) = [
+        (asked, asking), (slow, dripping), (quiet, mute) = [
             await asyncio.open_connection("127.0.0.1", port) for _ in range(3)
         ]
         dripping.write(ask[:-2])
         asking.write(ask)
         assert (await asyncio.wait_for(asked.readuntil(b"\r\n\r\n"), 5)).startswith(b"HTTP/1.1 404")
         assert await asyncio.wait_for(slow.read(), 5) == b""
-        assert await asyncio.wait_for(silent_.read(), 5) == b""
+        assert await asyncio.wait_for(quiet.read(), 5) == b""
         asking.write(ask)
         assert (await asyncio.wait_for(asked.readuntil(b"\r\n\r\n"), 5)).endswith(b"\r\n\r\n")
-        asking.close()
+        for writer in (asking, dripping, mute):
+            writer.close()
 
 
 async def test_nothing_is_kept_of_who_has_left_without_asking():
