@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import islice
 from typing import Final, Generic, TypeVar
 
 from ..errors import Unavailable
@@ -49,12 +48,12 @@ class Together(Generic[K, V]):
         self._boarding = False
         try:
             while self._waiting:
-                aboard = list(islice(self._waiting, MOST))
-                for _ in aboard:
-                    self._waiting.popleft()
-                await self._take(aboard)
+                await self._take(self._board())  # kept under no name here: what is raised leads back to this frame, too
         finally:
             self._flights -= 1
+
+    def _board(self) -> list[tuple[K, asyncio.Future[V]]]:
+        return [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
 
     async def _take(self, aboard: Sequence[tuple[K, asyncio.Future[V]]]) -> None:
         waiting = [answer for _, answer in aboard]
