@@ -72,10 +72,18 @@ def _pages(data: bytes, at: int) -> Iterator[_Page]:
 
 def _last_pages(tail: bytes) -> list[_Page]:
     """The pages from the first place on from which they run to the end, but for one that was cut short."""
+    # Starts of pages that do not: thousands of short ones, walked again from each of them, would take seconds.
+    astray: set[int] = set()
     at = tail.find(b"OggS\0")
     while at != -1:
-        pages = list(_pages(tail, at))
-        if pages and (pages[-1].stop == len(tail) or tail.startswith(b"OggS\0", pages[-1].stop)):
-            return pages
+        pages: list[_Page] = []
+        for page in _pages(tail, at):
+            if page.start in astray:
+                break
+            pages.append(page)
+        else:
+            if pages and (pages[-1].stop == len(tail) or tail.startswith(b"OggS\0", pages[-1].stop)):
+                return pages
+        astray.update(page.start for page in pages)
         at = tail.find(b"OggS\0", at + 1)
     return []

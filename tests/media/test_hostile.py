@@ -97,6 +97,14 @@ def test_a_trap_ends_soon(name: str, size: int):
     assert time.thread_time() - started < 3
 
 
+def test_ogg_pages_that_do_not_reach_the_end_are_walked_once():
+    empty = b"OggS\0" + bytes(22)
+    started = time.thread_time()
+    found = run_bytes(empty * 6000 + b"no page")
+    assert time.thread_time() - started < 1
+    assert isinstance(found, Unreadable)
+
+
 @given(
     head=st.binary(max_size=300), magic=st.sampled_from([b"RIFF\0\0\0\0WAVE", FTYP, EBML, b"OggS\0", b"fLaC", b"ID3"])
 )
