@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from .forms import BaseUrl, Delay, Seconds, Section, strong
 
@@ -21,6 +23,24 @@ class Keys(Section):
     )
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")  # RFC 6761 section 6.3
+
+
+def _untouched(url: str) -> str:
+    """Whoever can put other keys into the answer on its way signs what tokens he likes."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
+        raise ValueError("give an https URL; over plain http, keys are believed from this machine's loopback alone")
+    return url
+
+
+KeysUrl = Annotated[BaseUrl, AfterValidator(_untouched)]
+
+
 class Issuer(Section):
     """One issuer of JWTs. Exactly one of jwks_url, public_key_file and secret."""
 
@@ -29,7 +49,9 @@ class Issuer(Section):
     algorithms: tuple[Literal["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512"], ...] = (
         Field(("RS256",), min_length=1, description="accepted algorithms; HS and RS/ES never together")
     )
-    jwks_url: BaseUrl | None = Field(None, description="where the issuer publishes its keys")
+    jwks_url: KeysUrl | None = Field(
+        None, description="where the issuer publishes its keys: https, or http on this machine's loopback"
+    )
     public_key_file: Path | None = Field(None, description="PEM file of the issuer's public key")
     secret: SecretStr | None = Field(
         None, description="shared secret for HS*, as long as the hash: at least 32, 48 or 64 bytes"

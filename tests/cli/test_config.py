@@ -166,6 +166,10 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
         ({"webhooks": {"secret_keys": ["x" * 32, "x" * 31]}}, "webhooks.secret_keys: each must have at least 32 bytes"),
         ({"webhooks": {"keep_days": 6}}, "webhooks.keep_days: Input should be greater than or equal to 7"),
         ({"database": {"pool_min": 11}}, "database.pool_min: larger than database.pool_max"),
+        *(
+            ({"identity": {"issuers": [ISSUER | {"jwks_url": url}]}}, "identity.issuers.0.jwks_url: give an https URL")
+            for url in ("http://i.example", "HTTP://10.0.0.7/keys", "http://127.0.0.1.i.example", "http://xlocalhost")
+        ),
         (
             {"identity": {"issuers": [ISSUER | {"public_key_file": "a.pem"}]}},
             "identity.issuers.0: give exactly one of jwks_url, public_key_file and secret",
@@ -209,6 +213,13 @@ def test_a_wrong_configuration_is_refused_by_its_key(tmp_path, settings, named):
     assert done.code == 78
     assert named in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "[::1]", "localhost", "login.localhost:8080"])
+def test_an_issuer_on_loopback_may_publish_its_keys_over_plain_http(tmp_path, host):
+    command = Command(tmp_path, {"identity": {"issuers": [ISSUER | {"jwks_url": f"http://{host}/keys"}]}})
+    (issuer,) = load(command.file).identity.issuers
+    assert issuer.jwks_url == f"http://{host}/keys"
 
 
 @pytest.mark.parametrize("leeway", ["inf", "1e12"])
