@@ -51,10 +51,12 @@ def test_a_call_may_bring_its_own_id(uploader: Uploader):
 
 def test_one_id_in_the_path_and_in_the_body_is_one_in_whatever_form(uploader: Uploader):
     envoy = str(uuid4())
-    for path in (f"call_{envoy}", envoy.upper(), envoy):
-        for body in (f"call_{envoy}", envoy.upper(), envoy):
+    forms = (f"call_{envoy}", f"call_{envoy}".upper(), envoy.upper(), envoy)
+    for path in forms:
+        for body in forms:
             told = uploader.call(f"envoy:{path}", aliases={"envoy": body})
             assert (told.status in {200, 201}, told.json().get("aliases")) == (True, {"envoy": envoy})
+        assert uploader.recording(f"envoy:{path}", state="pending").status == 202
     other = uploader.call(f"envoy:{envoy}", aliases={"envoy": str(uuid4())})
     assert (other.status, other.json()["errors"][0]["loc"]) == (422, ["body", "aliases"])
 
