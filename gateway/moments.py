@@ -1,7 +1,8 @@
 """Times that others tell of calls and recordings, as they may be kept. Pure.
 
 Programs that know no time often write the first or the last one there is. Postgres keeps those two as infinities, which
-are no time to anybody who reads them; and a start long before there were calls would end its recording at once.
+are no time to anybody who reads them; and a start long before there were calls would end its recording at once. So would
+the zero of Unix' clock, which is what others write.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Annotated
 from pydantic import AfterValidator, AwareDatetime
 
 _FIRST = datetime(1900, 1, 1, tzinfo=UTC)
+_ZERO, _NEAR = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1)
+"""Zero in whatever zone somebody took it for."""
 _LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 DAYS_MAX = 36_500
 """A hundred years: of days that a recording is kept, at most."""
@@ -29,6 +32,8 @@ def _until(last: datetime) -> AfterValidator:
             raise ValueError(
                 f"must lie between the years {_FIRST.year} and {last.year} in UTC; what is not known is left out"
             )
+        if abs(in_utc - _ZERO) < _NEAR:
+            raise ValueError("1970-01-01 stands for a time that nobody knew; what is not known is left out")
         return in_utc
 
     return AfterValidator(kept)

@@ -22,9 +22,15 @@ EITHER: dict[str, TypeAdapter[Any]] = {"an instant": TypeAdapter(Instant), "what
         ("0001-01-01T00:00:00+14:00", False),
         ("9999-12-31T23:59:59-14:00", False),
         ("2026-05-25T10:04:48", False),
+        ("1969-12-31T00:00:00Z", True),
+        ("1970-01-01T00:00:00+14:00", False),
+        ("1970-01-01T00:00:00Z", False),
+        ("1970-01-01T00:00:00-12:00", False),
+        ("0", False),
+        ("1970-01-02T00:00:00Z", True),
     ],
 )
-def test_a_time_is_kept_from_1900_on_with_its_zone(kind: str, told: str, *, kept: bool):
+def test_a_time_is_kept_from_1900_on_with_its_zone_but_for_the_zero_of_unix(kind: str, told: str, *, kept: bool):
     assert is_kept(EITHER[kind], told) is kept
 
 

@@ -120,7 +120,10 @@ def test_a_call_that_cannot_be_is_refused_by_its_member(uploader: Uploader, body
 
 
 @pytest.mark.parametrize("member", ["started_at", "expires_at"])
-@pytest.mark.parametrize("unset", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00-05:00", "9999-12-31T23:59:59.9999999Z"])
+@pytest.mark.parametrize(
+    "unset",
+    ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00-05:00", "9999-12-31T23:59:59.9999999Z", "1970-01-01T00:00:00Z"],
+)
 async def test_a_time_that_stands_for_none_ends_no_recording_and_no_listing(stage: Stage, member: str, unset: str):
     """Postgres keeps the first and the last moment as infinities, and days are counted from a start."""
     planned = await Uploader.made(stage, stage.house, f"unset-{uuid4().hex[:8]}")
