@@ -11,7 +11,7 @@ from ..model import Transcript
 class PutTranscript:
     """The call's transcript shall be this one. Gives back the Transcript; doing it again changes nothing.
 
-    Raises Contradicts (``transcription_disabled``), Expired (its recording is past its retention).
+    Raises Contradicts (``transcription_disabled``, ``recording_held``), Expired (its recording is past its retention).
     """
 
     transcript: Transcript

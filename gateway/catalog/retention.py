@@ -46,7 +46,7 @@ _LEFT: Final = """
 
 
 def _page(wanted: str, order: str, limit: int) -> str:
-    """Of ``wanted``, so many; the two parameters from ``limit`` on are (order, id) of the last one before."""
+    """Of ``wanted``, as many as parameter ``limit`` says; the two after it are (order, id) of the last one before."""
     return f"""
         SELECT r.call_id, {order} AS place, {queries.RECORDING} FROM recordings r
         WHERE {wanted} AND NOT r.hold AND (${limit + 2}::uuid IS NULL OR ({order}, r.id) > (${limit + 1}, ${limit + 2}))

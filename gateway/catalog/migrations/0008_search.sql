@@ -16,7 +16,7 @@ CREATE INDEX calls_started ON calls (tenant_id, started_at);
 CREATE INDEX recordings_state ON recordings (tenant_id, state, created_at DESC, id DESC);
 
 -- The words of a transcript, whatever its language, and whose it is as one word more: the index leads to a tenant's own
--- rows without reading anybody else's. No text yields a word with an @ in it. A text with more different words than a
+-- rows without reading anybody else's. No text yields a word that begins with an @. A text with more different words than a
 -- tsvector holds is found by those of its beginning. `spoken` comes without regard to case, for not every database knows
 -- more letters than ASCII's.
 CREATE FUNCTION transcript_words(tenant uuid, spoken text) RETURNS tsvector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
