@@ -1,6 +1,8 @@
 """Searching recordings: by number, call time, department and words. What becomes of transcripts."""
 
 import asyncio
+import time
+import unicodedata
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -227,6 +229,28 @@ async def test_a_text_of_more_words_than_an_index_takes_is_found_by_its_beginnin
     assert (await transcripts.put(acme.id, call, said(text))).text == text
     assert await found(catalog, acme, Listing(text="w00007ä")) == {call}
     assert await found(catalog, acme, Listing(text="w109999ä")) == set()
+
+
+@pytest.mark.parametrize("marks", ["\u0300\u0316", "\uff9e\u0300"])
+def test_a_text_full_of_marks_is_folded_soon(marks: str):
+    started = time.thread_time()
+    folded = search.folded("a" + marks * 40_000 + " b")
+    assert time.thread_time() - started < 1
+    assert folded[-2:] == " b"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Gru\u0308\u00dfe",
+        "\u0928\u092e\u0938\u094d\u0924\u0947",
+        "\uff8a\uff9e\uff70",
+        "e" + "\u0316\u0300" * 15,
+        "\u2014" * 30,
+    ],
+)
+def test_signs_are_folded_as_unicode_has_it_where_they_are_no_more_than_a_writing_has(said: str):
+    assert search.folded(said) == unicodedata.normalize("NFKC", said).casefold()
 
 
 async def test_a_cursor_is_good_with_its_filters_alone(catalog: PostgresCatalog, registry: Registry, acme: Tenant):
