@@ -68,6 +68,11 @@ class Issuer(Section):
         description="scopes that every token of this issuer gets besides its own: for issuers whose tokens carry none",
     )
     tenants: Mapping[str, str] = Field({}, description="claim value → tenant slug, where the two differ")
+    tenants_only: bool = Field(
+        False,
+        description='believe the issuer for the values in `tenants` alone (there acme = "acme", where the two do not differ):'
+        " for one that is some customers' own; else it speaks for every tenant here",
+    )
     roles: Mapping[str, str] = Field({}, description="claim value → role, where the two differ")
     jwks_refresh_s: Seconds = Field(3600, description="seconds before fetched keys are renewed")
     jwks_min_interval_s: Seconds = Field(
@@ -80,6 +85,8 @@ class Issuer(Section):
         sources = [s for s in (self.jwks_url, self.public_key_file, self.secret) if s is not None]
         if len(sources) != 1:
             raise ValueError("give exactly one of jwks_url, public_key_file and secret")
+        if self.tenants_only and not self.tenants:
+            raise ValueError("tenants_only: refuses every token while tenants is empty; list there whom it speaks for")
         shared = {a.startswith("HS") for a in self.algorithms}
         if len(shared) != 1 or shared != {self.secret is not None}:
             raise ValueError("HS algorithms go with secret, RS and ES with jwks_url or public_key_file; never mixed")

@@ -35,6 +35,8 @@ def read_claims(claims: Mapping[str, object], issuer: Issuer, roles: Sequence[st
     tenant = text(reach(claims, issuer.tenant_claim), f"the tenant's claim ({issuer.tenant_claim})")
     if issuer.tenant_claim == "email" and claims.get("email_verified", True) is not True:
         raise refused("its email is not verified, and names the tenant")
+    if issuer.tenants_only and tenant not in issuer.tenants:
+        raise refused(f"of {issuer.issuer}: its tenant is not in that issuer's tenants, and tenants_only is set")
     return Claims(
         subject=text(claims.get("sub"), "sub"),
         id=None if jti is None else text(jti, "jti"),

@@ -171,6 +171,10 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
             for url in ("http://i.example", "HTTP://10.0.0.7/keys", "http://127.0.0.1.i.example", "http://xlocalhost")
         ),
         (
+            {"identity": {"issuers": [ISSUER | {"tenants_only": True}]}},
+            "identity.issuers.0.tenants_only: refuses every token while tenants is empty",
+        ),
+        (
             {"identity": {"issuers": [ISSUER | {"public_key_file": "a.pem"}]}},
             "identity.issuers.0: give exactly one of jwks_url, public_key_file and secret",
         ),

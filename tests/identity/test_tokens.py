@@ -167,6 +167,14 @@ async def test_an_address_that_was_not_verified_names_no_tenant(credentials: Mem
             await identity.prove(token(rsa_key(), email="a@example.com", email_verified=unsure))
 
 
+async def test_an_issuer_of_some_tenants_alone_is_believed_for_no_other(credentials: MemoryCredentials):
+    identity = prover(credentials, tenants={"acme": "acme", "Org_9": "globex"}, tenants_only=True)
+    assert (await identity.prove(token(rsa_key()))).tenant_slug == "acme"
+    assert (await identity.prove(token(rsa_key(), tenant="Org_9"))).tenant_slug == "globex"
+    with pytest.raises(Unauthenticated, match="tenants_only"):
+        await identity.prove(token(rsa_key(), tenant="globex"))
+
+
 async def test_a_required_claim_of_the_operators_own_is_required(credentials: MemoryCredentials):
     identity = prover(credentials, required=("exp", "jti"))
     assert (await identity.prove(token(rsa_key(), jti="t"))).credential == "t"
