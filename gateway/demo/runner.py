@@ -173,13 +173,17 @@ async def _checked(shown: Facts, err: Console) -> bool:
 
 
 def _print(shown: Facts, options: Options, out: Console) -> None:
-    out.print(f"\nThe gateway answers at {shown.base_url}. Lines to paste into another shell:", markup=False)
+    variables = shlex.quote(str(options.state / facts.VARIABLES))
+    out.print()
+    out.print(f"The gateway answers at {shown.base_url}. Lines to paste into another shell:", markup=False)
     for what, line in shown.lines():
-        out.print(f"\n# {what}", markup=False, style="dim")
+        out.print()
+        out.print(f"# {what}", markup=False, style="dim")
         out.print(line, markup=False, soft_wrap=True)
-    out.print(
-        f"\nThe same as variables: `. {shlex.quote(str(options.state / facts.VARIABLES))}`; for programs: {options.state / facts.FILE}."
-        f"\nCtrl-C stops the gateway, Postgres and S3; what they hold stays in {options.state} for the next run.\n",
-        markup=False,
-        soft_wrap=True,
-    )
+    out.print()
+    for line in (
+        f"The same as variables: `. {variables}`; for programs: {options.state / facts.FILE}.",
+        f"Ctrl-C stops the gateway, Postgres and S3; what they hold stays in {options.state} for the next run.",
+    ):
+        out.print(line, markup=False, soft_wrap=True)
+    out.print()

@@ -201,6 +201,13 @@ def test_what_it_prints_can_be_pasted(demo, tmp_path):
     assert (tmp_path / "part.bin").stat().st_size == 1000
 
 
+def test_above_each_line_stands_what_it_does(demo):
+    lines = demo.printed.splitlines()
+    assert lines[-2].startswith("The same as variables")
+    above = {line: (lines[at - 2], lines[at - 1]) for at, line in enumerate(lines) if line.startswith("curl ")}
+    assert all(blank == "" and what.startswith("# ") for blank, what in above.values()), above
+
+
 def test_its_other_commands_work_on_it(demo, tmp_path):
     lines = [line for line in demo.printed.splitlines() if "--config" in line]
     assert len(lines) == 2
