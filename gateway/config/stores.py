@@ -18,7 +18,7 @@ class S3Store(Section):
     region: str = Field("us-east-1", description="region that signatures name")
     endpoint: BaseUrl | None = Field(None, description="URL of an S3-compatible server; unset: AWS")
     addressing: Literal["auto", "path", "virtual"] = Field(
-        "auto", description="bucket in the path or in the host name; auto: path where an endpoint is given"
+        "auto", description="bucket in the path, or (virtual) in the host name; auto: path where an endpoint is given"
     )
     access_key_id: SecretStr | None = Field(None, description="static credentials; unset: the instance's own chain")
     secret_access_key: SecretStr | None = Field(None, description="goes with access_key_id")

@@ -12,8 +12,10 @@ from .forms import BaseUrl, Host, Port, Section
 class Log(Section):
     """What the operator reads."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level written")
-    format: Literal["json", "console"] = Field("json", description="one JSON object a line, or text for people")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level written: debug, info, warning or error"
+    )
+    format: Literal["json", "console"] = Field("json", description="json: one object a line; console: text for people")
     requests: bool = Field(True, description="one line per request; the audit is kept either way")
 
 

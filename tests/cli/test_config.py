@@ -4,6 +4,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import orjson
 import pytest
@@ -59,6 +60,14 @@ def test_every_key_says_what_it_is_for_and_its_unit():
             for suffix, unit in units.items():
                 if name.endswith(suffix):
                     assert unit in info.description, f"{model.__name__}.{name} does not say {unit}s"
+
+
+def test_a_key_that_takes_one_of_some_words_names_them():
+    for model in sections():
+        for name, info in model.model_fields.items():
+            if name != "kind" and get_origin(info.annotation) is Literal:
+                for word in get_args(info.annotation):
+                    assert re.search(rf"\b{word}\b", info.description), f"{model.__name__}.{name} does not say {word}"
 
 
 def sections() -> Iterator[type[BaseModel]]:
