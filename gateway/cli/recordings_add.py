@@ -24,6 +24,11 @@ from .catalog import opened, tenant_of
 from .common import Chosen, Exit, Stop, chosen, examples, run, stderr
 
 SHOWN = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+MANIFEST = (
+    "key,aliases,direction,started_at",
+    "2026/05/a1.wav,yotel:call_a1 callsid:call_a1,inbound,2026-05-25T10:04:48Z",
+)
+"""One to begin with, line by line."""
 
 
 @click.command(
@@ -34,6 +39,8 @@ SHOWN = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Ti
     )
     + f"\n\n\b\nColumns of a manifest (a CSV header, or the names in each JSON object):\n  {' '.join(COLUMNS[:8])}\n"
     + f"  {' '.join(COLUMNS[8:])}"
+    + "\n\n\b\nA manifest as CSV:\n"
+    + "\n".join(f"  {line}" for line in MANIFEST)
 )
 @click.option("--tenant", "-t", required=True, metavar="SLUG", help="Whose calls they are.")
 @click.option(

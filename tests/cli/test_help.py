@@ -1,6 +1,7 @@
 """What the help says can be done can be done."""
 
 import shlex
+import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli import main
+from gateway.lifecycle.manifest import Row, read_csv
 
 PROGRAM = "recording-gateway"
 
@@ -69,6 +71,14 @@ def test_every_example_is_understood(line, tmp_path, monkeypatch):
             name, command, rest = context.command.resolve_command(context, rest)
             assert command is not None
             context = parsed.enter_context(command.make_context(name, rest, parent=context))
+
+
+def test_the_manifest_that_help_shows_is_read():
+    told = CliRunner().invoke(main, ["recordings", "add", "--help"]).output
+    shown = textwrap.dedent(told.partition("A manifest as CSV:\n")[2])
+    (line,) = read_csv(shown.splitlines(), store="calls")
+    assert isinstance(line.content, Row), line
+    assert line.content.aliases == {"yotel": "call_a1", "callsid": "call_a1"}
 
 
 def test_a_first_name_is_for_scripts_alone():
