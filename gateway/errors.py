@@ -33,9 +33,13 @@ class BadRequest(Refusal):
 
 
 class TooLarge(Refusal):
-    """The request's body is over the bound."""
+    """The request's body is over the bound, ``most`` bytes."""
 
     reason = "too_large"
+
+    def __init__(self, detail: str = "", *, most: int | None = None) -> None:
+        super().__init__(detail)
+        self.most = most
 
 
 class Malformed(Refusal):

@@ -247,14 +247,14 @@ class Handler:
 
     async def _with_body(self, request: web.BaseRequest, head: Head) -> Head:
         if (request.content_length or 0) > self._settings.max_body_bytes:
-            raise TooLarge  # by its own word: it need not come first
+            raise TooLarge(most=self._settings.max_body_bytes)  # by its own word: it need not come first
         if _awaits_word(request) and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
             async with asyncio.timeout(self._settings.header_timeout_s):
                 body = await request.read()
         except web.HTTPRequestEntityTooLarge:
-            raise TooLarge from None
+            raise TooLarge(most=self._settings.max_body_bytes) from None
         except TimeoutError:
             raise BadRequest("the body did not come in time") from None
         except (web.RequestPayloadError, ValueError):

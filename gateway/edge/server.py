@@ -33,7 +33,7 @@ SERVER = "recording-gateway"
 
 _MALFORMED = (
     b'{"type":"urn:recording-gateway:problem:bad_request","title":"Bad request","status":400,"code":"bad_request",'
-    b'"detail":"The request is not valid HTTP."}'
+    b'"detail":"The request is not valid HTTP, or its head is too long."}'
 )
 """Whose it was to word is not known: it is worded as native's."""
 

@@ -38,7 +38,11 @@ def read_body(head: Head, model: type[B]) -> B:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = (str(step) for step in first["loc"] if isinstance(step, int) or step in _names(model))
-        raise Malformed("body", *place, message=_said(first["type"], first["msg"])) from None
+        said = _said(first["type"], first["msg"])
+        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+            members = (field.alias or name for name, field in model.model_fields.items())
+            said = f"the members are {', '.join(members)}"
+        raise Malformed("body", *place, message=said) from None
 
 
 @cache

@@ -92,6 +92,7 @@ def test_cors_is_the_same_on_what_could_not_be_read(stage: Stage, origins: list[
             answer = wire.read()
         assert (answer.status, answer.get("Cache-Control")) == (400, "no-store")
         assert (answer.json()["type"], answer.json()["code"]) == (f"{PROBLEMS}bad_request", "bad_request")
+        assert "too long" in answer.json()["detail"]
         assert answer.get("X-Content-Type-Options") == "nosniff"
         assert (answer.get("Vary"), answer.get("Access-Control-Allow-Origin")) == ("Origin", allowed)
     assert house.stop() == 0
@@ -279,9 +280,16 @@ def test_body_not_of_its_form_is_unprocessable(wary: Wary, body: str):
     assert (answer.status, answer.json()["code"]) == (422, "malformed")
 
 
+def test_member_that_there_is_none_of_is_answered_with_those_there_are(wary: Wary):
+    answer = wary.ask("POST", f"/v1/recordings/{wary.own.id}/links", wary.allowed(), f'{{"{MARK}": 1}}'.encode())
+    (error,) = answer.json()["errors"]
+    assert error["msg"] == "the members are ttl_s, delivery, max_uses, ip_cidr"
+
+
 def test_body_over_its_bound_is_refused_and_closed(wary: Wary):
     answer = wary.ask("POST", f"/v1/recordings/{wary.own.id}/links", wary.allowed(), b" " * 1_048_577)
     assert (answer.status, answer.get("Connection")) == (413, "close")
+    assert "1048576 bytes" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,11 @@ WORDS: dict[type[Refusal], Wording] = {
         "link_unsupported",
         "This recording's store signs no URLs. Use the audio URL or a gateway link.",
     ),
-    errors.PreconditionFailed: (412, "precondition_failed", "The recording is not the version asked for."),
+    errors.PreconditionFailed: (
+        412,
+        "precondition_failed",
+        "The recording is not the version asked for. Fetch it anew.",
+    ),
     errors.Unsatisfiable: (416, "range_not_satisfiable", "The range lies outside of the recording; see Content-Range."),
     errors.TooMany: (429, "rate_limited", f"Too many requests. {_RETRY}"),
     errors.StreamsLimited: (429, "streams_limited", f"Too many downloads at once. {_RETRY}"),
@@ -69,6 +73,8 @@ def problem(status: int, code: str, message: str, refusal: Refusal, _head: Head)
             told |= {"type": PROBLEMS + own, "title": own.replace("_", " ").capitalize(), "code": own, "detail": what}
         case Malformed(field=field, message=what):
             told["errors"] = [{"loc": list(field), "msg": what}]
+        case errors.TooLarge(most=int(most)):
+            told["detail"] = f"The request's body is too large: it may have {most} bytes."
         case errors.Forbidden(needed=needed):
             told["needed"] = needed
         case _:
