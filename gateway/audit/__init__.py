@@ -55,14 +55,6 @@ class Stats:
     """Why nothing reaches Postgres: the journal grows meanwhile."""
     admits: bool
     """Whether an access can be recorded now."""
-    batches: int = 0
-    """Statements that ``delivered`` took."""
-    commits: int = 0
-    """Writes to the journal that became durable since the process started."""
-    committed_bytes: int = 0
-    """Bytes of records in them."""
-    commit_s: float = 0.0
-    """Seconds the disk took for them, all in all."""
 
 
 class Audit:
@@ -128,10 +120,6 @@ class Audit:
             oldest_s=journal.oldest_s,
             open_events=self.trail.open_events,
             delivered=courier.delivered,
-            batches=courier.batches,
-            commits=journal.commits,
-            committed_bytes=journal.durable,
-            commit_s=journal.commit_s,
             quarantined=self._quarantine.records + self._quarantine.damages,
             journal_problem=journal.problem,
             shipping_problem=self._shipper.problem or courier.problem,

@@ -42,8 +42,6 @@ class Courier:
         """Why the last try failed; None: it did not."""
         self.delivered = 0
         """Records the sink has taken, those among them that it had already."""
-        self.batches = 0
-        """Writes that took."""
 
     async def deliver(self, records: Batch) -> None:
         """Every record is in the sink, or set aside, when it returns. Cancelled, none is lost: deliver them again."""
@@ -79,7 +77,6 @@ class Courier:
             await asyncio.to_thread(self._quarantine.keep_record, *batch[0], str(error))
         else:
             self.delivered += len(batch)
-            self.batches += 1
         return []
 
     async def _write(self, batch: Batch) -> None:

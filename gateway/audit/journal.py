@@ -83,10 +83,6 @@ class Journal:
         """Bytes appended and not confirmed, durable or not."""
         self.records = 0
         """Records appended and not confirmed."""
-        self.commits = 0
-        """Writes that became durable since the start."""
-        self.commit_s = 0.0
-        """Seconds that the disk took for them, all in all."""
         self.problem: str | None = None
         """Why nothing can be made durable at present; None: all is well."""
         self.full = False
@@ -204,8 +200,6 @@ class Journal:
             self._alone = self._alone + 1 if len(waiters) == 1 else 0
         while self._waiting and self._waiting[0][1].done():
             self._waiting.popleft()
-        self.commits += 1
-        self.commit_s += commit.took_s
         self._note(commit)
         self.grown.set()
 

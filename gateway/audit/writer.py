@@ -50,8 +50,6 @@ class Commit:
     segment: Path
     end: int
     """Bytes of the segment that are durable. A new segment's name means that nothing will be added to those before."""
-    took_s: float
-    """Seconds that the disk took."""
     again: int
     """How many of the entries, the first, were reported before, and have ``size`` 0: their file is gone."""
 
@@ -186,12 +184,11 @@ class Writer:
         return True
 
     def _commit(self, batch: list[Entry], data: bytes) -> None:
-        begun = time.monotonic()
         self._under_way = len(batch)
         segment = self._segment_for(len(data))
         segment.commit(data)
         self._under_way = 0
-        self._report(Commit(batch, segment.path, segment.end, time.monotonic() - begun, self._again))
+        self._report(Commit(batch, segment.path, segment.end, self._again))
         self._again = 0
         self._unseen += batch
 

@@ -28,13 +28,8 @@ _RFC_850 = re.compile(
 _ASCTIME = re.compile(rf"(?:{_DAY}) (?P<month>{_MONTH}) (?P<day>[0-9]{{2}}| [0-9]) {_TIME} (?P<year>[0-9]{{4}})")
 
 
-def http_date(when: datetime) -> str:
-    """An aware time as an IMF-fixdate; a fraction of a second is cut off, towards the past."""
-    return seconds_as_date(whole_seconds(when))
-
-
 def whole_seconds(when: datetime) -> int:
-    """Seconds since 1970 of an aware time, as coarse as HTTP tells them."""
+    """Seconds since 1970 of an aware time, as coarse as HTTP tells them: a fraction is cut off, towards the past."""
     return (when - _EPOCH) // _SECOND
 
 

@@ -224,12 +224,7 @@ async def test_an_access_is_in_postgres_soon_after(pool: Pool, database: str, tm
         assert (await kept(database)).outcomes == {given.event_id: "complete"}
         assert audit.stats().admits
         await audit.check()
-        stats = audit.stats()
-        assert stats.delivered == 2
-        assert 1 <= stats.batches <= 2
-        assert 1 <= stats.commits <= 2
-        assert stats.committed_bytes > 700
-        assert 0 < stats.commit_s < 5
+        assert audit.stats().delivered == 2
 
 
 async def test_leaving_brings_all_to_postgres_and_leaves_no_folder(pool: Pool, database: str, tmp_path: Path):

@@ -14,11 +14,12 @@ from gateway.http.headers import (
     OPAQUE,
     content_disposition,
     extension_for,
-    http_date,
     media_type,
     parse_date,
     safe_name,
+    seconds_as_date,
     type_by_name,
+    whole_seconds,
 )
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
@@ -60,12 +61,12 @@ def read(field: str) -> tuple[str, str]:
 @pytest.mark.parametrize("seconds", [0, 1, 951_868_799, 1_709_251_199, 4_102_444_799, -62_135_596_800, 253_402_300_799])
 def test_date_is_written_as_a_mail_library_writes_it(seconds):
     when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
-    assert http_date(when) == f"{when:%a, %d %b} {when.year:04} {when:%H:%M:%S} GMT"
-    assert parse_date(http_date(when)) == when
+    assert seconds_as_date(seconds) == f"{when:%a, %d %b} {when.year:04} {when:%H:%M:%S} GMT"
+    assert parse_date(seconds_as_date(seconds)) == when
 
 
 def test_date_is_cut_to_the_second_before_also_before_1970():
-    assert http_date(datetime(1969, 12, 31, 23, 59, 58, 999_999, tzinfo=UTC)) == "Wed, 31 Dec 1969 23:59:58 GMT"
+    assert whole_seconds(datetime(1969, 12, 31, 23, 59, 58, 999_999, tzinfo=UTC)) == -2
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from gateway.config import Webhooks
-from gateway.http.headers import http_date
 from gateway.lifecycle.webhooks.schedule import Fate, Tried, Verdict, asked_wait_s, judge
 from gateway.lifecycle.webhooks.signing import Sealer, Unsealable, mint_secret, signed_headers
 
@@ -66,9 +66,9 @@ def test_a_wait_is_spread_by_a_tenth(chance, delay):
         (" 7 ", 7),
         ("1e3", 0),
         ("٧", 0),
-        (http_date(NOW + timedelta(seconds=90)), 90),
-        (http_date(NOW), 0),
-        (http_date(NOW - timedelta(days=1)), 0),
+        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90),
+        (format_datetime(NOW, usegmt=True), 0),
+        (format_datetime(NOW - timedelta(days=1), usegmt=True), 0),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(text, seconds):
