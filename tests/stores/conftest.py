@@ -4,11 +4,16 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from parts.canned_s3 import CANNED, Open
 from parts.certificates import server_context
 from parts.gcs import GcsStub
-from parts.labs import DiskLab, GcsEmulatorLab, GcsStubLab, Lab, S3Lab
+from parts.labs import QUICK, DiskLab, GcsEmulatorLab, GcsStubLab, Lab, S3Lab
+
+from gateway.config import Origin, S3Store
+from gateway.stores.s3 import S3
 
 EVERY = ("s3", "gcs-emulator", "gcs", "disk")
 
@@ -25,6 +30,20 @@ def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
 async def stub() -> AsyncIterator[GcsStub]:
     async with GcsStub() as running:
         yield running
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Open]:
+    """Stores that are closed afterwards: of settings, or with ``url`` of a canned server."""
+    async with AsyncExitStack() as lifetimes:
+
+        async def one(settings: S3Store | None = None, *, url: str = "", origin: Origin = QUICK, **changes: Any) -> S3:
+            settings = settings or S3Store.model_validate(CANNED | {"endpoint": url} | changes)
+            store = await S3.connect("lab", settings, origin)
+            lifetimes.push_async_callback(store.close)
+            return store
+
+        yield one
 
 
 @pytest.fixture(params=EVERY)
