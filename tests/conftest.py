@@ -12,7 +12,9 @@ from parts.postgres import Databases, StoppablePostgres
 from parts.redis import StoppableRedis
 from parts.s3 import SeaweedS3
 
+from gateway.config import Database
 from gateway.demo import ports
+from gateway.postgres import Pool, open_pool
 
 # --- examples made up ------------------------------------------------------------------------------------------------
 
@@ -112,6 +114,13 @@ async def database(databases: Databases) -> AsyncIterator[str]:
     url = await databases.create()
     yield url
     await databases.drop(url)
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[Pool]:
+    pool = await open_pool(Database(url=database))
+    yield pool
+    await pool.close()
 
 
 @pytest.fixture(scope="session")

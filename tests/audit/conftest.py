@@ -9,8 +9,7 @@ import pytest
 from parts.audit import FaultyFiles, House, Make, settings
 
 from gateway.audit.postgres import PostgresSink
-from gateway.config import Database
-from gateway.postgres import Pool, open_pool
+from gateway.postgres import Pool
 
 
 @pytest.fixture
@@ -31,13 +30,6 @@ async def house(tmp_path: Path, files: FaultyFiles) -> AsyncIterator[Make]:
             return made
 
         yield make
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    pool = await open_pool(Database(url=database))
-    yield pool
-    await pool.close()
 
 
 @pytest.fixture

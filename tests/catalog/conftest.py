@@ -10,14 +10,7 @@ from gateway.catalog.registry import Registry
 from gateway.catalog.store import PostgresCatalog
 from gateway.config import Database
 from gateway.model import Tenant
-from gateway.postgres import Connection, Pool, connect, open_pool
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    pool = await open_pool(Database(url=database))
-    yield pool
-    await pool.close()
+from gateway.postgres import Connection, Pool, connect
 
 
 @pytest.fixture

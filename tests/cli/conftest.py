@@ -22,6 +22,13 @@ def command(tmp_path: Path, database: str) -> Command:
 
 
 @pytest.fixture
+def acme(command: Command) -> Command:
+    """With a tenant."""
+    assert command("tenants", "create", "acme", "Acme Ltd").code == 0
+    return command
+
+
+@pytest.fixture
 def offline(tmp_path: Path) -> Command:
     """With a Postgres that isn't there."""
     return Command(tmp_path, {"database": {"url": "postgresql://user:hunter2@127.0.0.1:1/none", "connect_s": 1}})

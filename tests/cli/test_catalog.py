@@ -19,12 +19,6 @@ async def empty(tmp_path, databases: Databases) -> Command:
     return Command(tmp_path, {"database": {"url": databases.url(await databases.empty())}})
 
 
-@pytest.fixture
-def acme(command: Command) -> Command:
-    assert command("tenants", "create", "acme", "Acme Ltd").code == 0
-    return command
-
-
 def test_migrate_brings_an_empty_database_up_to_date_and_says_so(empty):
     before = empty("migrate", "--check")
     assert before.code == 1

@@ -4,16 +4,10 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from parts.command import Command, fetch
+from parts.command import fetch
 from standardwebhooks import Webhook
 
 URL = "https://93.184.215.14/hook"
-
-
-@pytest.fixture
-def acme(command: Command) -> Command:
-    assert command("tenants", "create", "acme", "Acme Ltd").code == 0
-    return command
 
 
 def test_a_webhook_is_added_listed_changed_rotated_and_deleted(acme):

@@ -27,12 +27,6 @@ async def server() -> AsyncIterator[JwksServer]:
         yield server
 
 
-@pytest.fixture
-async def session() -> AsyncIterator[ClientSession]:
-    async with ClientSession() as session:
-        yield session
-
-
 def cache(url: str, session: ClientSession, clock: Clock, *, total: float = 5) -> Jwks:
     return Jwks(
         url,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -28,12 +27,6 @@ ROLES = ("attendant", "supervisor", "manager", "admin")
 @pytest.fixture
 def credentials() -> MemoryCredentials:
     return MemoryCredentials({tenant.slug: tenant for tenant in (ACME, GLOBEX)})
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[ClientSession]:
-    async with ClientSession() as session:
-        yield session
 
 
 def issuer(**settings: Any) -> Issuer:
