@@ -157,7 +157,7 @@ async def test_a_living_process_keeps_its_folder_and_a_dead_one_does_not(root: P
         for _ in range(2)
     )
     try:
-        paths = [Path(process.stdout.readline().strip()) for process in (alive, dead)]  # type: ignore[union-attr]
+        paths = [Path(process.stdout.readline().strip()) for process in (alive, dead)]
         for path in paths:
             numbered(path, 0).write_bytes(intent_frame(intent()))
         at = Adopting(root, MemorySink())

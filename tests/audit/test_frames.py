@@ -40,7 +40,7 @@ def test_the_longest_payload_is_read_back():
 
 
 @pytest.mark.parametrize("final", [True, False])
-def test_a_tail_torn_at_any_byte_is_cut_and_never_misread(final: bool):  # noqa: FBT001
+def test_a_tail_torn_at_any_byte_is_cut_and_never_misread(final: bool):
     for cut in range(len(BYTES)):
         whole = sum(end <= cut for end in ENDS)
         found = scan(BYTES[:cut], limit=100, final=final)

@@ -107,7 +107,7 @@ async def test_following_begins_now_and_shows_each_access_once(sink: PostgresSin
     late = intent()
     await write(sink, late)
     assert await take(rows, 1) == [(str(late.event_id), "complete")]
-    await rows.aclose()  # type: ignore[attr-defined]
+    await rows.aclose()
 
 
 async def test_an_access_that_ends_later_is_shown_again_when_it_does(sink: PostgresSink, connection: Connection):
@@ -117,7 +117,7 @@ async def test_an_access_that_ends_later_is_shown_again_when_it_does(sink: Postg
     assert await take(rows, 1) == [(str(given.event_id), None)]
     await sink.write([], [encode(outcome(given, result=Result.CLIENT_GONE))])
     assert await take(rows, 1) == [(str(given.event_id), "client_gone")]
-    await rows.aclose()  # type: ignore[attr-defined]
+    await rows.aclose()
 
 
 async def test_following_misses_nothing_that_comes_late_or_is_written_slowly(
@@ -143,7 +143,7 @@ async def test_following_misses_nothing_that_comes_late_or_is_written_slowly(
     await transaction.commit()
     await slow.close()
     assert {event for event, _ in await first} == {str(each.event_id) for each in (held, quick, old)}
-    await rows.aclose()  # type: ignore[attr-defined]
+    await rows.aclose()
 
 
 async def test_following_shows_only_what_is_wanted(sink: PostgresSink, connection: Connection):
@@ -151,4 +151,4 @@ async def test_following_shows_only_what_is_wanted(sink: PostgresSink, connectio
     given = intent(actor_id="user-7")
     await write(sink, intent(), given, intent())
     assert await take(rows, 1) == [(str(given.event_id), "complete")]
-    await rows.aclose()  # type: ignore[attr-defined]
+    await rows.aclose()

@@ -45,7 +45,7 @@ def flat(what: str) -> Flat:
 
 
 @pytest.mark.parametrize(("growth", "passed"), [(1_000_000, True), (3_000_000, False)])
-def test_memory_that_grows_by_more_than_is_allowed_is_not_flat(growth: int, passed: bool):  # noqa: FBT001
+def test_memory_that_grows_by_more_than_is_allowed_is_not_flat(growth: int, passed: bool):
     minutes = [minute(50_000_000 + place * growth) for place in range(6)]
     assert flat("memory is flat").judge(minutes).passed is passed
 
@@ -83,7 +83,7 @@ def test_memory_that_grows_in_the_first_third_alone_is_flat():
 
 
 @pytest.mark.parametrize(("last_s", "passed"), [(0.0013, True), (0.0015, False)])
-def test_latency_is_held_against_the_second_third(last_s: float, passed: bool):  # noqa: FBT001
+def test_latency_is_held_against_the_second_third(last_s: float, passed: bool):
     minutes = [minute(1, 0.5), minute(1, 0.001), minute(1, last_s)]
     assert flat("latency is flat, p50").judge(minutes).passed is passed
 

@@ -272,7 +272,7 @@ async def test_a_lost_listener_empties_the_memory(one: Replica, database: str):
     await one.registry.create_tenant("acme", "Acme")
     await one.cached.tenant("acme")
     owner = await asyncpg.connect(database)
-    await owner.execute(f"SELECT pg_terminate_backend(pid) FROM ({LISTENERS}) AS l")  # noqa: S608
+    await owner.execute(f"SELECT pg_terminate_backend(pid) FROM ({LISTENERS}) AS l")
     await one.ear.hears("lost")
     # Between loss and return Postgres is asked each time; this change nobody hears of.
     await owner.execute("ALTER TABLE tenants DISABLE TRIGGER tenants_tell")

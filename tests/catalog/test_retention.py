@@ -30,7 +30,7 @@ INSERT = f"""
         tenant_id, call_id, state, started_at, expires_at, retention_days, hold, failure,
         store, key, media_type, size, etag, version, modified, ready_at
     ) SELECT $2, id, $4, $5, $6, $7, $8, 'none', {PLACE} FROM call
-"""  # noqa: S608  constants only
+"""
 
 
 def some_time(chance: random.Random) -> datetime | None:
@@ -126,7 +126,7 @@ async def test_what_is_left_is_what_lies_where_nothing_is_needed(
     await registry.mark_failed(acme.id, unready, "it is no audio")
     over = [left, far, theirs, shared, twin, unready]
     for change in ("expires_at = '2020-01-01'", "state = 'expired'"):
-        await owner.execute(f"UPDATE recordings SET {change} WHERE call_id = ANY($1)", over)  # noqa: S608 - the test's own
+        await owner.execute(f"UPDATE recordings SET {change} WHERE call_id = ANY($1)", over)
     book = RetentionBook(owner)
 
     async def due(slug: str | None) -> set[tuple[str, UUID]]:
@@ -236,7 +236,7 @@ async def test_what_was_registered_before_is_brought_along(
         await owner.execute(INSERT, call, tenant, None, state, started_at, end, days, False)
     await schema.migrate(Database.model_validate({"url": url}))
     await owner.execute("UPDATE tenants SET retention_days = 60")
-    rows = await owner.fetch(f"SELECT {queries.KEPT_UNTIL} AS ends FROM recordings r ORDER BY call_id")  # noqa: S608
+    rows = await owner.fetch(f"SELECT {queries.KEPT_UNTIL} AS ends FROM recordings r ORDER BY call_id")
     assert [row["ends"] for row in rows] == list(was.values())
     await owner.close()
     await databases.drop(url)

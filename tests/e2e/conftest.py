@@ -36,7 +36,7 @@ def zero_copy(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(scope="session")
-def _made(zero_copy: bool, _made_each_way: dict[bool, dict[str, Any]]) -> dict[str, Any]:  # noqa: FBT001
+def _made(zero_copy: bool, _made_each_way: dict[bool, dict[str, Any]]) -> dict[str, Any]:
     """What the fixtures below have made this way: tests change ways, and what lives as long as the session is made once."""
     return _made_each_way[zero_copy]
 
@@ -61,7 +61,7 @@ async def _stages(
 ) -> AsyncIterator[Callable[[bool], Awaitable[Stage]]]:
     opened: dict[bool, Stage] = {}
 
-    async def stage(zero_copy: bool) -> Stage:  # noqa: FBT001
+    async def stage(zero_copy: bool) -> Stage:
         if zero_copy not in opened:
             sections = {"server": {"zero_copy": zero_copy}}
             opened[zero_copy] = Stage(await databases.create(), shelved, tmp_path_factory.mktemp("stage"), sections)
@@ -76,7 +76,7 @@ async def _stages(
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def stage(zero_copy: bool, _stages: Callable[[bool], Awaitable[Stage]]) -> Stage:  # noqa: FBT001
+async def stage(zero_copy: bool, _stages: Callable[[bool], Awaitable[Stage]]) -> Stage:
     """A gateway with its stores s3, gcs and disk. Tests share it: each makes its own calls, and restarts nothing."""
     return await _stages(zero_copy)
 
@@ -103,7 +103,7 @@ async def _brittle_stage(
     _stoppable_postgres: StoppablePostgres,
     shelved: dict[str, Shelf],
     tmp_path_factory: pytest.TempPathFactory,
-    zero_copy: bool,  # noqa: FBT001
+    zero_copy: bool,
 ) -> AsyncIterator[Stage]:
     if not _stoppable_postgres.running:
         _stoppable_postgres.start()

@@ -53,7 +53,7 @@ class Org:
         """Another call's id."""
         of = await self.stage.file("s3", DATA, tenant=self.tenant, **options)
         if change is not None:
-            await self.stage.office.rows(f"UPDATE recordings SET {change} WHERE call_id = $1", of.id)  # noqa: S608
+            await self.stage.office.rows(f"UPDATE recordings SET {change} WHERE call_id = $1", of.id)
         return of.aliases["envoy"]
 
 

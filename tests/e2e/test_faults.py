@@ -212,7 +212,7 @@ async def versioned(doors: Doors, kind: str) -> AsyncIterator[tuple[dict[str, An
 
 @pytest.mark.parametrize("kind", ["s3", "gcs"])
 @pytest.mark.parametrize("broken", [True, False], ids=["and broken off", "and read on"])
-async def test_an_object_overwritten_in_mid_stream_is_never_spliced(doors: Doors, kind: str, broken: bool) -> None:  # noqa: FBT001
+async def test_an_object_overwritten_in_mid_stream_is_never_spliced(doors: Doors, kind: str, broken: bool) -> None:
     old, new = some_bytes(4_000_000, 1), some_bytes(4_000_000, 2)
     store, key = f"{kind}-0", f"faults/{uuid4().hex}.wav"
     fault = Fault(Kind.STALL, at=500_000) if broken else Fault(Kind.THROTTLE, at=500_000, rate=8_000_000)
@@ -271,7 +271,7 @@ def _replace(file: Path) -> None:
 async def test_a_file_changed_in_mid_stream_is_cut_off_unless_the_open_one_stays_what_it_was(
     doors: Doors,
     change: Callable[[Path], None],
-    whole: bool,  # noqa: FBT001
+    whole: bool,
 ) -> None:
     file = doors.root / f"{uuid4().hex}.wav"
     file.write_bytes(LARGE)

@@ -86,7 +86,7 @@ async def test_what_is_held_expires_by_nobodys_statement(stage: Stage, clerk: di
     assert ask(stage, "PUT", of.id, clerk).status == 200
     for change in ("state = 'expired'", "state = 'expired', hold = false"):
         with pytest.raises(asyncpg.IntegrityConstraintViolationError):
-            await stage.office.rows(f"UPDATE recordings SET {change} WHERE call_id = $1", of.id)  # noqa: S608
+            await stage.office.rows(f"UPDATE recordings SET {change} WHERE call_id = $1", of.id)
     assert play(stage, of) == 200
 
 

@@ -283,7 +283,7 @@ def held_against_the_oracle(stage: Stage, made: list[Generated]) -> Counter[str]
     return kinds
 
 
-async def test_generated_requests_are_answered_as_the_oracle_says(stage: Stage, zero_copy: bool):  # noqa: FBT001 - a fixture
+async def test_generated_requests_are_answered_as_the_oracle_says(stage: Stage, zero_copy: bool):
     cases = CASES[zero_copy]
     made = await register(stage, list(generated(cases)))
     at_once = [asyncio.to_thread(held_against_the_oracle, stage, made[n::CONNECTIONS]) for n in range(CONNECTIONS)]

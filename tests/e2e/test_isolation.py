@@ -162,7 +162,7 @@ async def rows_of_the_still(world: World) -> dict[str, list[Any]]:
     (still,) = [owner for owner in world.people.owners if owner.still]
     rows = {}
     for table in world.people.ids:
-        found = await world.stage.office.rows(f"SELECT * FROM {table} WHERE tenant_id = $1 ORDER BY id", still.id)  # noqa: S608
+        found = await world.stage.office.rows(f"SELECT * FROM {table} WHERE tenant_id = $1 ORDER BY id", still.id)
         rows[table] = [dict(row) for row in found]
     rows["tenants"] = [dict(r) for r in await world.stage.office.rows("SELECT * FROM tenants WHERE id = $1", still.id)]
     return rows

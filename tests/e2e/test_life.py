@@ -121,7 +121,7 @@ async def test_downloads_that_outlast_the_drain_are_cut_off_visibly_and_audited(
     stage: Stage,
     lifetimes: AsyncExitStack,
     number: signal.Signals,
-    again: bool,  # noqa: FBT001
+    again: bool,
 ) -> None:
     """A second signal, or ``drain_s``, ends the waiting."""
     data, agent = some_bytes(48_000_000), uuid4().hex
@@ -305,7 +305,7 @@ async def test_without_a_store_at_start_the_others_are_served_and_it_recovers_by
 
 
 @pytest.mark.parametrize("expects", [False, True], ids=["half a body", "before a body that was asked for"])
-async def test_a_request_whose_body_is_on_its_way_as_the_gateway_ends_is_answered(stage: Stage, expects: bool):  # noqa: FBT001
+async def test_a_request_whose_body_is_on_its_way_as_the_gateway_ends_is_answered(stage: Stage, expects: bool):
     filed = await stage.file("disk", some_bytes(1000))
     house = stage.another(stage.on_disk, server={"drain_delay_s": 0, "drain_s": 20, "header_timeout_s": 5})
     body = b'{"delivery": "gateway"}'

@@ -91,7 +91,7 @@ class Vault:
             " (SELECT FROM accesses a WHERE a.recording = r.id AND a.result = 'complete')"
         )
         async with asyncio.timeout(60):
-            while any([(await self.stage.office.rows(query))[0][0] for query in (undeleted, unended, missing)]):  # noqa: ASYNC110
+            while any([(await self.stage.office.rows(query))[0][0] for query in (undeleted, unended, missing)]):  # noqa: ASYNC110  a table tells nobody
                 await asyncio.sleep(0.1)  # Postgres tells nobody
 
     async def check(self) -> Counter[str]:

@@ -53,7 +53,7 @@ async def shelved(calls: Calls) -> Shelved:
     for name, told in facts.items():
         named[name] = (await stage.file("disk", DATA, tenant=tenant)).id
         columns = ", ".join(f"{column} = ${n + 2}::text::{_type(column)}" for n, column in enumerate(told))
-        await stage.office.rows(f"UPDATE calls SET {columns} WHERE id = $1", named[name], *told.values())  # noqa: S608
+        await stage.office.rows(f"UPDATE calls SET {columns} WHERE id = $1", named[name], *told.values())
     department = await stage.office.department(tenant, named["second"])
     words = {"status": "ready", "segments": [{"start_ms": 0, "end_ms": 9, "text": "An Armadillo, said she"}]}
     put = calls.ask("PUT", f"/v1/recordings/{named['third']}/transcript", key, body=json.dumps(words).encode())

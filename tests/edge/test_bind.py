@@ -10,7 +10,7 @@ from gateway.edge.bind import bind
 
 
 def configured(host: str, port: int = 0) -> Config:
-    return Config(server={"host": host, "port": port, "send_buffer_bytes": 100_000})  # type: ignore[arg-type]  # as pydantic reads it
+    return Config(server={"host": host, "port": port, "send_buffer_bytes": 100_000})  # as pydantic reads it
 
 
 def test_an_address_is_anothers_as_well_only_where_both_share_it() -> None:

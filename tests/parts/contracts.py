@@ -89,7 +89,7 @@ class Cast:
         async def ready(state: str, tenant: UUID, change: str | None = None, **options: Any) -> None:
             of = await stage.file("s3", DATA, tenant=tenant, **options)
             if change is not None:
-                await office.rows(f"UPDATE recordings SET {change} WHERE call_id = $1", of.id)  # noqa: S608  our own
+                await office.rows(f"UPDATE recordings SET {change} WHERE call_id = $1", of.id)
             named[state] = of.id, of.aliases
 
         for state in (State.ABSENT, State.PENDING, State.PROCESSING, State.FAILED):

@@ -26,6 +26,6 @@ def on_both_loops(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     # What pytest reads the fixtures from.
     wanted = inspect.signature(test)
     parameters = [*wanted.parameters.values(), inspect.Parameter("loop", inspect.Parameter.KEYWORD_ONLY)]
-    run.__signature__ = wanted.replace(parameters=parameters)  # type: ignore[attr-defined]
-    del run.__wrapped__  # type: ignore[attr-defined]
+    run.__signature__ = wanted.replace(parameters=parameters)
+    del run.__wrapped__
     return pytest.mark.parametrize("loop", LOOPS)(run)

@@ -98,7 +98,7 @@ class Settler:
                 assert answer.status == 201, answer
         by_id = {owner.id: owner for owner in people.owners}
         for (table,) in await self._stage.office.rows(_TABLES):
-            rows = await self._stage.office.rows(f"SELECT id, tenant_id FROM {table}")  # noqa: S608  the schema's own names
+            rows = await self._stage.office.rows(f"SELECT id, tenant_id FROM {table}")
             people.ids[table] = [(str(row["id"]), by_id[UUID(str(row["tenant_id"]))]) for row in rows]
 
     def _links(self, wire: Wire, founder: Mapping[str, str], call: CallFact) -> list[LinkFact]:

@@ -141,7 +141,7 @@ class Stage:
         try:
             async with asyncio.timeout(20):
                 while len(rows) < count or any(row["result"] is None for row in rows):
-                    query = f"SELECT * FROM accesses WHERE {column} = $1 ORDER BY event_id"  # noqa: S608  the tests' own
+                    query = f"SELECT * FROM accesses WHERE {column} = $1 ORDER BY event_id"
                     rows = await self.office.rows(query, value)
                     await asyncio.sleep(0.02)  # Postgres tells nobody of what arrives
         except TimeoutError:

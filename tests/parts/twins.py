@@ -200,7 +200,7 @@ class Ear:
         except (ConnectionError, TimeoutError):
             return b""
 
-    def _leave(self, reset: bool) -> None:  # noqa: FBT001
+    def _leave(self, reset: bool) -> None:
         assert self._sock is not None
         if reset:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

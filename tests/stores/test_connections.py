@@ -458,7 +458,7 @@ async def test_every_host_of_a_store_is_swept_however_busy_another_is() -> None:
     reader = Reader("lab", QUICK)
 
     def pool(host: str) -> Any:
-        return SimpleNamespace(sweep=lambda _now: not swept.append(host), close=lambda: None)  # type: ignore[func-returns-value]
+        return SimpleNamespace(sweep=lambda _now: not swept.append(host), close=lambda: None)
 
     reader._pools = {("http", host, 80): pool(host) for host in ("one", "other")}
     reader._swept()

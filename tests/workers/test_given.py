@@ -73,7 +73,7 @@ def test_what_is_no_tcp_socket_is_refused_by_its_name(tmp_path: Path):
 
 
 @pytest.mark.parametrize("abstract", [True, False], ids=["abstract", "path"])
-def test_readiness_is_told_to_whoever_waits_for_it(tmp_path: Path, abstract: bool):  # noqa: FBT001
+def test_readiness_is_told_to_whoever_waits_for_it(tmp_path: Path, abstract: bool):
     name = f"\0{secrets.token_hex(8)}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as waits:
         waits.bind(name)

@@ -111,7 +111,7 @@ async def test_a_place_whose_socket_cannot_be_made_is_tried_again(told: list[dic
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     port = Port()
-    slot = Slot(0, port, Crew())  # type: ignore[arg-type]
+    slot = Slot(0, port, Crew())
     slot.close()
     keeping = asyncio.create_task(slot.keep())
     await until(lambda: port.left <= 0)
