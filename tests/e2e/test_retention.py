@@ -92,7 +92,7 @@ class Vault:
         )
         async with asyncio.timeout(60):
             while any([(await self.stage.office.rows(query))[0][0] for query in (undeleted, unended, missing)]):  # noqa: ASYNC110  a table tells nobody
-                await asyncio.sleep(0.1)  # Postgres tells nobody
+                await asyncio.sleep(0.1)
 
     async def check(self) -> Counter[str]:
         """Everything there is to promise. Returns how events ended."""
