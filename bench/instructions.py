@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import subprocess
-import sys
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
+
+import click
 
 from .beside import CONNECTIONS
 from .client import wrk
@@ -28,7 +30,16 @@ LOOP = 1
 _TOTAL = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
 
 
-async def main(times: int) -> None:
+@click.command()
+@click.argument("times", type=click.IntRange(1), default=3)
+def main(times: int) -> None:
+    """The instructions that a 64 KiB range takes."""
+    if shutil.which("valgrind") is None:
+        raise click.ClickException("valgrind is wanted; on Debian: apt-get install valgrind")
+    asyncio.run(_measured(times))
+
+
+async def _measured(times: int) -> None:
     """Prints a line each time."""
     async with AsyncExitStack() as stack:
         stage = await set_up(stack.enter_context(passing_state()), SIZES["quick"], stack)
@@ -70,4 +81,4 @@ def counted(out: Path, part: int) -> dict[int, int]:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 3))
+    main()

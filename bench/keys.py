@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
 import aiohttp
+import click
 from rich.console import Console
 from rich.progress import track
 
@@ -78,7 +78,14 @@ MISSES = (
 """Asked for a thousand ids in turn."""
 
 
-async def main(rounds: int) -> None:
+@click.command()
+@click.argument("rounds", type=click.IntRange(1), default=5)
+def main(rounds: int) -> None:
+    """What turning each key costs or gains, as a table."""
+    asyncio.run(_measured(rounds))
+
+
+async def _measured(rounds: int) -> None:
     """Prints a table."""
     console = Console(stderr=True)
     async with AsyncExitStack() as stack:
@@ -161,4 +168,4 @@ async def _idle(stage: Stage) -> str:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 5))
+    main()

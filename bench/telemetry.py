@@ -6,11 +6,11 @@ All of them run at once and are asked in turn, each round in another order; a ro
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 
 import aiohttp
+import click
 from aiohttp import web
 
 from gateway.demo.ports import free_ports
@@ -24,7 +24,14 @@ OFF, FIGURES = "nothing", "figures, scraped every second"
 SCRAPED_S = 1.0
 
 
-async def main(rounds: int) -> None:
+@click.command()
+@click.argument("rounds", type=click.IntRange(1), default=20)
+def main(rounds: int) -> None:
+    """What figures and traces cost, as a table."""
+    asyncio.run(_measured(rounds))
+
+
+async def _measured(rounds: int) -> None:
     """Prints a table."""
     async with AsyncExitStack() as stack:
         stage = await set_up(stack.enter_context(passing_state()), SIZES["quick"], stack)
@@ -87,4 +94,4 @@ def _tell(runs: dict[str, Run]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20))
+    main()

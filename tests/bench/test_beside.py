@@ -1,7 +1,10 @@
 """What is said of gateways that ran beside one another."""
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from bench import instructions, keys, telemetry
 from bench.beside import Run
 from bench.keys import MISSES, RANGES, Turned
 from bench.variants import Target
@@ -25,3 +28,10 @@ def test_what_is_turned_is_a_key_that_there_is(turned: Turned):
     for name in {**turned.settings, **turned.shipped}:
         section, key = name.split("__")
         assert key in Config.model_fields[section].annotation.model_fields
+
+
+@pytest.mark.parametrize("command", [keys.main, telemetry.main, instructions.main])
+@pytest.mark.parametrize("rounds", ["few", "0"])
+def test_a_number_of_rounds_that_is_none_is_refused_before_anything_starts(command: click.Command, rounds: str):
+    done = CliRunner().invoke(command, [rounds])
+    assert (done.exit_code, "Invalid value" in done.output) == (2, True)
