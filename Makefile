@@ -77,7 +77,7 @@ tools: # players and servers from Debian that tests run
 clean: ## remove the virtual environment, the demo's state and caches
 	@if [ -f .demo/postgres.path ]; then rm -rf "$$(cat .demo/postgres.path)"; fi
 	@if [ -f .bench/postgres.path ]; then rm -rf "$$(cat .bench/postgres.path)"; fi
-	rm -rf $(VENV) .demo .bench .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) .demo .bench .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
