@@ -40,7 +40,7 @@ async def pooled(config: Config) -> AsyncIterator[tuple[Pool, PostgresCatalog]]:
         yield pool, asked
     except Unavailable as error:
         hint = "see database.url; a new database wants `recording-gateway migrate` first"
-        raise OutOfReach(f"Postgres is out of reach: {error.detail}\n  {hint}") from error
+        raise OutOfReach(f"Postgres cannot be used: {error.detail}\n  {hint}") from error
     except Conflict as error:
         raise Stop(str(error)) from error
     except Contradicts as error:

@@ -48,7 +48,7 @@ async def _pending(database: Database) -> list[str]:
             finally:
                 await connection.close()
     except Unavailable as error:
-        raise OutOfReach(f"Postgres is out of reach: {error.detail}\n  see database.url and migrate_url") from error
+        raise OutOfReach(f"Postgres cannot be used: {error.detail}\n  see database.url and migrate_url") from error
 
 
 async def _migrate(database: Database) -> None:

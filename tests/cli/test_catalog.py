@@ -78,7 +78,7 @@ def test_a_database_that_was_never_migrated_is_told_from_one_that_is_away(empty)
 def test_with_postgres_away_every_command_says_so_and_ends_with_69(offline, words):
     done = offline(*words)
     assert (done.code, done.out) == (69, "")
-    assert "Postgres is out of reach" in done.err
+    assert "Postgres cannot be used" in done.err
     assert "hunter2" not in done.err
 
 
