@@ -42,7 +42,12 @@ class Folder:
             path.mkdir(mode=0o700)
             # Between the two lines another process may have taken it for a dead one's, and swept it away.
             if (folder := cls.take(path)) is not None:
-                sync_folder(root)
+                try:
+                    sync_folder(root)
+                except OSError:
+                    with suppress(OSError):
+                        folder.remove()
+                    raise
                 return folder
 
     @classmethod

@@ -122,6 +122,22 @@ def test_a_process_s_folder_is_durable_with_every_folder_made_on_the_way(
     assert sorted(synced) == [(tmp_path, None), (root.parent, None), (root, None)]
 
 
+def test_a_process_s_folder_whose_name_cannot_be_made_durable_leaves_neither_itself_nor_a_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It is tried again each second."""
+
+    def failed(fd: int) -> None:
+        if Path(f"/proc/self/fd/{fd}").readlink() == tmp_path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", failed)
+    before = descriptors()
+    with pytest.raises(OSError, match="Input/output"):
+        Folder.create(tmp_path)
+    assert (descriptors(), list(tmp_path.iterdir())) == (before, [])
+
+
 def test_a_parent_that_is_anothers_to_read_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A service's folder stands in one that it may pass through and no more."""
 
