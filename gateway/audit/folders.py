@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
@@ -69,6 +70,15 @@ class Folder:
             raise
         os.close(lock)
         return None
+
+    def is_gone(self) -> bool:
+        """Whether somebody took it away; False also where that cannot be told, for then it may come back as it was."""
+        try:
+            return not stat.S_ISDIR(os.stat(self.path).st_mode)  # noqa: PTH116  is_dir would raise, or from Python 3.14 on guess
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False
 
     def remove(self) -> None:
         """Deletes the folder, whose segments must be gone, and holds it no longer. Raises OSError."""

@@ -172,8 +172,8 @@ class Writer:
             if self._segment is not None:
                 self._segment.close()
                 self._segment = None
-            elif self.folder is not None and not self.folder.path.is_dir():
-                self.folder.release()  # somebody took it away
+            elif self.folder is not None and self.folder.is_gone():
+                self.folder.release()
                 self.folder = None
             self._failing = True
             self._report(Failure(error))

@@ -562,6 +562,32 @@ async def test_a_file_that_could_not_be_made_nor_removed_stands_in_nobodys_way(
     await at.trail.intend(intent())
 
 
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EIO, errno.ESTALE])
+async def test_a_folder_that_cannot_be_looked_at_for_a_while_is_gone_on_with(
+    house: Make, monkeypatch: pytest.MonkeyPatch, error: int
+):
+    """Left behind, it would be taken for a dead process's, and what is open in it be ended."""
+    at = await house()
+    folder, look = at.journal.folder, os.stat
+
+    def barred(path: Any, **rest: Any) -> os.stat_result:
+        if folder is not None and path == folder.path:
+            raise OSError(error, os.strerror(error))
+        return look(path, **rest)
+
+    at.files.faults["create"] = error
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "stat", barred)
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await at.trail.intend(intent())
+    assert os.strerror(error) in str(at.journal.problem)
+    at.files.faults.clear()
+    await until(lambda: at.trail.admits)
+    await at.trail.intend(intent())
+    assert at.journal.folder is folder
+
+
 async def test_what_a_hanging_disk_has_under_way_and_before_it_when_it_closes_is_told_as_lost(house: Make):
     at = await house()
     given = [intent(), intent()]
