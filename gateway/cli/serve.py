@@ -11,7 +11,8 @@ from ..workers import serve as serve_until_told
 from ..workers.cpus import usable_cpus
 from .common import Chosen, Stop, chosen, examples, refusals, run
 
-_UNBINDABLE = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}
+_UNBINDABLE = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.EAFNOSUPPORT, errno.EINVAL}
+"""The last two: IPv6 where there is none, and of a link without naming it."""
 
 
 class WorkersType(click.ParamType[int]):

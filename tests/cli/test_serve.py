@@ -29,6 +29,13 @@ def test_a_host_that_nobody_knows_is_said_to_be_unknown(command, workers):
     assert (done.code, "cannot listen on nohost.invalid:0: " in done.err, "server.host" in done.err) == (1, True, True)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_address_of_a_link_that_is_not_named_is_said_to_be_none_to_listen_on(command, workers):
+    command.settings["server"]["host"] = "fe80::1"
+    done = command("serve", "--workers", workers)
+    assert (done.code, "cannot listen on fe80::1:0: " in done.err, "Traceback" in done.err) == (1, True, False)
+
+
 def test_a_host_for_figures_that_nobody_knows_is_said_to_be_unknown(command):
     command.settings["metrics"] = {"host": "nohost.invalid", "port": 0}
     done = command("serve")
