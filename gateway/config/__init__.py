@@ -200,7 +200,10 @@ def _refuse_unknown_environment() -> None:
 
 
 def _problem(error: dict[str, Any]) -> str:
-    path = ".".join(str(step) for step in error["loc"] if step not in {"s3", "gcs", "disk"})
+    steps = error["loc"]
+    if steps[:1] == ("stores",):
+        steps = steps[:2] + steps[3:]  # behind a store's name stands its kind
+    path = ".".join(map(str, steps))
     message = str(error["msg"]).removeprefix("Value error, ")
     match error["type"]:
         case "extra_forbidden":

@@ -6,7 +6,7 @@ import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
@@ -23,9 +23,10 @@ Delay = Annotated[float, Field(ge=0, le=2_000_000)]
 """Seconds that may be none at all."""
 Milliseconds = Annotated[float, Field(ge=0, le=60_000)]
 Count = Annotated[int, Field(ge=1)]
-Bytes = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, Field(ge=1, le=2**63 - 1)]
+"""A file has no more."""
 MOST = 2**31 - 1
-"""The kernel takes no larger number where it asks for an int."""
+"""The kernel takes no larger number where it asks for an int, nor does Postgres."""
 BufferBytes = Annotated[int, Field(ge=0, le=MOST)]
 Days = Annotated[int, Field(ge=1, le=100_000)]
 """Postgres knows no date much longer ago."""
@@ -72,11 +73,21 @@ def strong(secret: SecretStr, least: int = SECRET_BYTES) -> bool:
     return len(secret.get_secret_value().encode()) >= least
 
 
+def _is_host(text: str) -> bool:
+    """Whether a resolver can be asked for ``text``: at what it cannot take it raises no OSError, and the process would end."""
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        return False
+    return re.search(r"[\s\x00-\x1f\x7f]", text) is None
+
+
 def _base_url(url: str) -> str:
     parts = urlsplit(url)
     if (
         parts.scheme not in {"http", "https"}
         or not parts.hostname
+        or not _is_host(parts.hostname)
         or not _is_port(parts)
         or re.search(r"[\s\x00-\x1f\x7f]", url)
         or "@" in parts.netloc
@@ -115,7 +126,7 @@ def _postgres_url(url: SecretStr) -> SecretStr:
         parts = urlsplit(url.get_secret_value())
         hosts = [_HOST.fullmatch(host) for host in parts.netloc.rpartition("@")[2].split(",")]
         known = parts.scheme in {"postgresql", "postgres"} and "@" not in parts.path and not parts.fragment
-        known = known and all(host is not None and int(host["port"] or 1) in range(1, 65_536) for host in hosts)
+        known = known and all(host is not None and _is_place(host) for host in hosts)
     except ValueError:
         known = False
     if not known:
@@ -123,6 +134,12 @@ def _postgres_url(url: SecretStr) -> SecretStr:
             "give postgresql://user:password@host:port/database, with %2F, %23, %3F, %40 for / # ? @ in it"
         )
     return url
+
+
+def _is_place(host: re.Match[str]) -> bool:
+    """Whether it is a host, or a socket's folder, with a port that there can be."""
+    name = unquote(host[1])
+    return (name.startswith("/") or _is_host(name)) and int(host["port"] or 1) in range(1, 65_536)
 
 
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
@@ -145,7 +162,13 @@ def _folder(path: object) -> object:
     return path
 
 
-Host = Annotated[str, Field(min_length=1)]
+def _host(text: str) -> str:
+    if not _is_host(text):
+        raise ValueError("give an address or a host name")
+    return text
+
+
+Host = Annotated[str, Field(min_length=1), AfterValidator(_host)]
 """Never empty: that would bind every address of the machine."""
 Folder = Annotated[Path, BeforeValidator(_folder)]
 
@@ -158,8 +181,8 @@ def _counts_url(url: SecretStr) -> SecretStr:
     text = url.get_secret_value()
     try:
         parts = urlsplit(text)
-        known = parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and parts.port != 0
-        shared = known and re.fullmatch("(/[0-9]*)?", parts.path) is not None
+        known = parts.scheme in {"redis", "rediss"} and parts.hostname is not None and parts.port != 0
+        shared = known and _is_host(parts.hostname or "") and re.fullmatch("(/[0-9]*)?", parts.path) is not None
     except ValueError:  # which would quote the password of a URL that lacks its host
         shared = False
     if not shared and text != "memory://":

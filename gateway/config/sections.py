@@ -177,7 +177,7 @@ class Audit(Section):
     )
     retry_max_s: Seconds = Field(15, description="most seconds between tries while Postgres is away")
     adopt_interval_s: Seconds = Field(15, description="seconds between looks for journals of dead processes")
-    partitions_ahead: Count = Field(3, description="months of partitions made ahead of need")
+    partitions_ahead: Count = Field(3, le=120, description="months of partitions made ahead of need")
     session_idle_s: Seconds = Field(
         300, description="seconds of silence after which a listener's next request is another playback"
     )
@@ -259,13 +259,14 @@ class Webhooks(Section):
         min_length=1,
         description="seconds before each further try; after the last the delivery is given up",
     )
-    concurrency: Count = Field(40, description="deliveries under way at once, per process")
+    concurrency: Count = Field(40, le=MOST, description="deliveries under way at once, per process")
     per_endpoint: Count = Field(
         4,
+        le=MOST,
         description="of these, to one endpoint; an endpoint whose last try failed gets one, and all such endpoints together half of all",
     )
     poll_s: Seconds = Field(5, description="seconds between looks for due deliveries; new ones are sent at once")
-    max_endpoints: Count = Field(20, description="endpoints a tenant may have")
+    max_endpoints: Count = Field(20, le=MOST, description="endpoints a tenant may have")
     overlap_s: Delay = Field(
         86_400,
         description="seconds for which the old secret also signs after a rotation, unless the rotation says otherwise",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
 from .forms import BaseUrl, BufferBytes, Count, Folder, Seconds, Section
+
+_S3_HOST = re.compile(r"((?!-)[a-z0-9-]{1,63}(?<!-)(\.|$))+|.*:.*", re.ASCII)
+"""What AWS' library takes for a host, in lower case."""
 
 
 class S3Store(Section):
@@ -33,6 +38,11 @@ class S3Store(Section):
             raise ValueError(
                 "access_key_id and secret_access_key go together; give both, or neither for the instance's"
             )
+        for key, url in (("endpoint", self.endpoint), ("public_endpoint", self.public_endpoint)):
+            if url is not None and _S3_HOST.fullmatch(urlsplit(url).hostname or "") is None:
+                raise ValueError(
+                    f"{key}: AWS' library takes no host name but of letters, digits, hyphens and dots; give another, or an address"
+                )
         return self
 
 

@@ -116,7 +116,15 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
         ({"server": {"workers": "many"}}, '\n  server.workers: give "auto" or a number above 0\n'),
         ({"server": {"host": ""}}, "server.host: "),
         ({"metrics": {"host": ""}}, "metrics.host: "),
+        ({"server": {"host": "a..b"}}, "server.host: give an address or a host name"),
+        ({"metrics": {"host": "a\0b", "port": 0}}, "metrics.host: give an address or a host name"),
+        ({"metrics": {"host": "a" * 64, "port": 0}}, "metrics.host: give an address or a host name"),
+        ({"tracing": {"endpoint": "http://a..b:4318"}}, "tracing.endpoint: give an absolute http or https URL"),
+        ({"database": {"url": "postgresql://u:hunter2@a,b..c/d"}}, "database.url: give postgresql://"),
+        ({"limits": {"url": "redis://:hunter2@a..b:6379"}}, "limits.url: give memory://, or redis://"),
         ({"audit": {"journal_dir": ""}}, "audit.journal_dir: give a folder"),
+        ({"audit": {"partitions_ahead": 121}}, "\n  audit.partitions_ahead: Input should be less than"),
+        ({"audit": {"journal_bytes": 2**63}}, "\n  audit.journal_bytes: Input should be less than"),
         ({"database": {"query_s": 2_200_000}}, "database.query_s: Input should be less than or equal to 2000000"),
         ({"server": {"drain_delay_s": INF}}, "\n  server.drain_delay_s: Input should be less than"),
         ({"audit": {"gather_ms": INF}}, "\n  audit.gather_ms: Input should be less than"),
@@ -124,6 +132,9 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
         ({"webhooks": {"overlap_s": 1e18}}, "\n  webhooks.overlap_s: Input should be less than"),
         ({"webhooks": {"keep_days": 10**9}}, "\n  webhooks.keep_days: Input should be less than"),
         ({"webhooks": {"patience_days": 10**9}}, "\n  webhooks.patience_days: Input should be less than"),
+        ({"webhooks": {"concurrency": 2**31}}, "\n  webhooks.concurrency: Input should be less than"),
+        ({"webhooks": {"per_endpoint": 2**31}}, "\n  webhooks.per_endpoint: Input should be less than"),
+        ({"webhooks": {"max_endpoints": 2**31}}, "\n  webhooks.max_endpoints: Input should be less than"),
         ({"server": {"backlog": 2**31}}, "\n  server.backlog: Input should be less than"),
         ({"server": {"send_buffer_bytes": 2**31}}, "\n  server.send_buffer_bytes: Input should be less than"),
         ({"origin": {"receive_buffer_bytes": 2**31}}, "\n  origin.receive_buffer_bytes: Input should be less than"),
@@ -141,6 +152,16 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
         ),
         ({"stores": {"a": {"kind": "ftp"}}}, 'stores.a: kind must be "s3", "gcs" or "disk"'),
         ({"stores": {"a": {"kind": "s3"}}}, "stores.a.bucket: required"),
+        ({"stores": {"s3": {"kind": "s3"}}}, "stores.s3.bucket: required"),
+        ({"stores": {"disk": {"kind": "ftp"}}}, 'stores.disk: kind must be "s3", "gcs" or "disk"'),
+        (
+            {"stores": {"a": {"kind": "s3", "bucket": "abc", "endpoint": "http://my_minio:9000"}}},
+            "stores.a.endpoint: AWS' library takes no host name but",
+        ),
+        (
+            {"stores": {"a": {"kind": "s3", "bucket": "abc", "public_endpoint": "http://-a.example"}}},
+            "stores.a.public_endpoint: AWS' library takes no host name but",
+        ),
         (
             {"stores": {"a": {"kind": "s3", "bucket": "abc", "access_key_id": "x"}}},
             "access_key_id and secret_access_key go together",
@@ -233,6 +254,24 @@ def test_an_issuer_on_loopback_may_publish_its_keys_over_plain_http(tmp_path, ho
     command = Command(tmp_path, {"identity": {"issuers": [ISSUER | {"jwks_url": f"http://{host}/keys"}]}})
     (issuer,) = load(command.file).identity.issuers
     assert issuer.jwks_url == f"http://{host}/keys"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"server": {"host": "::ffff:127.0.0.1"}, "metrics": {"host": "fe80::1%lo"}},
+        {"tracing": {"endpoint": "http://otel_collector.:4318"}, "limits": {"url": "redis://my_redis:6379/1"}},
+        {"database": {"url": f"postgresql://u@%2Fvar%2Frun%2F{'postgresql' * 6}/d"}},
+        {"database": {"url": "postgresql://u@[::1]:5432,my_db:5433/d"}},
+        *(
+            {"stores": {"a": {"kind": "s3", "bucket": "abc", "endpoint": f"http://{host}:9000"}}}
+            for host in ("minio", "A-1.example.", "127.0.0.1", "[::1]")
+        ),
+    ],
+)
+def test_hosts_are_accepted_as_whoever_is_asked_takes_them(tmp_path, settings):
+    done = Command(tmp_path, settings)("config", "check")
+    assert done.code == 0, done.err
 
 
 @pytest.mark.parametrize("leeway", ["inf", "1e12"])
