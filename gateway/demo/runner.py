@@ -47,7 +47,7 @@ class Options:
 
 
 async def run(options: Options, out: Console, err: Console) -> bool:
-    """Until SIGINT or SIGTERM, or (``once``) until it has checked itself: False where a check fails.
+    """Until SIGINT or SIGTERM, or (``once``) until it has checked itself: False where a check fails, or a signal came first.
 
     Stops what it started, whatever happens, and nothing else. Raises DemoFailed.
     """
@@ -73,7 +73,7 @@ async def run(options: Options, out: Console, err: Console) -> bool:
     except asyncio.CancelledError:
         if not told:
             raise
-    return True
+    return not options.once
 
 
 async def _start(options: Options, stack: AsyncExitStack, err: Console) -> Facts:

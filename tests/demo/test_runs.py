@@ -182,6 +182,16 @@ def test_once_names_what_fails_and_ends_with_1(on_disk):
     assert done.err.splitlines()[-1] == "  ok   each of these in Postgres, to the byte"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_once_that_is_told_to_stop_before_its_end_does_not_say_that_all_went_well(on_disk, number):
+    running = process("demo", "--once", "--port", "0", "--state", on_disk[0] / "state", "--store", "disk")
+    assert running.stderr is not None
+    while running.stderr.readline().split()[:1] != ["ok"]:
+        assert running.poll() is None
+    running.send_signal(number)
+    assert ended(running, within_s=60).code == 1
+
+
 def test_a_database_that_was_tidied_away_is_filled_again(on_disk):
     """As /var/tmp is by many systems after a month."""
     state = on_disk[0] / "state"
