@@ -18,6 +18,7 @@ from ..lifecycle.bulk import Done, Fate
 from ..lifecycle.bulk import run as run_all
 from ..lifecycle.manifest import COLUMNS, Line, NoManifest, read_csv, read_json_lines
 from ..lifecycle.pipeline import Pipeline
+from ..moments import DAYS_MAX
 from ..stores import open_store
 from . import params
 from .catalog import opened, tenant_of
@@ -68,7 +69,7 @@ MANIFEST = (
     metavar="TIME",
     help="When the recording is past its retention; for a number of days see --retention-days.",
 )
-@click.option("--retention-days", type=click.IntRange(min=1), help="In place of the tenant's own.")
+@click.option("--retention-days", type=click.IntRange(1, DAYS_MAX), help="In place of the tenant's own.")
 @click.option("--media-type", type=params.utf8, help="Overrules what the object's header says, as audio/wav.")
 @click.option(
     "--manifest",

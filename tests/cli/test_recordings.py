@@ -223,6 +223,7 @@ def test_a_key_steers_no_terminal_and_begins_no_line(acme):
         (("add", "-t", "acme", "--store", "calls", "--key", "mono.wav", "--manifest", "-"), 2, "give either --key"),
         (("add", "-t", "acme", "--manifest", "-", "--alias", "yotel:x", "--human"), 2, "aliases, voice_agent: goes"),
         (("add", "-t", "acme", "--key", "mono.wav", "--expires-at", "90d"), 2, "write 2026-05-25T10:00:00Z"),
+        (("add", "-t", "acme", "--key", "mono.wav", "--retention-days", 10**20), 2, "1<=x<=36500"),
         (("add", "-t", "acme", "--store", "calls", "--key", "mono.wav"), 1, "give call or aliases"),
         (("add", "-t", "acme", "--store", "nowhere", "--key", "mono.wav", "--alias", "yotel:x"), 1, "calls"),
         (("add", "-t", "nobody", "--store", "calls", "--key", "mono.wav", "--alias", "yotel:x"), 1, "tenants list"),
