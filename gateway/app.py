@@ -56,7 +56,7 @@ from .surfaces import SURFACES
 from .telemetry.figures import Told
 from .telemetry.lag import LoopLag
 from .telemetry.meter import Meter
-from .telemetry.served import serve_figures
+from .telemetry.served import refuse_unservable, serve_figures
 from .telemetry.spans import TracedCatalog, TracedOpening, TracedProver, TracedTrail
 from .telemetry.tracing import open_tracer
 
@@ -143,6 +143,7 @@ class Gateway:
         async with AsyncExitStack() as stack:
             stack.callback(sock.close)
             routes = router(config)
+            await refuse_unservable(config.metrics)
             tracing = open_tracer(config.tracing, scheme=_scheme(config), version=version("recording-gateway"))
             tracer = await stack.enter_async_context(tracing)
             pool = await open_pool(config.database)
@@ -151,10 +152,6 @@ class Gateway:
             stack.push_async_callback(asked.close)
             catalog = CachedCatalog(asked, config.catalog)
             stack.push_async_callback(catalog.close)
-            webhooks = Webhooks(config.webhooks, config.database, pool, WebhookBook(pool, config.database))
-            await stack.enter_async_context(webhooks)
-            hearers = Hearers(catalog, webhooks.sender, Renewal(pool))
-            await stack.enter_async_context(Listener(partial(connect, config.database), hearers))
             stores = {}
             for name, settings in config.stores.items():
                 stores[name] = await open_store(name, settings, config.origin)
@@ -167,6 +164,11 @@ class Gateway:
             audit = await stack.enter_async_context(Audit(config.audit, pool, flush_s=config.server.flush_s))
             book = LinkBook(pool, config.database, idle_s=config.audit.session_idle_s)
             stack.push_async_callback(book.close)
+            # Behind all that the configuration may be refused for: what is sent cannot be taken back.
+            webhooks = Webhooks(config.webhooks, config.database, pool, WebhookBook(pool, config.database))
+            await stack.enter_async_context(webhooks)
+            hearers = Hearers(catalog, webhooks.sender, Renewal(pool))
+            await stack.enter_async_context(Listener(partial(connect, config.database), hearers))
             if config.retention.sweep:
                 sweeper = Sweeper(
                     stores,

@@ -75,17 +75,11 @@ async def serve_page(
     Raises ConfigError where the port can't be had, OSError where the path can't.
     """
     server = _Server(page)
-    loop = asyncio.get_running_loop()
     if path is not None:
+        loop = asyncio.get_running_loop()
         listener = await loop.create_unix_server(server, str(path))  # in the place of a dead one
     else:
-        try:
-            listener = await loop.create_server(server, host, port)
-        except OSError as error:
-            named = error.errno and not isinstance(error, socket.gaierror)  # whose numbers are its own
-            reason = os.strerror(error.errno or 0) if named else str(error)
-            problem = f"metrics.port: cannot listen on {host}:{port}: {reason}; change metrics.host or metrics.port"
-            raise ConfigError([problem]) from error
+        listener = await _bound(server, host, port)
         port = listener.sockets[0].getsockname()[1]
     try:
         yield port
@@ -93,6 +87,23 @@ async def serve_page(
         listener.close()
         await server.shutdown(_CLOSE_S)
         await listener.wait_closed()
+
+
+async def refuse_taken(*, host: str, port: int) -> None:
+    """Raises ConfigError where the port can't be had. Nobody is answered."""
+    (await _bound(asyncio.Protocol, host, port, listening=False)).close()
+
+
+async def _bound(
+    made: Callable[[], asyncio.BaseProtocol], host: str, port: int, *, listening: bool = True
+) -> asyncio.Server:
+    try:
+        return await asyncio.get_running_loop().create_server(made, host, port, start_serving=listening)
+    except OSError as error:
+        named = error.errno and not isinstance(error, socket.gaierror)  # whose numbers are its own
+        reason = os.strerror(error.errno or 0) if named else str(error)
+        problem = f"metrics.port: cannot listen on {host}:{port}: {reason}; change metrics.host or metrics.port"
+        raise ConfigError([problem]) from error
 
 
 async def fetch_page(path: Path) -> str:

@@ -10,7 +10,13 @@ from pathlib import Path
 
 from .. import config
 from .figures import Told, page
-from .listener import SOCKET, serve_page
+from .listener import SOCKET, refuse_taken, serve_page
+
+
+async def refuse_unservable(settings: config.Metrics) -> None:
+    """Raises ConfigError where the port can't be had: to be known before anything is begun that others feel."""
+    if settings.port is not None and not os.environ.get(SOCKET):
+        await refuse_taken(host=settings.host, port=settings.port)
 
 
 @asynccontextmanager

@@ -43,6 +43,37 @@ def test_a_host_for_figures_that_nobody_knows_is_said_to_be_unknown(command):
     assert "Unknown error" not in done.err
 
 
+def test_a_port_for_figures_that_is_taken_is_refused_before_anything_is_begun(command):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command.settings["metrics"] = {"port": port}
+        done = command("serve")
+    assert (done.code, f"metrics.port: cannot listen on 127.0.0.1:{port}: " in done.err) == (78, True)
+    assert not (command.folder / "journal").exists()
+
+
+@pytest.mark.parametrize(
+    ("section", "table", "named"),
+    [
+        (
+            "identity",
+            {"issuers": [{"issuer": "i", "audience": "a", "public_key_file": "/nowhere"}]},
+            "identity.issuers.0.public_key_file",
+        ),
+        ("stores", {"a": {"kind": "gcs", "bucket": "abc", "service_account_file": "/nowhere"}}, "stores.a"),
+        ("audit", {"journal_dir": "/etc/passwd"}, "audit.journal_dir"),
+    ],
+)
+def test_nothing_is_sent_by_a_gateway_that_is_then_refused(offline, section, table, named):
+    """Its first look for what is due fails here, and would be told."""
+    offline.settings["server"] = {"port": 0}
+    offline.settings["audit"] = {"journal_dir": str(offline.folder / "journal")}
+    offline.settings[section] = table
+    done = ended(process("-c", offline.file, "serve"))
+    assert (done.code, named in done.err) == (78, True)
+    assert "webhooks.away" not in done.err
+
+
 @pytest.mark.parametrize("below", ["", "journal"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_file_where_the_journal_should_be_is_refused_at_start(command, workers, below):
