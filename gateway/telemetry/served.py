@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+
+import structlog
 
 from .. import config
 from .figures import Told, page
 from .listener import SOCKET, refuse_taken, serve_page
+
+log = structlog.get_logger("gateway.metrics")
 
 
 async def refuse_unservable(settings: config.Metrics) -> None:
@@ -23,7 +27,7 @@ async def refuse_unservable(settings: config.Metrics) -> None:
 async def serve_figures(settings: config.Metrics, told: Told) -> AsyncIterator[None]:
     """Serves them while the context lasts, where a port is set: at the socket that a supervisor named instead, else there.
 
-    Raises ConfigError where the port can't be had.
+    Raises ConfigError where the port can't be had. A worker whose socket can't be serves its clients all the same.
     """
     if settings.port is None:
         yield
@@ -33,5 +37,9 @@ async def serve_figures(settings: config.Metrics, told: Told) -> AsyncIterator[N
         serving = serve_page(figures, path=Path(path))
     else:
         serving = serve_page(figures, host=settings.host, port=settings.port)
-    async with told.lag, serving:
+    async with told.lag, AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(serving)
+        except OSError:
+            log.exception("no figures", path=path)
         yield

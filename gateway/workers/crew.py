@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -67,6 +68,8 @@ class Crew:
 
     def start(self, slot: int, sock: socket.socket) -> Worker:
         """A new worker for ``slot``, which is to listen on ``sock``. Raises OSError."""
+        with contextlib.suppress(OSError):  # without it there are no figures, and all else
+            self._folder.mkdir(mode=0o700, exist_ok=True)  # temporary folders are tidied
         figures = self._folder / f"{next(self._numbers)}.sock"
         own = {
             SLOT: str(slot),

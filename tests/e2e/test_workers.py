@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import time
 from collections import Counter
@@ -15,6 +16,8 @@ from parts.drinker import Client, fetch
 from parts.house import Filed, some_bytes
 from parts.scrape import settled
 from parts.stage import LINK_KEY, Stage
+
+from gateway.telemetry.listener import SOCKET
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -325,3 +328,18 @@ async def test_figures_of_all_workers_stand_on_one_page(stage: Stage, crews: Ope
     await crew.tells("worker exited", worker=1)
     text = (await fetch(f"http://127.0.0.1:{port}", "/metrics"))[1].decode()
     assert 'recording_gateway_worker_up{worker="1"} 0' in text
+
+
+async def test_a_worker_is_replaced_and_gives_its_figures_though_the_folder_of_their_sockets_was_tidied_away(
+    crews: Open,
+):
+    crew = crews(metrics={"port": 0})
+    port = (await crew.tells("serving figures"))["port"]
+    await crew.tells("serving")
+    worker = crew.pids()[1]
+    environment = Path(f"/proc/{worker}/environ").read_text().split("\0")
+    (place,) = (each.partition("=")[2] for each in environment if each.startswith(f"{SOCKET}="))
+    shutil.rmtree(Path(place).parent)
+    os.kill(worker, signal.SIGKILL)
+    await crew.tells("worker ready", 2, worker=1)
+    await settled(port, lambda now: now.sum("worker_up", worker="1") == 1)

@@ -11,6 +11,7 @@ from aiohttp import ClientSession
 from aiohttp.web_protocol import RequestHandler
 from parts.told import figures_told
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from gateway.config import ConfigError, Metrics
 from gateway.telemetry import listener
@@ -147,3 +148,14 @@ async def test_figures_are_served_where_the_supervisor_says_and_only_where_a_por
     with socket.create_server(("127.0.0.1", 0)) as supervisors:
         async with serve_figures(Metrics(port=supervisors.getsockname()[1]), figures_told()):
             assert "recording_gateway_build_info" in await fetch_page(path)
+
+
+async def test_a_worker_whose_figures_have_no_place_serves_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "gone" / "0.sock"
+    monkeypatch.setenv(SOCKET, str(path))
+    with capture_logs() as logs:
+        async with serve_figures(Metrics(port=0), figures_told()):
+            assert not path.exists()
+    assert [(line["event"], line["path"]) for line in logs] == [("no figures", str(path))]
