@@ -43,7 +43,7 @@ class Filled:
 
 
 async def fill(state: State, config: Config, s3: S3 | None, audio: Path | None, tell: Callable[[str], None]) -> Filled:
-    """Tenants, keys, recordings and calls, made where an earlier run has not. Raises DemoFailed, Unavailable."""
+    """Tenants, keys, recordings and calls, made where an earlier run has not. Raises DemoFailed; what Postgres and stores do."""
     async with AsyncExitStack() as stack:
         pool = await open_pool(config.database)
         stack.push_async_callback(pool.close)

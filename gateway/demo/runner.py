@@ -21,6 +21,7 @@ from .. import logs
 from ..app import Gateway
 from ..catalog.schema import MigrationFailed, migrate
 from ..config import Config
+from ..errors import OriginFailed, OriginTimeout, Unavailable
 from . import facts, postgres, seaweed, settings
 from .check import check
 from .facts import Facts
@@ -98,7 +99,10 @@ async def _start(options: Options, stack: AsyncExitStack, err: Console) -> Facts
                 "  another version of the demo made it; remove the folder, or choose another with --state DIRECTORY"
             ) from error
         progress.update(doing, description="Filling the catalog")
-        filled = await fill(state, config, s3, options.audio, lambda what: progress.update(doing, description=what))
+        try:
+            filled = await fill(state, config, s3, options.audio, lambda what: progress.update(doing, description=what))
+        except (Unavailable, OriginFailed, OriginTimeout) as error:
+            raise DemoFailed(f"the catalog could not be filled: {error}; see the logs in {state.folder}") from error
         progress.update(doing, description="Starting the gateway")
         base_url = await _gateway(config, stack, state, quiet=options.once)
     config = config.listening_on(urlsplit(base_url).port or 0)
@@ -146,12 +150,15 @@ async def _gateway(config: Config, stack: AsyncExitStack, state: State, *, quiet
     except OSError as error:
         raise DemoFailed(_taken(config.server.port)) from error
     stack.push_async_callback(gateway.stop, drain_s=config.server.drain_s)
-    async with aiohttp.ClientSession() as session, asyncio.timeout(READY_S):
-        while True:
-            async with session.get(f"{gateway.base_url}/readyz") as answer:
-                if answer.ok:
-                    return gateway.base_url
-            await asyncio.sleep(0.1)
+    try:
+        async with aiohttp.ClientSession() as session, asyncio.timeout(READY_S):
+            while True:
+                async with session.get(f"{gateway.base_url}/readyz") as answer:
+                    if answer.ok:
+                        return gateway.base_url
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise DemoFailed(f"the gateway was not ready within {READY_S} s; see its log") from None
 
 
 def _log(state: State, stack: AsyncExitStack) -> TextIO:

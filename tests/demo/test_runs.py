@@ -7,14 +7,16 @@ import signal
 import socket
 import subprocess
 import wave
+from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
 from parts.command import ended, process
 from parts.demo import Demo, alive, room
 
-from gateway.demo import postgres
-from gateway.demo.state import State
+from gateway import logs
+from gateway.demo import postgres, runner, settings
+from gateway.demo.state import DemoFailed, State
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -199,6 +201,40 @@ def test_a_database_that_was_tidied_away_is_filled_again(on_disk):
     shutil.rmtree(aside.read_text() if aside.exists() else state / "postgres")
     done = once(state, "--store", "disk")
     assert (done.code, "FAILED" in done.err) == (0, False)
+
+
+async def test_a_postgres_that_takes_nothing_ends_it_with_what_that_said(on_disk):
+    state = on_disk[0] / "state"
+
+    async def owner(*statements: str) -> None:
+        with State(state) as folder:
+            server, url = await postgres.start(folder)
+            database = await asyncpg.connect(url)
+            for statement in statements:
+                await database.execute(statement)
+            await database.close()
+            await server.stop()
+
+    full = "BEGIN RAISE 'no space left' USING ERRCODE = 'disk_full'; END"
+    await owner(
+        f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $${full}$$",
+        "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON tenants EXECUTE FUNCTION refuse()",
+    )
+    done = once(state, "--store", "disk")
+    await owner("DROP FUNCTION refuse CASCADE")
+    assert (done.code, "Traceback" in done.err) == (1, False)
+    assert "the catalog could not be filled: " in done.err
+    assert "no space left" in done.err
+
+
+async def test_a_gateway_that_does_not_become_ready_is_told_of_by_its_log(state, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(runner, "READY_S", 0.2)
+    monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
+    with State(state) as folder:
+        config = settings.write(folder, port=0, database_url="postgresql://u@127.0.0.1:1/none", s3=None)
+        async with AsyncExitStack() as stack:
+            with pytest.raises(DemoFailed, match=r"not ready within 0\.2 s; see its log"):
+                await runner._gateway(config, stack, folder, quiet=True)
 
 
 @pytest.mark.parametrize("rights", [0o700, 0o1777], ids=oct)
