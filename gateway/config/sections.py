@@ -128,6 +128,7 @@ class Database(Section):
     )
     role: str | None = Field(
         "recording_gateway",
+        min_length=1,
         description="role that every service connection takes on, made by the migrations: it can append to the audit"
         " but not change it; unset: the login's own",
     )

@@ -126,6 +126,7 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
         ({"audit": {"partitions_ahead": 121}}, "\n  audit.partitions_ahead: Input should be less than"),
         ({"audit": {"journal_bytes": 2**63}}, "\n  audit.journal_bytes: Input should be less than"),
         ({"database": {"query_s": 2_200_000}}, "database.query_s: Input should be less than or equal to 2000000"),
+        ({"database": {"role": ""}}, "\n  database.role: String should have at least 1 character"),
         ({"server": {"drain_delay_s": INF}}, "\n  server.drain_delay_s: Input should be less than"),
         ({"audit": {"gather_ms": INF}}, "\n  audit.gather_ms: Input should be less than"),
         ({"audit": {"ship_interval_ms": 1e9}}, "\n  audit.ship_interval_ms: Input should be less than"),
