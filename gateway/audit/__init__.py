@@ -130,9 +130,9 @@ class Audit:
         """Can an access be recorded now? Raises Unavailable, saying why not."""
         stats = self.stats()
         if not stats.admits:
+            why = f" ({stats.shipping_problem})" if stats.shipping_problem else ""
             raise Unavailable(
-                stats.journal_problem
-                or f"audit.journal_bytes: {stats.waiting_bytes} bytes wait for Postgres ({stats.shipping_problem})"
+                stats.journal_problem or f"audit.journal_bytes: {stats.waiting_bytes} bytes wait for Postgres{why}"
             )
 
     def _begin(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:

@@ -303,8 +303,10 @@ async def test_readiness_says_that_the_journal_is_full(pool: Pool, tmp_path: Pat
         await audit.check()
         audit._inherit(20_001)
         assert audit.stats().waiting_bytes == 20_001
-        with pytest.raises(Unavailable, match="journal_bytes"):
-            await audit.check()
+        for problem, told in ((None, ""), ("it is away", r" \(it is away\)")):
+            audit._shipper.problem = problem
+            with pytest.raises(Unavailable, match=f"audit.journal_bytes: 20001 bytes wait for Postgres{told}$"):
+                await audit.check()
         with pytest.raises(Unavailable, match="journal_bytes"):
             await audit.trail.intend(intent())
 
