@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from ..errors import Changed, Refusal
+
 
 @dataclass(slots=True)
 class Counts:
@@ -25,6 +27,10 @@ class Counts:
     """Bodies taken up again after they broke."""
     errors: Counter[str] = field(default_factory=Counter)
     """Reads refused, by the refusal's reason, and bodies that broke, as ``origin_broken``."""
+
+    def refused(self, error: Refusal | Changed) -> None:
+        """A read came to nothing by ``error``. Each is counted where it is raised, and once."""
+        self.errors["object_changed" if isinstance(error, Changed) else error.reason] += 1
 
 
 @runtime_checkable

@@ -120,19 +120,20 @@ class Gcs:
             raise OriginFailed(f"{self._where}: answered metadata without size, generation or time") from None
 
     async def open(self, key: str, span: Span, version: str) -> Body:
-        header = await self._header()
+        target, header = await self._target(key, version)
         try:
-            return await self._reader.get(self._target(key, version, header), span)
+            return await self._reader.get(target, span)
         except Refused as error:
             refused = error
         if refused.status == UNAUTHORIZED and self._bearer is not None and self._bearer.drop(header):
+            target, _ = await self._target(key, version)
             try:
-                return await self._reader.get(self._target(key, version, await self._header()), span)
+                return await self._reader.get(target, span)
             except Refused as error:
                 refused = error
-        if refused.status == NOT_FOUND:
-            raise await self._gone(key, version)
-        raise self._answered(refused.status, told=refused.body.decode(errors="replace"))
+        meant = await self._meant(refused, key, version)
+        self.counts.refused(meant)
+        raise meant
 
     async def sign(self, key: str, ttl: timedelta, *, media_type: str, disposition: str | None) -> Link | None:
         if self._blob is None:
@@ -184,26 +185,39 @@ class Gcs:
             return NO_HEADER
         return self._bearer.fresh() or await self._bearer.header()
 
-    def _target(self, key: str, version: str, header: dict[str, str]) -> Target:
+    async def _target(self, key: str, version: str) -> tuple[Target, dict[str, str]]:
+        """How to read it now, and with what authority."""
+        try:
+            header = await self._header()
+        except Refusal as refusal:
+            self.counts.refused(refusal)
+            raise
         kept = self._kept.get((key, version))
         if kept is not None and kept[1] is header:
             self._kept.move_to_end((key, version))
-            return kept[0]
+            return kept
         if not _possible(key):
-            raise NotFound(f"{self._where}: no object can have this key")
+            impossible = NotFound(f"{self._where}: no object can have this key")
+            self.counts.refused(impossible)
+            raise impossible
         url = (
             f"{self._base}/storage/v1/b/{quote(self._bucket, safe='')}/o/{quote(key, safe='')}"
             f"?alt=media&generation={quote(version, safe='')}"
         )
         pin = Pin("X-Goog-Generation", version, required=self._bearer is not None)
-        target = self._reader.target(url, header, pin)
-        self._kept[key, version] = target, header
+        made = self._reader.target(url, header, pin), header
+        self._kept[key, version] = made
         self._kept.move_to_end((key, version))
         if len(self._kept) > TARGETS_KEPT:
             self._kept.popitem(last=False)
-        return target
+        return made
 
-    async def _gone(self, key: str, version: str) -> Exception:
+    async def _meant(self, refused: Refused, key: str, version: str) -> Refusal | Changed:
+        if refused.status == NOT_FOUND:
+            return await self._gone(key, version)
+        return self._answered(refused.status, told=refused.body.decode(errors="replace"))
+
+    async def _gone(self, key: str, version: str) -> Refusal | Changed:
         """What a 404 for one generation means: another one is there now, or none is."""
         try:
             stat = await self.stat(key)

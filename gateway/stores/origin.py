@@ -155,7 +155,8 @@ class Reader:
     async def get(self, target: Target, span: Span) -> Body:
         """The bytes ``span`` of it. The store has answered, and rightly, when this returns.
 
-        Raises Changed (412, 416, another pin), Refused, Unavailable, OriginTimeout, OriginFailed.
+        Raises Changed (412, 416, another pin), Unavailable, OriginTimeout, OriginFailed, all counted; Refused, whose
+        adapter is to count what it makes of it.
         """
         tries = TRIES
         while True:
@@ -164,10 +165,10 @@ class Reader:
             except (Unavailable, OriginTimeout) as error:
                 tries -= 1 if isinstance(error, Unavailable) else 2
                 if tries <= 0:
-                    self.counts.errors[error.reason] += 1
+                    self.counts.refused(error)
                     raise
             except (OriginFailed, Changed) as error:
-                self.counts.errors[error.reason if isinstance(error, OriginFailed) else "object_changed"] += 1
+                self.counts.refused(error)
                 raise
             self.counts.retries += 1
             await asyncio.sleep(jittered(TRIES - tries))

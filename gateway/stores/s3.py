@@ -155,9 +155,8 @@ class S3:
                 return await self._reader.get(await self._new_target(key, version), span)
             except Refused as error:
                 refused = error
-        refusal = read_refused(self._where, self._bucket, refused)
-        if isinstance(refusal, NotFound) and time.monotonic() - self._bucket_seen >= BUCKET_BELIEVED_S:
-            await self._bucket_stands()  # asked with If-Match, some servers say NoSuchKey of a missing bucket, too
+        refusal = await self._meant(refused)
+        self.counts.refused(refusal)
         raise refusal
 
     async def sign(self, key: str, ttl: timedelta, *, media_type: str, disposition: str | None) -> Link | None:
@@ -218,6 +217,15 @@ class S3:
             raise self._failed(error) from None
         return True
 
+    async def _meant(self, refused: Refused) -> Refusal:
+        refusal = read_refused(self._where, self._bucket, refused)
+        if isinstance(refusal, NotFound) and time.monotonic() - self._bucket_seen >= BUCKET_BELIEVED_S:
+            try:
+                await self._bucket_stands()  # asked with If-Match, some servers say NoSuchKey of a missing bucket, too
+            except Refusal as worse:
+                return worse
+        return refusal
+
     def _target(self, key: str, version: str) -> Target | None:
         """As it is kept; None: it isn't, or no more."""
         kept = self._kept.get((key, version))
@@ -227,13 +235,17 @@ class S3:
         return kept[0]
 
     async def _new_target(self, key: str, version: str) -> Target:
-        self._refuse_impossible(key)
-        if not STRONG.fullmatch(version):
-            raise Changed(f"{self._where}: the version is no strong ETag")
         now = time.monotonic()
-        left = (await self._credentials_left()).total_seconds()
-        use = int(min(self._origin.sign_reuse_s, left - SLACK_S))
-        url = await self._presign(self._client, {"Bucket": self._bucket, "Key": key}, max(use, 0) + SLACK_S)
+        try:
+            self._refuse_impossible(key)
+            if not STRONG.fullmatch(version):
+                raise Changed(f"{self._where}: the version is no strong ETag")  # noqa: TRY301 - to be counted like any other
+            left = (await self._credentials_left()).total_seconds()
+            use = int(min(self._origin.sign_reuse_s, left - SLACK_S))
+            url = await self._presign(self._client, {"Bucket": self._bucket, "Key": key}, max(use, 0) + SLACK_S)
+        except (Refusal, Changed) as error:
+            self.counts.refused(error)
+            raise
         target = self._reader.target(url, {"If-Match": version}, Pin("ETag", version))
         self._kept[key, version] = target, now + use
         self._kept.move_to_end((key, version))

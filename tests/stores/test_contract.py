@@ -12,6 +12,7 @@ from parts.labs import QUICK, DiskLab, Lab, drain, fetch, read, signed, store_of
 
 from gateway.errors import Broken, Changed, NotFound, OriginFailed, OriginTimeout, Refusal, Unavailable
 from gateway.model import PIECE, Span
+from gateway.stores.counts import Counted
 
 PINNING = pytest.mark.parametrize("lab", ["s3", "gcs", "disk"], indirect=True)
 """The emulator knows no versions."""
@@ -297,6 +298,29 @@ async def test_a_bucket_or_folder_that_is_gone_is_no_404(lab: Lab) -> None:
         await store.open("a.wav", Span(0, 1), '"1"')
     with pytest.raises(Unavailable, match=r"does not exist|cannot be opened"):
         await store.check()
+
+
+@SIGNING
+@pytest.mark.parametrize(
+    ("how", "key", "reason"),
+    [
+        ({"denied": True}, "counted.wav", "origin_failed"),
+        ({"gone": True}, "counted.wav", "origin_failed"),
+        ({}, "not there", "not_found"),
+        ({}, "k" * 5000, "not_found"),
+    ],
+    ids=["credentials that are wrong", "a bucket that is gone", "no such object", "a key that none can have"],
+)
+async def test_a_read_that_the_store_refuses_is_counted_by_its_reason(
+    lab: Lab, how: dict[str, bool], key: str, reason: str
+) -> None:
+    lab.put("counted.wav", b"bytes")
+    store = await store_of(lab, **how)
+    assert isinstance(store, Counted)
+    for times in (1, 2):
+        with pytest.raises(Refusal) as refused:
+            await store.open(key, Span(0, 5), '"1"')
+        assert store.counts.errors == {refused.value.reason: times} == {reason: times}
 
 
 @REMOTE

@@ -189,7 +189,7 @@ async def test_a_generation_is_pinned_by_what_the_answer_says_too(emulated: Emul
 
 async def test_only_an_emulator_may_answer_without_a_generation(store: Gcs, emulated: Emulated) -> None:
     lenient = cast("Gcs", await emulated("http://127.0.0.1:9"))
-    assert [each._target("a", "7", {}).pin.required for each in (store, lenient)] == [True, False]
+    assert [(await each._target("a", "7"))[0].pin.required for each in (store, lenient)] == [True, False]
 
 
 async def test_nobody_is_followed_elsewhere_to_delete_there(emulated: Emulated) -> None:
