@@ -6,10 +6,11 @@ import asyncio
 import errno
 import hashlib
 import os
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 import structlog
 
@@ -21,7 +22,10 @@ from .file_body import FileBody, Mark, Room, mark, read_checked
 
 THREADS: Final = 16
 """At once in blocking file calls; more wait. A disk that hangs holds no more than these."""
+LINE: Final = 16_384
+"""Calls that may wait. What is given up stays among them, 3 KB each, until a thread is free: a disk that hangs frees none."""
 
+P = ParamSpec("P")
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
@@ -41,7 +45,7 @@ class Disk:
         self._room = Room(name, self._pool, origin.progress_s)
 
     async def stat(self, key: str) -> Stat:
-        found = await self._ask(key, self._pool.submit(self._folder.look, key))
+        found = await self._ask(key, self._begin(self._folder.look, key))
         version = identity(found)
         return Stat(
             size=found.st_size,
@@ -51,7 +55,7 @@ class Disk:
         )
 
     async def open(self, key: str, span: Span, version: str) -> Source:
-        opening = self._pool.submit(self._folder.open, key, span, version)
+        opening = self._begin(self._folder.open, key, span, version)
         try:
             file, found, first = await self._ask(key, opening)
         except BaseException:
@@ -64,17 +68,23 @@ class Disk:
 
     async def delete(self, key: str, version: str) -> None:
         """As Store.delete. A file with several names is not deleted: its bytes would stay under the others."""
-        if not await self._ask(key, self._pool.submit(self._folder.delete, key, version)):
+        if not await self._ask(key, self._begin(self._folder.delete, key, version)):
             raise Changed(f"store {self._name}: the file is another than it was")
 
     async def check(self) -> None:
         try:
-            await self._ask("", self._pool.submit(self._folder.check))
+            await self._ask("", self._begin(self._folder.check))
         except Refusal as refusal:
             raise Unavailable(refusal.detail) from None
 
     async def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> Future[T]:
+        """Raises Unavailable: as many wait as may."""
+        if self._pool._work_queue.qsize() >= LINE:  # noqa: SLF001 - there is no other word of it
+            raise Unavailable(f"store {self._name}: {LINE} calls wait for its disk; does that hang?")
+        return self._pool.submit(work, *args, **named)
 
     async def _ask(self, key: str, future: Future[T]) -> T:
         where = f"store {self._name}"

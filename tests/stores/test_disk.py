@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from parts.audit import until
 from parts.labs import QUICK, read
 from parts.pouring import descriptors
 
@@ -351,6 +352,41 @@ async def test_a_disk_that_hangs_times_out_and_loses_no_descriptor(
     await store.close()
     store._pool.shutdown(wait=True)
     assert descriptors() == before
+
+
+async def test_a_disk_that_hangs_fills_no_memory_with_what_was_given_up_meanwhile(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "LINE", 40)
+    release, taken = threading.Event(), threading.Semaphore(0)
+
+    def hanging(where: Path, key: str) -> tuple[int, os.stat_result]:
+        taken.release()
+        release.wait(10)
+        return open_beneath(where, key)
+
+    monkeypatch.setattr(disk, "open_beneath", hanging)
+    store = disk.Disk("lab", DiskStore(kind="disk", root=root), QUICK.model_copy(update={"first_byte_s": 0.05}))
+    held = await asyncio.gather(*(store.stat("ok.wav") for _ in range(disk.THREADS)), return_exceptions=True)
+    assert {type(end) for end in held} == {OriginTimeout}
+    for _ in range(disk.THREADS):
+        assert await asyncio.to_thread(taken.acquire, timeout=5)
+    ends: Counter[object] = Counter()
+    for _ in range(5):
+        asked = [
+            *(store.stat("ok.wav") for _ in range(10)),
+            *(store.open("ok.wav", Span(0, 4), "any") for _ in range(10)),
+        ]
+        ends.update(type(end) for end in await asyncio.gather(*asked, return_exceptions=True))
+    assert ends == {OriginTimeout: 40, Unavailable: 60}
+    with pytest.raises(Unavailable, match=r"store lab: 40 calls wait for its disk"):
+        await store.check()
+    with pytest.raises(Unavailable, match=r"store lab: 40 calls wait for its disk"):
+        await store.delete("ok.wav", "any")
+    release.set()
+    await until(store._pool._work_queue.empty)
+    assert (await store.stat("ok.wav")).size == 4
+    await store.close()
 
 
 @pytest.mark.parametrize("becomes", ["a link", "a pipe"])
