@@ -47,12 +47,11 @@ class Disk:
     async def stat(self, key: str) -> Stat:
         found = await self._ask(key, self._begin(self._folder.look, key))
         version = identity(found)
-        return Stat(
-            size=found.st_size,
-            etag=f'"{version}"',
-            version=version,
-            modified=datetime.fromtimestamp(found.st_mtime_ns // 1_000_000_000, UTC),
-        )
+        try:
+            modified = datetime.fromtimestamp(found.st_mtime_ns // 1_000_000_000, UTC)
+        except (ValueError, OverflowError):
+            raise OriginFailed(f"store {self._name}: a file's date is in no year from 1 to 9999; touch it") from None
+        return Stat(size=found.st_size, etag=f'"{version}"', version=version, modified=modified)
 
     async def open(self, key: str, span: Span, version: str) -> Source:
         opening = self._begin(self._folder.open, key, span, version)

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import socket
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -23,6 +24,7 @@ from gateway.stores import beneath, disk
 from gateway.stores.beneath import Escape, open_beneath
 
 SECRET = b"what lies outside"
+TMPFS = Path("/dev/shm")  # noqa: S108  it keeps dates that other file systems don't
 
 
 class Alarms:
@@ -432,6 +434,18 @@ async def test_refused_opens_lose_no_descriptor(store: disk.Disk, alarms: Alarms
             await store.open("ok.wav", span, version)
     assert descriptors() == before
     assert alarms.said
+
+
+@pytest.mark.skipif(not TMPFS.is_dir(), reason="needs a file system that keeps any date")
+@pytest.mark.parametrize("when", [300_000_000_000, -100_000_000_000], ids=["far ahead", "long ago"])
+async def test_a_file_of_a_date_that_no_calendar_has_is_no_defect(when: int) -> None:
+    with tempfile.TemporaryDirectory(dir=TMPFS) as root:
+        (Path(root) / "a.wav").write_bytes(b"bytes")
+        os.utime(Path(root) / "a.wav", (when, when))
+        store = disk.Disk("lab", DiskStore(kind="disk", root=Path(root)), QUICK)
+        with pytest.raises(OriginFailed, match=r"store lab: .*touch it"):
+            await store.stat("a.wav")
+        await store.close()
 
 
 async def test_the_version_is_of_the_file_and_not_of_the_machine(root: Path) -> None:
