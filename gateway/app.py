@@ -65,7 +65,7 @@ log = structlog.get_logger("gateway.app")
 _CANCEL_S = 0.2
 """Seconds that what is cancelled has to end."""
 _FRESH_S = 0.5
-"""Seconds that a connection made just before the listener closed has to ask something."""
+"""Seconds in which a connection made just before the listener closed, or amid a head, has to ask something."""
 _LOOK_S = 0.05
 
 

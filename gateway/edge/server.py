@@ -129,12 +129,17 @@ class Connection(RequestHandler):
         if self._serving and self.transport is not None:
             self.transport.abort()
 
+    @property
+    def expected(self) -> bool:
+        """A request is: its first one, or one whose head has begun to come."""
+        return self.fresh or self._head_came > 0
+
     def retire(self) -> None:
         """Takes no more requests, except one that is being received and the first one of a fresh connection.
 
         aiohttp's ``close`` alone would leave an idle connection open, and requests on it unanswered.
         """
-        if self.fresh or (self._serving and self.body is not None and not self.body.is_eof()):
+        if self.expected or (self._serving and self.body is not None and not self.body.is_eof()):
             return  # closing, aiohttp would take in no more of a body either; its answer says that it is the last
         self.close()
         if not self._serving and not self._messages:
@@ -259,18 +264,18 @@ class Server(web.Server):
         self._options = options
 
     def pre_shutdown(self) -> None:
-        """Ends idle connections. Those that are fresh may ask once, and should be told to close then."""
+        """Ends idle connections. Those that are fresh, or amid a head, may ask once, and should be told to close then."""
         for connection in self.connections:
             if isinstance(connection, Connection):
                 connection.retire()
 
     async def heard(self, within_s: float) -> None:
-        """Waits until no connection is fresh, no longer than ``within_s`` seconds: some are opened ahead of need."""
+        """Waits until no request is expected, no longer than ``within_s`` seconds: some connections are opened ahead of need."""
         end = self._loop.time() + within_s
-        fresh = True
-        while fresh and self._loop.time() < end:
+        expected = True
+        while expected and self._loop.time() < end:
             await asyncio.sleep(_LOOK_S)
-            fresh = any(isinstance(one, Connection) and one.fresh for one in self.connections)
+            expected = any(isinstance(one, Connection) and one.expected for one in self.connections)
 
     def __call__(self) -> RequestHandler:
         return Connection(

@@ -270,6 +270,26 @@ async def test_heads_are_bounded_each_by_itself_and_not_all_of_a_connection_toge
         writer.close()
 
 
+async def test_a_request_whose_head_has_begun_to_come_is_waited_for_and_answered_as_serving_ends():
+    async with serving(plain) as (port, server):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert b"200 OK" in await reader.readuntil(b"ok")
+        (connection,) = server.connections
+        writer.write(b"GET / HTTP/1.1\r\n")
+        await until(lambda: connection._head_came > 0)
+        server.pre_shutdown()
+        heard = asyncio.create_task(server.heard(PATIENCE_S))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(heard), HEAD_TIMEOUT)
+        writer.write(b"Host: h\r\n\r\n")
+        assert b"200 OK" in await reader.readuntil(b"ok")
+        await heard
+        server.pre_shutdown()
+        assert await asyncio.wait_for(reader.read(), KEPT_S / 2) == b""
+        writer.close()
+
+
 async def test_what_is_not_http_behind_an_answer_gets_its_400_as_well():
     async def written_past_aiohttp(request):
         request.protocol.under_way = True
