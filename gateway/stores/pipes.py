@@ -17,7 +17,7 @@ LEAST: Final = 256 * 1024
 FREE: Final = 8
 """Empty ones that are kept."""
 AT_ONCE: Final = 56
-"""Streams that may have bytes waiting in a pipe: with those that are free, as many pipes as Linux gives anybody of this size.
+"""Streams of one store that may have bytes waiting in a pipe, and pipes that it has at most: of this size Linux gives anybody 64.
 
 What more streams there are is copied, and waits at the origin's socket.
 """
@@ -47,7 +47,7 @@ class Pipe:
 
 
 class Pipes:
-    """Those of one process's reads."""
+    """Those of one store's reads."""
 
     def __init__(self) -> None:
         self._free: list[Pipe] = []
