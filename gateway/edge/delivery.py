@@ -134,6 +134,9 @@ async def _pour(outlet: Outlet, source: Pourable, length: int, came: Delivery, w
             moved = source.pour(outlet.fileno(), left)
         except BlockingIOError:
             watch.begin()
+            if not outlet.watchable():
+                await _carry(outlet, source, came, watch)
+                return
             await outlet.writable()
             turn = _TURN
             continue

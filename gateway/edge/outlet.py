@@ -71,10 +71,21 @@ class Outlet:
         """Waits until the kernel has what was offered. Raises ConnectionError."""
         await self._request.writer.drain()
 
-    async def writable(self) -> None:
-        """Waits until the socket takes more. The transport's own descriptor is its own business: a copy is watched."""
+    def watchable(self) -> bool:
+        """Whether ``writable`` can wait: the transport's own descriptor is its own business, and a copy may not be had.
+
+        Raises ConnectionResetError.
+        """
         if self._copy < 0:
-            self._copy = os.dup(self.fileno())
+            descriptor = self.fileno()
+            try:
+                self._copy = os.dup(descriptor)
+            except OSError:
+                return False
+        return True
+
+    async def writable(self) -> None:
+        """Waits until the socket takes more. It must be ``watchable``."""
         waiter = self._loop.create_future()
         self._loop.add_writer(self._copy, _wake, waiter)
         try:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import resource
 import socket
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,8 @@ class Bytes:
         self.pieces, self.kept, self.failed = 0, b"", None
 
     async def read(self):
-        return self.kept or self.next()
+        kept, self.kept = self.kept, b""
+        return kept or self.next()
 
     def next(self):
         if self.wrong is not None and self.pieces == self.good:
@@ -146,6 +148,38 @@ async def test_a_body_is_complete_once_the_kernel_has_all_of_it(delivering):
         await over.wait()
         writer.close()
     assert (came.result, left) == (Result.COMPLETE, [0])
+
+
+@contextlib.contextmanager
+def no_descriptor_left():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.dup(0)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(int(each.name) for each in DESCRIPTORS.iterdir()) + 1, hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for each in taken:
+            os.close(each)
+
+
+async def test_a_slow_client_gets_all_of_its_body_though_no_descriptor_is_left(delivering):
+    with contextlib.ExitStack() as lasting:
+
+        class Last(Bytes):
+            def at_hand(self):
+                lasting.enter_context(no_descriptor_left())
+                return super().at_hand()
+
+        async with delivering(Last(LARGE), LARGE, send_buffer=4096) as (port, came, over):
+            reader, writer = await ask(port, receive_buffer=4096)
+            assert len(await reader.readexactly(LARGE)) == LARGE
+            await over.wait()
+            writer.close()
+    assert (came.sent, came.result, came.reason) == (LARGE, Result.COMPLETE, None)
 
 
 async def test_a_body_that_shutdown_cuts_off_is_interrupted_and_not_the_clients_fault(delivering):
