@@ -17,8 +17,8 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-Seconds = Annotated[float, Field(gt=0, le=2_000_000)]
-"""Postgres counts its own in milliseconds, of which it takes 2**31."""
+Seconds = Annotated[float, Field(ge=0.001, le=2_000_000)]
+"""Postgres counts its own in milliseconds, of which it takes 2**31, and takes none for no bound at all."""
 Delay = Annotated[float, Field(ge=0, le=2_000_000)]
 """Seconds that may be none at all."""
 Milliseconds = Annotated[float, Field(ge=0, le=60_000)]

@@ -19,7 +19,7 @@ from ..telemetry.listener import SOCKET as FIGURES
 from .child import Child
 from .given import FIRST, LEASH, READY, SLOT
 from .notices import Notices
-from .signals import RETIRE
+from .signals import RETIRE, signal_name
 
 log = structlog.get_logger("gateway.workers")
 
@@ -123,6 +123,6 @@ class Crew:
     def _ended(self, worker: Worker, status: int) -> None:
         del self.workers[worker.child.pid]
         worker.figures.unlink(missing_ok=True)
-        how = {"signal": signal.Signals(-status).name} if status < 0 else {"status": status}
+        how = {"signal": signal_name(-status)} if status < 0 else {"status": status}
         tell = log.info if worker.leaving and status == 0 else log.error
         tell("worker exited", worker=worker.slot, pid=worker.child.pid, **how)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from ..config import Config
 from ..edge.bind import bind
 
-_APART = 64
-"""Where the supervisor keeps sockets: far from the descriptors that children find theirs at."""
+APART = 64
+"""Where the supervisor keeps descriptors: far from the descriptors that children find theirs at."""
 
 
 class Port:
@@ -36,7 +36,7 @@ class Port:
         with made:
             if listening:
                 made.listen(self.config.server.backlog)
-            return socket.socket(fileno=fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, _APART))
+            return socket.socket(fileno=fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, APART))
 
     @property
     def url(self) -> str:

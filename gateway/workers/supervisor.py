@@ -21,13 +21,12 @@ from ..config import Config, ConfigError
 from ..telemetry.listener import merged_page, serve_page
 from .crew import GRACE_S, Crew
 from .given import READY, STOPPING, Given
-from .port import Port
+from .port import APART, Port
 from .signals import RELOAD, RETIRE, STOPS
 from .slot import Slot
 
 log = structlog.get_logger("gateway.workers")
 
-_APART = 64
 _LONGEST_PATH = 107
 """Bytes that unix(7) leaves for a socket's path."""
 _LONGEST_NAME = "9999999.sock"
@@ -142,7 +141,7 @@ async def supervise(
         stack.callback(port.close)
         ours, its = os.pipe()[::-1]
         stack.callback(os.close, ours)
-        leash = fcntl.fcntl(its, fcntl.F_DUPFD_CLOEXEC, _APART)
+        leash = fcntl.fcntl(its, fcntl.F_DUPFD_CLOEXEC, APART)
         os.close(its)
         stack.callback(os.close, leash)
         crew = Crew(command, config.server, leash, stack.enter_context(_private_folder(config)))

@@ -197,6 +197,7 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
         ({"webhooks": {"secret_keys": ["x" * 32, "x" * 31]}}, "webhooks.secret_keys: each must have at least 32 bytes"),
         ({"webhooks": {"keep_days": 6}}, "webhooks.keep_days: Input should be greater than or equal to 7"),
         ({"database": {"pool_min": 11}}, "database.pool_min: larger than database.pool_max"),
+        ({"database": {"connect_s": 0.0004}}, "database.connect_s: Input should be greater than or equal to 0.001"),
         *(
             ({"identity": {"issuers": [ISSUER | {"jwks_url": url}]}}, "identity.issuers.0.jwks_url: give an https URL")
             for url in ("http://i.example", "HTTP://10.0.0.7/keys", "http://127.0.0.1.i.example", "http://xlocalhost")

@@ -160,6 +160,16 @@ async def test_connections_of_a_worker_that_died_wait_for_its_successor(tmp_path
     assert await run.end() == 0
 
 
+async def test_a_worker_that_a_nameless_signal_ended_is_told_of_and_replaced(tmp_path: Path, told: list[dict]):
+    run = Run(tmp_path, OBEY + READY + STAY)
+    await until(lambda: lines(told, "serving"))
+    number = signal.SIGRTMIN + 6
+    os.kill(lines(told, "worker ready", worker=1)[0]["pid"], number)
+    await until(lambda: lines(told, "worker exited", worker=1, signal=f"signal {number}"))
+    await until(lambda: len(lines(told, "worker ready", worker=1)) == 2)
+    assert await run.end() == 0
+
+
 async def test_a_signal_amid_the_start_ends_what_has_begun(tmp_path: Path, told: list[dict]):
     run = Run(tmp_path, STAY)
     await until(lambda: lines(told, "worker started"))
