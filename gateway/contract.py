@@ -86,6 +86,8 @@ class Doc:
     query: Mapping[str, Schema] = field(default_factory=dict)
     fields: Mapping[str, Schema] = field(default_factory=dict)
     """Request header fields beside those of the credential."""
+    conflicts: tuple[str, ...] = ()
+    """Codes of the 409s for what contradicts what is there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,9 +37,9 @@ _OF_STREAMS: tuple[Refusal, ...] = (
     errors.TooManyStreams(),
 )
 _OF_LINKS: tuple[Refusal, ...] = (errors.LinkSpent(), errors.LinkExpired(), errors.LinkRevoked(), errors.LinkUsedUp())
-_CONTRADICTS = errors.Contradicts("conflict", "What was asked contradicts what is there.")
 _OF_ACTS_ON_CALLS: tuple[Refusal, ...] = (errors.Absent(), errors.Expired(), *_OF_STORES)
 _SIZE = 3_376_044
+_CONTRADICTS = "What was asked contradicts what is there."
 _HIDDEN = frozenset({"cache-control", "content-type", "x-content-type-options"})
 """Fields that every refusal carries alike."""
 _SENTENCE = re.compile(r".*\s.*")
@@ -66,15 +66,20 @@ class Worded:
 
 def worded(surface: Surface, route: Route, allowed: Credentials) -> list[Worded]:
     """Every refusal that ``route`` can answer with, least status first."""
-    told = {refusal.reason: _worded(surface, refusal, _head(route)) for refusal in _refusals(route, allowed)}
-    return sorted(told.values(), key=lambda each: each.status)
+    told = {(type(refusal), _name(refusal)): refusal for refusal in _refusals(route, allowed)}
+    return sorted((_worded(surface, each, _head(route)) for each in told.values()), key=lambda each: each.status)
+
+
+def _name(refusal: Refusal) -> str:
+    """A contradiction's own code: a client acts on it."""
+    return refusal.code if isinstance(refusal, errors.Contradicts) else refusal.reason
 
 
 def _worded(surface: Surface, refusal: Refusal, head: Head) -> Worded:
     reply = surface.refuse(refusal, head)
     fields = {name: value for name, value in reply.headers.items() if name.lower() not in _HIDDEN}
     return Worded(
-        refusal.reason, reply.status, reply.headers["Content-Type"], fields, orjson.loads(reply.body or b"null")
+        _name(refusal), reply.status, reply.headers["Content-Type"], fields, orjson.loads(reply.body or b"null")
     )
 
 
@@ -82,16 +87,15 @@ def _refusals(route: Route, allowed: Credentials) -> Iterator[Refusal]:
     yield from _ALWAYS
     yield from _of_credentials(route, allowed)
     yield from _of_reading(route, allowed)
+    yield from (errors.Contradicts(code, _CONTRADICTS) for code in route.doc.conflicts)
     if path_parameters(route.path):
         yield errors.NotFound()
     match route.verb:
         case Verb.PLAY | Verb.LINK | Verb.DESCRIBE:
             yield from (refusal for state, refusal in _OF_STATES.items() if state not in route.states)
             yield from _of_bytes(route)
-        case Verb.ACT:
-            yield from _of_acts(route)
-        case Verb.LIST:
-            yield _CONTRADICTS
+        case Verb.ACT if _names_call(route):
+            yield from _OF_ACTS_ON_CALLS
         case Verb.DELETE:
             yield errors.MethodNotAllowed(route.allow)
         case _:
@@ -119,13 +123,6 @@ def _of_reading(route: Route, allowed: Credentials) -> Iterator[Refusal]:
         yield errors.Malformed("query", next(iter(route.doc.query), ""))
     if route.method in WITH_BODY:
         yield errors.TooLarge()
-
-
-def _of_acts(route: Route) -> Iterator[Refusal]:
-    if route.method != "GET":
-        yield _CONTRADICTS
-    if _names_call(route):
-        yield from _OF_ACTS_ON_CALLS
 
 
 def _names_call(route: Route) -> bool:

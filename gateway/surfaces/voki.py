@@ -128,6 +128,7 @@ SURFACE = Surface(
             doc=Doc(
                 "Delete a department",
                 "Refused with 409 while any of its calls has a recording. Minimum role: admin.",
+                conflicts=("department_has_recordings",),
                 status=204,
                 path={"id": {"type": "string"}},
                 fields=_FIELDS,

@@ -150,7 +150,7 @@ WRITING = {400, 401, 403, 404, 409, 413, 422, 429, 500, 503}
     ("path", "method", "statuses"),
     [
         ("/v1/calls/{id}/recording", "put", {200, 202, 410, 502, 504, *WRITING}),
-        ("/v1/recordings/{id}/hold", "delete", {200, 410, 502, 504, *WRITING} - {413}),
+        ("/v1/recordings/{id}/hold", "delete", {200, 410, 502, 504, *WRITING} - {409, 413}),
         ("/v1/recordings/{id}/hold", "get", {200, 410, 502, 504, *WRITING} - {409, 413}),
         ("/v1/webhooks", "post", {201, *WRITING} - {404}),
         ("/v1/recordings/batch", "post", {200, *WRITING} - {404, 409}),
@@ -158,6 +158,38 @@ WRITING = {400, 401, 403, 404, 409, 413, 422, 429, 500, 503}
 )
 def test_statuses_of_what_is_done_are_those_of_the_contract(path, method, statuses):
     assert {int(status) for status in DOCUMENTS["native"]["paths"][path][method]["responses"]} == statuses
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "codes"),
+    [
+        ("/v1/recordings", "get", {"transcription_disabled"}),
+        ("/v1/recordings/{id}/transcript", "put", {"transcription_disabled", "recording_held"}),
+        ("/v1/recordings/{id}/hold", "put", {"recording_expired"}),
+        ("/v1/calls/{id}", "put", {"id_taken", "department_fixed", "conflict"}),
+        (
+            "/v1/calls/{id}/recording",
+            "put",
+            {"recording_ready", "recording_expired", "recording_held", "object_unfit"},
+        ),
+        ("/v1/departments/{id}", "put", {"id_taken"}),
+        ("/v1/departments/{id}", "delete", {"department_has_recordings"}),
+        ("/v1/webhooks", "post", {"too_many_webhooks"}),
+        ("/v1/webhooks/{id}/ping", "post", {"webhook_off"}),
+        ("/v1/webhooks/{id}/deliveries/{delivery_id}/redeliver", "post", {"webhook_off"}),
+        ("/v1/webhooks/{id}", "patch", set()),
+        ("/v1/links/{link_id}", "delete", set()),
+        ("/v1/events/s3", "post", set()),
+    ],
+)
+def test_what_contradicts_what_is_there_is_told_by_its_own_code(path, method, codes):
+    told = DOCUMENTS["native"]["paths"][path][method]["responses"].get("409")
+    examples = {}
+    if told is not None:
+        shared = DOCUMENTS["native"]["components"]["responses"][told["$ref"].rpartition("/")[2]]
+        examples = shared["content"]["application/problem+json"]["examples"]
+    assert {example["value"]["code"] for example in examples.values()} == codes
+    assert examples.keys() == codes
 
 
 def test_header_fields_alone_are_never_partial_and_else_told_as_beside_the_audio():

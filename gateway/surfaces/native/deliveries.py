@@ -113,6 +113,7 @@ ROUTES = (
         Doc(
             "Send a test event",
             "A `webhook.ping` goes the way of every event; the log tells what became of it.",
+            conflicts=("webhook_off",),
             status=202,
             answer=DeliveryTold,
             path=PATH,
@@ -133,6 +134,7 @@ ROUTES = (
         Doc(
             "Deliver an event again",
             "On the schedule from its beginning, under the same `webhook-id`; whatever became of it before.",
+            conflicts=("webhook_off",),
             status=202,
             answer=DeliveryTold,
             path={**PATH, "delivery_id": UUID},

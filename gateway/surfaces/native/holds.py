@@ -71,6 +71,7 @@ ROUTES = (
             "Hold a recording",
             "Retention never touches it until the hold is lifted; one past its retention and not yet deleted is served again."
             " Doing it twice does it once.",
+            conflicts=("recording_expired",),
             answer=HoldTold,
             body=HoldWanted,
             path=PATH,

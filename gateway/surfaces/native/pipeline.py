@@ -198,6 +198,7 @@ ROUTES = (
         doc=Doc(
             "Register a call, or bring it up to date",
             "201 where it is new, 200 where it was there. An id that is another call's is refused with 409.",
+            conflicts=("id_taken", "department_fixed", "conflict"),
             status=201,
             also=(200,),
             answer=RegisteredTold,
@@ -220,6 +221,7 @@ ROUTES = (
             " 200 once it is ready or has failed, 202 while it is pending or processing. Doing it again changes nothing,"
             " unless the object was replaced.",
             also=(202,),
+            conflicts=("recording_ready", "recording_expired", "recording_held", "object_unfit"),
             answer=RegisteredTold,
             body=RecordingBody,
             path=PATH,

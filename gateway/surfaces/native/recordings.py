@@ -227,6 +227,7 @@ ROUTES = (
         doc=Doc(
             "List and search recordings",
             "Those registered last first. A cursor is good with the filters it was given for.",
+            conflicts=("transcription_disabled",),
             answer=CallsTold,
             query=schemas(_PARAMETERS),
         ),

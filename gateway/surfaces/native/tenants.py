@@ -199,6 +199,7 @@ ROUTES = (
         doc=Doc(
             "Make a department, or rename it",
             "201 where it is new, 200 where it was there.",
+            conflicts=("id_taken",),
             status=201,
             also=(200,),
             answer=DepartmentTold,
@@ -218,6 +219,7 @@ ROUTES = (
         doc=Doc(
             "Delete a department",
             "Refused with 409 while any of its calls has a recording. Calls without one stay, in no department.",
+            conflicts=("department_has_recordings",),
             status=204,
             path=_ID_SCHEMA,
         ),

@@ -189,6 +189,7 @@ ROUTES = (
             "Put a call's transcript",
             "Replaces what was there. 409 `transcription_disabled` where the account has transcription switched off,"
             " `recording_held` where a legal hold keeps the transcript that is there; 410 once the recording is past its retention.",
+            conflicts=("transcription_disabled", "recording_held"),
             body=TranscriptPut,
             answer=TranscriptKept,
             path=PATH,

@@ -160,6 +160,7 @@ ROUTES = (
         Doc(
             "Make a webhook",
             "Its secret is in this answer and never shown again.",
+            conflicts=("too_many_webhooks",),
             status=201,
             answer=SecretTold,
             body=NewWebhook,
