@@ -8,13 +8,14 @@ from typing import Any
 
 from ..contract import MEDIA, Surface
 from ..model import Verb
-from .operations import Operation, Parameter
+from .operations import HEADS, Operation, Parameter
 from .refusals import Worded
 from .schemas import Json, Schemas, common, schemas
 
 BEARER = "bearer"
 LICENSE = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
 JSON = "application/json"
+_RESPONSES = "#/components/responses/"
 _TEXT: Json = {"type": "string"}
 _COUNT: Json = {"type": "integer", "minimum": 0}
 _REQUEST_ID: Json = {
@@ -58,13 +59,16 @@ def document(surface: Surface, told: Sequence[Operation], *, version: str) -> Js
         methods = paths.setdefault(operation.route.path, {})
         methods[operation.route.method.lower()] = described = _operation(operation, made, responses)
         if operation.plays and operation.route.method == "GET":
-            methods["head"] = _head_of(described)
+            methods["head"] = _head_of(described, responses)
     components: Json = {"schemas": {"Error": error, **made.named}, "responses": dict(sorted(responses.items()))}
     if schemes := _schemes(told):
         components["securitySchemes"] = schemes
-    info = {"title": f"Call recordings: {surface.name}", "version": version, "license": LICENSE}
-    if surface.about:
-        info["description"] = surface.about
+    info = {
+        "title": f"Call recordings: {surface.name}",
+        "version": version,
+        "license": LICENSE,
+        "description": f"{surface.about} {HEADS}".lstrip(),
+    }
     return {
         "openapi": "3.1.0",
         "info": info,
@@ -94,9 +98,7 @@ def _operation(operation: Operation, made: Schemas, responses: dict[str, Json]) 
     refused: Json = {}
     for status, refusals in operation.by_status().items():
         name = ".".join([str(status), *sorted(refusal.reason for refusal in refusals)])
-        refused[str(status)] = {
-            "$ref": f"#/components/responses/{_shared(_refused(status, refusals), name, responses)}"
-        }
+        refused[str(status)] = {"$ref": _RESPONSES + _shared(_refused(status, refusals), name, responses)}
     described["responses"] = {**_success(operation, made), **refused}
     described["security"] = _security(operation)
     return described
@@ -191,11 +193,21 @@ def _schemes(told: Iterable[Operation]) -> Json:
     return schemes
 
 
-def _head_of(described: Mapping[str, Any]) -> Json:
-    """HEAD equals GET field for field; Range is ignored."""
+def _head_of(described: Mapping[str, Any], responses: dict[str, Json]) -> Json:
+    """HEAD equals GET field for field, without the body that a client would read; Range is ignored."""
     head = {**described, "operationId": "head" + str(described["operationId"]).removeprefix("get")}
     head["summary"] = f"{described['summary']}: its header fields alone"
     head["responses"] = {
-        status: answer for status, answer in described["responses"].items() if status not in {"206", "416"}
+        status: _bare(answer, responses)
+        for status, answer in described["responses"].items()
+        if status not in {"206", "416"}
     }
     return head
+
+
+def _bare(answer: Json, responses: dict[str, Json]) -> Json:
+    """``answer``, or the one of ``responses`` that it refers to, without its content."""
+    if "$ref" not in answer:
+        return {name: told for name, told in answer.items() if name != "content"}
+    name = str(answer["$ref"]).removeprefix(_RESPONSES)
+    return {"$ref": _RESPONSES + _shared(_bare(responses[name], responses), f"{name}.head", responses)}

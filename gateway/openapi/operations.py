@@ -10,6 +10,8 @@ from ..model import Verb
 from .credentials import Credentials, credentials, path_parameters
 from .refusals import WITH_BODY, Worded, worded
 
+HEADS = "HEAD is answered wherever GET is."
+"""Only of audio is it an operation of its own: with JSON it tells nothing more."""
 _WORD = {"type": "string", "minLength": 1}
 _CONDITIONS = {
     "If-Match": "Entity-tags, one of which must be the recording's; else 412.",

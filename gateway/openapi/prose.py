@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from ..contract import Surface
 from ..model import Verb
-from .operations import Operation
+from .operations import HEADS, Operation
 from .schemas import Json
 from .shapes import shape
 
@@ -58,9 +58,10 @@ def _head(surface: Surface, told: Sequence[Operation], base: str) -> Iterator[st
     yield ""
     yield f"Base URL: {base or '/'}"
     yield ""
+    yield HEADS
     if audio := [operation.route for operation in told if operation.plays]:
         ranges = "ranges (206, 416), " if all(route.ranges for route in audio) else ""
-        yield f"Audio endpoints answer GET and HEAD by RFC 9110: {ranges}conditions (304, 412), strong ETags."
+        yield f"Audio endpoints answer by RFC 9110: {ranges}conditions (304, 412), strong ETags."
     yield "An answer's X-Request-Id names it in the log and in the audit. Retry-After, where there is one, is in seconds."
 
 

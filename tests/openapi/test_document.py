@@ -68,6 +68,7 @@ def test_a_document_has_every_route_and_nothing_else(name):
     }
     granted = [route for route in SURFACES[name].routes if route.verb is not Verb.DELETE]
     assert told == {(route.method, route.path) for route in granted}
+    assert DOCUMENTS[name]["info"]["description"].endswith("HEAD is answered wherever GET is.")
     heads = {path for path, methods in DOCUMENTS[name]["paths"].items() if "head" in methods}
     assert heads == {route.path for route in SURFACES[name].routes if route.verb is Verb.PLAY}
 
@@ -198,6 +199,21 @@ def test_header_fields_alone_are_never_partial_and_else_told_as_beside_the_audio
     unchanged = methods["get"]["responses"]["304"]
     assert unchanged["headers"].keys() == {"ETag", "Last-Modified", "Cache-Control", "X-Request-Id"}
     assert "content" not in unchanged
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_no_answer_to_head_has_a_body_to_be_read(name):
+    shared, count = DOCUMENTS[name]["components"]["responses"], 0
+    for methods in DOCUMENTS[name]["paths"].values():
+        for status, answer in methods.get("head", {"responses": {}})["responses"].items():
+            head, get = (
+                shared[each["$ref"].rpartition("/")[2]] if "$ref" in each else each
+                for each in (answer, methods["get"]["responses"][status])
+            )
+            assert "content" not in head
+            assert head["headers"] == get["headers"]
+            count += 1
+    assert count > 10 or name == "envoy"
 
 
 def test_a_field_that_one_refusal_of_a_status_lacks_is_not_promised():
