@@ -201,6 +201,30 @@ def test_header_fields_alone_are_never_partial_and_else_told_as_beside_the_audio
     assert "content" not in unchanged
 
 
+def parts_of(schema):
+    """All objects in it, itself first."""
+    if isinstance(schema, dict):
+        yield schema
+    for each in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from parts_of(each)
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_generators_of_clients_find_every_member_and_what_each_list_holds(name):
+    for schema in DOCUMENTS[name]["components"]["schemas"].values():
+        assert not ("properties" in schema and schema.keys() & {"anyOf", "oneOf"}), "generators take one or the other"
+        assert all("items" in part for part in parts_of(schema) if part.get("type") == "array")
+
+
+def test_a_problem_is_told_alike_by_itself_and_among_several():
+    schemas = DOCUMENTS["native"]["components"]["schemas"]
+    assert schemas["Problem"]["properties"].keys() == schemas["Error"]["properties"].keys()
+    assert schemas["Fault"] == schemas["Error"]["properties"]["errors"]["items"] | {
+        "description": schemas["Fault"]["description"]
+    }
+    assert schemas["Problem"]["properties"]["errors"]["items"] == {"$ref": "#/components/schemas/Fault"}
+
+
 @pytest.mark.parametrize("name", SURFACES)
 def test_no_answer_to_head_has_a_body_to_be_read(name):
     shared, count = DOCUMENTS[name]["components"]["responses"], 0

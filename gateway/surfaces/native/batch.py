@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, NotRequired
 
 import orjson
 from pydantic import Field
@@ -45,6 +45,13 @@ class LinksAsked(LinkWanted):
     ids: Ids
 
 
+class Fault(TypedDict):
+    """What is not of its form, and where: ``loc``."""
+
+    loc: list[str]
+    msg: str
+
+
 class Problem(TypedDict):
     """Why one of them was refused: the problem details (RFC 9457) that asking for it alone would have been answered with."""
 
@@ -53,7 +60,7 @@ class Problem(TypedDict):
     status: int
     code: str
     detail: str
-    errors: NotRequired[list[dict[str, Any]]]  # Any: a place and a message
+    errors: NotRequired[list[Fault]]
     needed: NotRequired[str]
 
 

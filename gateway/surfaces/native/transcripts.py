@@ -57,8 +57,8 @@ class TranscriptPut(Body):
             "if": {"properties": {"status": {"const": "ready"}}},
             "then": {
                 "anyOf": [
-                    {"required": [name], "properties": {name: {"type": kind}}}
-                    for name, kind in (("text", "string"), ("segments", "array"))
+                    {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
+                    for name in ("text", "segments")
                 ]
             },
         }
