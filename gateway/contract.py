@@ -86,6 +86,8 @@ class Doc:
     query: Mapping[str, Schema] = field(default_factory=dict)
     fields: Mapping[str, Schema] = field(default_factory=dict)
     """Request header fields beside those of the credential."""
+    given: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """Status of success → header fields that a client acts on."""
     conflicts: tuple[str, ...] = ()
     """Codes of the 409s for what contradicts what is there."""
 

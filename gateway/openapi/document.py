@@ -44,6 +44,14 @@ _FIELDS = {
     "RateLimit": "What is left of the quota (draft-ietf-httpapi-ratelimit-headers).",
     "RateLimit-Policy": "The quota and its window in seconds.",
 }
+_GIVEN: dict[str, Json] = {
+    "Location": {
+        "description": "Where what was made stands.",
+        "schema": {"type": "string", "format": "uri"},
+        "required": True,
+    },
+    "Retry-After": {"description": _FIELDS["Retry-After"], "schema": _COUNT, "required": True},
+}
 
 
 def document(surface: Surface, told: Sequence[Operation], *, version: str) -> Json:
@@ -128,10 +136,15 @@ def _success(operation: Operation, made: Schemas) -> Json:
     content: Json = {name: {"schema": _TEXT} for name in doc.media}
     if doc.answer is not None:
         content[JSON] = {"schema": made.answer(doc.answer)}
-    answer: Json = {"headers": {"X-Request-Id": _REQUEST_ID}}
-    if content:
-        answer["content"] = content
-    return {str(status): {"description": HTTPStatus(status).phrase, **answer} for status in (doc.status, *doc.also)}
+    beside = {"content": content} if content else {}
+    return {
+        str(status): {
+            "description": HTTPStatus(status).phrase,
+            "headers": {"X-Request-Id": _REQUEST_ID, **{name: _GIVEN[name] for name in doc.given.get(status, ())}},
+            **beside,
+        }
+        for status in (doc.status, *doc.also)
+    }
 
 
 def _audio(media: Sequence[str], *, ranges: bool) -> Json:

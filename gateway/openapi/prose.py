@@ -5,7 +5,7 @@ The form is that of https://llmstxt.org: Markdown with one title, one summary an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -140,12 +140,18 @@ def _successes(responses: Json, named: Mapping[str, Json]) -> Iterator[str]:
         if "$ref" in answer:
             continue
         yield ""
-        yield f"{status}: {answer['description']}"
         content = answer.get("content", {})
-        if "application/json" in content:
+        told = "application/json" in content
+        fields = [name for name in answer["headers"] if told and name != "X-Request-Id"]
+        yield f"{status}{_beside(fields)}: {answer['description']}"
+        if told:
             yield from _block(shape(content["application/json"]["schema"], named))
         elif content:
             yield f"Content-Type: {', '.join(content)}"
+
+
+def _beside(fields: Collection[str]) -> str:
+    return f" (with {', '.join(fields)})" if fields else ""
 
 
 def _refusals(operation: Operation) -> Iterator[str]:
@@ -153,9 +159,8 @@ def _refusals(operation: Operation) -> Iterator[str]:
     yield ""
     for status, refusals in operation.by_status().items():
         fields = dict.fromkeys(name for refusal in refusals for name in refusal.fields)
-        beside = f" (with {', '.join(fields)})" if fields else ""
         messages = dict.fromkeys(refusal.message for refusal in refusals if refusal.message)
-        yield f"- {status}{beside}: {' · '.join(messages) or HTTPStatus(status).phrase}"
+        yield f"- {status}{_beside(fields)}: {' · '.join(messages) or HTTPStatus(status).phrase}"
 
 
 def _block(text: str, language: str = "") -> Iterator[str]:

@@ -201,6 +201,21 @@ def test_header_fields_alone_are_never_partial_and_else_told_as_beside_the_audio
     assert "content" not in unchanged
 
 
+@pytest.mark.parametrize(
+    ("path", "method", "status", "fields"),
+    [
+        ("/v1/webhooks", "post", "201", {"Location"}),
+        ("/v1/calls/{id}/recording", "put", "202", {"Retry-After"}),
+        ("/v1/calls/{id}/recording", "put", "200", set()),
+        ("/v1/calls/{id}", "put", "201", set()),
+    ],
+)
+def test_fields_that_a_client_acts_on_are_told_beside_a_success(path, method, status, fields):
+    answer = DOCUMENTS["native"]["paths"][path][method]["responses"][status]
+    assert answer["headers"].keys() == {"X-Request-Id", *fields}
+    assert all(told["required"] for told in answer["headers"].values())
+
+
 def parts_of(schema):
     """All objects in it, itself first."""
     if isinstance(schema, dict):

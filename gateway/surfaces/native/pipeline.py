@@ -214,6 +214,7 @@ ROUTES = (
             " 200 once it is ready or has failed, 202 while it is pending or processing. Doing it again changes nothing,"
             " unless the object was replaced.",
             also=(202,),
+            given={202: ("Retry-After",)},
             conflicts=("recording_ready", "recording_expired", "recording_held", "object_unfit"),
             answer=RegisteredTold,
             body=RecordingBody,

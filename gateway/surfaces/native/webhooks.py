@@ -162,6 +162,7 @@ ROUTES = (
             "Its secret is in this answer and never shown again.",
             conflicts=("too_many_webhooks",),
             status=201,
+            given={201: ("Location",)},
             answer=SecretTold,
             body=NewWebhook,
         ),
