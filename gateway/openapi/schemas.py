@@ -14,11 +14,17 @@ Json = dict[str, Any]  # Any: JSON Schema is JSON
 _NAMES = {type(None): "null", bool: "boolean", int: "integer", float: "number", str: "string"}
 
 
-class _Untitled(GenerateJsonSchema):
-    """Without titles that only repeat the names."""
+class _Told(GenerateJsonSchema):
+    """Without titles that only repeat the names, and without null for a default."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  Any: pydantic's own
         return False
+
+    def default_schema(self, schema: Any) -> Json:  # Any: pydantic's own
+        """What is left out may stay as it is where null means something; and clients send the defaults they are told of."""
+        if schema.get("default", schema) is None:
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ def schemas(bodies: Iterable[Any], answers: Iterable[Any]) -> Schemas:  # Any: w
     for kind in answers:
         kinds[id(kind), "serialization"] = kind, "serialization"
     inputs = [(key, mode, TypeAdapter[Any](kind)) for key, (kind, mode) in kinds.items()]
-    made, definitions = TypeAdapter.json_schemas(inputs, ref_template=REF, schema_generator=_Untitled)
+    made, definitions = TypeAdapter.json_schemas(inputs, ref_template=REF, schema_generator=_Told)
     of = {key: _bare(schema) for (key, _), schema in made.items()}
     return Schemas(of, {name: _bare(schema) for name, schema in definitions.get("$defs", {}).items()})
 

@@ -231,6 +231,13 @@ def test_generators_of_clients_find_every_member_and_what_each_list_holds(name):
         assert all("items" in part for part in parts_of(schema) if part.get("type") == "array")
 
 
+@pytest.mark.parametrize("name", SURFACES)
+def test_null_is_nothings_default_for_clients_would_send_it(name):
+    told = [part["default"] for part in parts_of(DOCUMENTS[name]["components"]["schemas"]) if "default" in part]
+    assert None not in told
+    assert name != "native" or {"store", 3600, ""} <= set(told)
+
+
 def test_a_problem_is_told_alike_by_itself_and_among_several():
     schemas = DOCUMENTS["native"]["components"]["schemas"]
     assert schemas["Problem"]["properties"].keys() == schemas["Error"]["properties"].keys()
