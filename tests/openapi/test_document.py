@@ -238,6 +238,15 @@ def test_null_is_nothings_default_for_clients_would_send_it(name):
     assert name != "native" or {"store", 3600, ""} <= set(told)
 
 
+def test_every_page_tells_alike_of_the_next_one():
+    pages_told = [
+        each["properties"]
+        for each in DOCUMENTS["native"]["components"]["schemas"].values()
+        if "next_cursor" in each.get("properties", {})
+    ]
+    assert [page["links"] for page in pages_told] == [{"$ref": "#/components/schemas/NextPage"}] * 3
+
+
 def test_a_problem_is_told_alike_by_itself_and_among_several():
     schemas = DOCUMENTS["native"]["components"]["schemas"]
     assert schemas["Problem"]["properties"].keys() == schemas["Error"]["properties"].keys()

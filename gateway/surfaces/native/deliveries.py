@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -14,7 +13,7 @@ from ...model import Head
 from .._words import Timestamp, json_reply, timestamp
 from .ids import uuid_in
 from .parameters import CURSOR, LIMIT, next_page, one_of, read_query, schemas
-from .recordings import Id
+from .recordings import Id, NextPage
 from .webhooks import PATH, UUID, route
 
 
@@ -47,7 +46,7 @@ class DeliveriesTold(TypedDict):
 
     data: list[DeliveryTold]
     next_cursor: str | None
-    links: Mapping[str, str]
+    links: NextPage
 
 
 _LOG = {
