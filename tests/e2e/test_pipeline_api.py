@@ -15,6 +15,8 @@ from parts.stage import Stage
 from parts.uploads import Uploader
 from parts.wavs import silence
 
+from gateway.surfaces.native.pipeline import CallBody, RecordingBody
+
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def uploader(stage: Stage) -> Uploader:
@@ -288,6 +290,16 @@ def test_a_recording_that_cannot_be_is_refused_by_its_member(
     assert (answer.status, error["loc"]) == (422, loc)
     assert said in error["msg"]
     assert uploader.facts(name)["state"] == "absent"
+
+
+def test_a_member_that_is_null_is_one_that_was_left_out(uploader: Uploader):
+    """Many a client sends null for what nobody set."""
+    name = uploader.new_call()
+    before = uploader.facts(name)
+    again = uploader.ask("PUT", f"/v1/calls/{name}", dict.fromkeys(CallBody.model_fields))
+    assert (again.status, uploader.facts(name)) == (200, before)
+    failed = uploader.recording(name, **{**dict.fromkeys(RecordingBody.model_fields), "state": "failed"})
+    assert (failed.status, failed.json()["state"]) == (200, "failed")
 
 
 def test_registering_takes_its_scope_and_the_calls_own_tenant(uploader: Uploader, rival: Uploader):

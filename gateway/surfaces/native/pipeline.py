@@ -31,15 +31,17 @@ External = Annotated[str, Field(pattern=f"^{EXTERNAL_ID}$")]
 class CallBody(Body):
     """What is left out, or null, stays as it is."""
 
-    aliases: Annotated[
-        dict[Surface, External],
-        Field(
-            default_factory=dict,
-            max_length=16,
-            description="surface → the call's id there; ids once given stay",
-            json_schema_extra={"additionalProperties": False},
-        ),
-    ]
+    aliases: (
+        Annotated[
+            dict[Surface, External],
+            Field(
+                max_length=16,
+                description="surface → the call's id there; ids once given stay",
+                json_schema_extra={"additionalProperties": False},
+            ),
+        ]
+        | None
+    ) = None
     direction: Literal["inbound", "outbound", "internal"] | None = None
     from_number: Number | None = None
     to_number: Number | None = None
@@ -59,9 +61,10 @@ class CallBody(Body):
 
 _NOTHING: JsonDict = {"type": "null"}
 _TEXT: JsonDict = {"type": "string"}
+_OF_OBJECTS = ("store", "key", "media_type", "started_at", "expires_at", "retention_days")
 TOGETHER: JsonDict = {
     "if": {"properties": {"state": {"const": "failed"}}, "required": ["state"]},
-    "then": {"propertyNames": {"enum": ["state", "failure"]}},
+    "then": {"properties": dict.fromkeys(_OF_OBJECTS, _NOTHING)},
     "else": {
         "properties": {"failure": _NOTHING},
         "if": {"properties": {"store": _TEXT}, "required": ["store"]},
@@ -110,7 +113,7 @@ class RecordingBody(Body):
             raise ValueError("store and key go together")
         if self.failure is not None and self.state != "failed":
             raise ValueError('failure goes with the state "failed"')
-        if self.state == "failed" and self.model_fields_set - {"state", "failure"}:
+        if self.state == "failed" and any(getattr(self, name) is not None for name in _OF_OBJECTS):
             raise ValueError('the state "failed" goes with failure alone')
         if self.media_type is not None and self.key is None:
             raise ValueError("media_type goes with store and key")
@@ -125,7 +128,7 @@ class RegisteredTold(CallTold):
 
 def _put_call(head: Head) -> PutCall:
     named, asked = call(head), read_body(head, CallBody)
-    aliases = {surface: kept(surface, external) for surface, external in asked.aliases.items()}
+    aliases = {surface: kept(surface, external) for surface, external in (asked.aliases or {}).items()}
     if named.surface is not None and aliases.setdefault(named.surface, named.id) != named.id:
         raise Malformed("body", "aliases", message="the path names another id on the same surface")
     return PutCall(
