@@ -24,6 +24,9 @@ WHOLE = BeforeValidator(_whole)
 LINE = r"^[^\x00-\x1F\x7F]+$"
 """Neither line breaks nor other control characters."""
 
+_TOLD = 1000
+"""Errors of one body, of which the first can be told: all are made to tell it, and a body of the greatest size has room for 200,000."""
+
 
 class Body(BaseModel):
     """Base of all request bodies: unknown members are refused, nothing is coerced, nothing sent is echoed."""
@@ -36,6 +39,8 @@ def read_body(head: Head, model: type[B]) -> B:
     try:
         return model.model_validate_json(head.body or b"{}")
     except ValidationError as error:
+        if error.error_count() > _TOLD:
+            raise Malformed("body", message=f"more than {_TOLD} things in it are not of their form") from None
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = (str(step) for step in first["loc"] if isinstance(step, int) or step in _names(model))
         said = _said(first["type"], first["msg"])

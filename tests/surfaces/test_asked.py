@@ -1,5 +1,7 @@
 """What the native surface asks of the gateway is what it was asked itself."""
 
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -87,3 +89,29 @@ def test_a_transcripts_text_is_its_segments_where_it_has_none_of_its_own(given: 
 def test_a_transcript_out_of_order_is_malformed(given: dict[str, Any]):
     with pytest.raises(Malformed):
         PUT_TRANSCRIPT.ask(head({"status": "ready", **given}))
+
+
+_UNKNOWN = {f"{n:x}": 0 for n in range(110_000)}
+
+
+@pytest.mark.parametrize(
+    ("route", "given", "place"),
+    [
+        (("POST", "/v1/recordings/batch"), _UNKNOWN, ("body",)),
+        (("PUT", "/v1/calls/{id}"), {"aliases": _UNKNOWN}, ("body",)),
+        (
+            ("PUT", "/v1/recordings/{id}/transcript"),
+            {"status": "ready", "segments": [{"a": 0, "b": 0, "c": 0}] * 50_000},
+            ("body", "segments", "0", "start_ms"),
+        ),
+    ],
+)
+def test_a_body_of_errors_alone_is_refused_soon(
+    route: tuple[str, str], given: Mapping[str, object], place: tuple[str, ...]
+):
+    of, sent = ROUTES[route], head(given)
+    started = time.thread_time()
+    with pytest.raises(Malformed) as refusal:
+        (of.several or of.ask)(sent)
+    assert refusal.value.field == place
+    assert time.thread_time() - started < 0.4

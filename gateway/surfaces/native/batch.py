@@ -28,6 +28,7 @@ Ids = Annotated[
     Field(
         min_length=1,
         max_length=SEVERAL_MAX,
+        fail_fast=True,
         description="calls, each by its UUID or as surface:external-id; one named twice is answered twice",
     ),
 ]

@@ -67,7 +67,7 @@ class TranscriptPut(Body):
     status: TranscriptStatus
     language: Language | None = None
     text: Said | None = None
-    segments: Annotated[list[SegmentPut], Field(max_length=_SEGMENTS_MAX)] | None = None
+    segments: Annotated[list[SegmentPut], Field(max_length=_SEGMENTS_MAX, fail_fast=True)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
