@@ -5,7 +5,7 @@ import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -165,6 +165,42 @@ async def test_an_answer_counts_by_its_head_and_its_body_is_not_waited_for():
                 tried = await poster.post(there.url(), b"{}", SIGNED)
                 assert (tried.status, tried.error) == (200, None)
                 assert tried.took_ms < 4000
+
+
+@pytest.mark.parametrize(
+    "interim", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"]
+)
+async def test_an_endpoint_that_sends_interim_answers_alone_is_heard_no_further(interim: bytes):
+    async def flood(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while True:
+                writer.write(interim * 1000)
+                await writer.drain()
+
+    server = await asyncio.start_server(flood, "127.0.0.1", 0)
+    async with posting(Zone(["127.0.0.1"]), allow_networks=["127.0.0.1/32"], answer_s=5) as poster:
+        tried = await poster.post(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", b"{}", SIGNED)
+    server.close()
+    assert (tried.status, tried.error) == (None, "connection_lost")
+    assert tried.took_ms < 4000
+
+
+async def test_an_endpoint_with_something_to_say_beforehand_is_heard_out():
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 20
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(hints + b"HTTP/1.1 200 OK\r\nX-Long: %b\r\nContent-Length: 1000000\r\n\r\n" % (b"x" * 8000))
+        with suppress(ConnectionError):
+            writer.write(b"x" * 1_000_000)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with posting(Zone(["127.0.0.1"]), allow_networks=["127.0.0.1/32"], answer_s=5) as poster:
+        tried = await poster.post(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", b"{}", SIGNED)
+    server.close()
+    assert (tried.status, tried.error) == (200, None)
 
 
 async def test_names_that_are_never_answered_hold_up_no_try_where_webhooks_are_made(monkeypatch: pytest.MonkeyPatch):

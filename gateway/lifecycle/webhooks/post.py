@@ -9,8 +9,9 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import (
     AddrInfoType,
@@ -28,6 +29,7 @@ from aiohttp import (
     InvalidUrlClientError,
     TCPConnector,
 )
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from ...config import Webhooks
@@ -38,6 +40,9 @@ from .schedule import Tried
 _ANSWER_BYTES: Final = 4096
 """Of an answer's body that are read, so that a polite endpoint is not cut off; no byte of it is looked at or kept."""
 _ANSWER_S: Final = 0.5
+_HEARD_BYTES: Final = 32 * 1024
+"""Of all that an endpoint sends in one try. Aiohttp passes over interim answers (1xx) however many come: a read full of them takes it a
+quarter of a second, in which nothing else is done here, and there would be another until the try is over."""
 
 
 def longest_s(settings: Webhooks) -> float:
@@ -58,6 +63,30 @@ _WORDS: Final[tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], .
 """What the log calls a failure; the first that fits."""
 
 
+class _Brief(ResponseHandler):
+    """A connection that hears no more than _HEARD_BYTES, and is cut off by whatever comes after them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._room = _HEARD_BYTES
+
+    def data_received(self, data: bytes) -> None:
+        over = len(data) > self._room
+        data, self._room = data[: self._room], max(self._room - len(data), 0)
+        super().data_received(data)
+        if over and self.transport is not None:
+            self.transport.abort()
+
+
+class _Connector(TCPConnector):
+    """Makes connections that are _Brief."""
+
+    def __init__(self, **options: Any) -> None:  # Any: aiohttp's own
+        super().__init__(**options)
+        made: type[ResponseHandler] = _Brief
+        self._factory = partial(made, loop=self._loop)
+
+
 class Poster:
     """Made inside the loop that uses it. ``trust``: the TLS context, else the system's."""
 
@@ -65,7 +94,7 @@ class Poster:
         self._guard = guard_of(settings)
         self._connect_s, self._answer_s = settings.connect_s, settings.answer_s
         self._session = ClientSession(
-            connector=TCPConnector(
+            connector=_Connector(
                 limit=0,  # whoever posts keeps count
                 force_close=True,  # every try resolves and looks anew
                 use_dns_cache=False,
