@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from uuid import UUID
 
 import orjson
@@ -44,7 +43,7 @@ class Transcripts:
     async def put(self, tenant: UUID, call: UUID, ask: PutTranscript) -> Transcript:
         """``call`` is the tenant's. Raises Expired; Contradicts (the account has transcription switched off; the words are held)."""
         new = ask.transcript
-        segments = orjson.dumps([asdict(segment) for segment in new.segments]).decode() if new.segments else None
+        segments = orjson.dumps(new.segments).decode() if new.segments else None
         async with borrow(self._pool, "catalog", wait_s=self._wait_s) as connection, connection.transaction():
             if not await connection.fetchval(queries.TRANSCRIBES, tenant):
                 raise Contradicts("transcription_disabled", "The account has transcription switched off.")

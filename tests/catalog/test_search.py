@@ -1,6 +1,7 @@
 """Searching recordings: by number, call time, department and words. What becomes of transcripts."""
 
 import asyncio
+import sys
 import time
 import unicodedata
 from dataclasses import replace
@@ -229,6 +230,25 @@ async def test_a_text_of_more_words_than_an_index_takes_is_found_by_its_beginnin
     assert (await transcripts.put(acme.id, call, said(text))).text == text
     assert await found(catalog, acme, Listing(text="w00007ä")) == {call}
     assert await found(catalog, acme, Listing(text="w109999ä")) == set()
+
+
+async def test_putting_a_transcript_takes_few_steps_of_its_own_for_each_segment(
+    transcripts: Transcripts, registry: Registry, acme: Tenant
+):
+    call, calls = await registry.create_call(acme.id, NewCall()), 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    many = [Segment(n, n, "a") for n in range(10_000)]
+    sys.setprofile(count)
+    try:
+        kept = await transcripts.put(acme.id, call, PutTranscript(Transcript("ready", None, "a", many)))
+    finally:
+        sys.setprofile(None)
+    assert list(kept.segments) == many
+    assert calls < 4 * len(many)
 
 
 @pytest.mark.parametrize("marks", ["\u0300\u0316", "\uff9e\u0300"])
