@@ -29,7 +29,7 @@ from .catalog.store import PostgresCatalog
 from .catalog.webhooks import WebhookBook
 from .config import Config, ConfigError, Mount
 from .contract import Surface
-from .draft import Draft
+from .draft import AGENT_KEPT, Draft
 from .edge.bind import bind
 from .edge.handler import Handler
 from .edge.lifecycle import Lifecycle
@@ -351,6 +351,8 @@ def _playing(sessions: Sessions, draft: Draft, recording: UUID, etag: str) -> Ca
 def _listener(draft: Draft, recording: UUID, etag: str) -> Key:
     caller, head = draft.caller, draft.head
     agent = head.headers.get("User-Agent")
+    if agent is not None:
+        agent = agent[:AGENT_KEPT]  # as the audit has it: 20,000 of the longest would take hundreds of megabytes
     if caller is None:
         return (head.address, agent, recording.int, etag)
     # numbers, for UUIDs are slow to hash

@@ -25,7 +25,7 @@ _METHODS = {
     Verb.ACT: Method.SETTINGS,
 }
 _RANGE_KEPT = 200
-_AGENT_KEPT = 300
+AGENT_KEPT = 300
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class Draft:
             role=caller.role if caller else None,
             address=self.head.address,
             peer=self.head.peer,
-            user_agent=agent[:_AGENT_KEPT] if agent else None,
+            user_agent=agent[:AGENT_KEPT] if agent else None,
             request_id=self.head.request_id,
             trace_id=self.head.trace_id,
             call=entry.call.id if entry else (caller.call if caller else None),

@@ -1,9 +1,17 @@
 from uuid import RFC_4122, uuid4
 
+import pytest
+from multidict import CIMultiDict, MultiDict
+
+from gateway.app import _listener
 from gateway.audit.sessions import Sessions, session_id
+from gateway.draft import Draft
+from gateway.event import Method
+from gateway.model import Caller, Head
 
 IDLE = 300.0
-KEY = (uuid4(), "user-7", "key-1", "203.0.113.7", "mpv", uuid4(), '"etag"')
+RECORDING = uuid4()
+KEY = (uuid4(), "user-7", "key-1", "203.0.113.7", "mpv", RECORDING, '"etag"')
 NOW = 1_000_000 * IDLE
 
 
@@ -78,3 +86,16 @@ def test_a_session_is_a_uuid_of_version_8():
 
 def test_a_header_that_is_not_utf_8_is_hashed_like_any():
     assert session_id(("caf\udce9",), 1) != session_id(("caf\udce8",), 1)
+
+
+@pytest.mark.parametrize("caller", [None, Caller(uuid4(), "link", "l", "l", "link")])
+def test_a_listener_is_remembered_by_as_much_of_its_player_as_the_audit_keeps(caller: Caller | None):
+    def listener(agent: str) -> tuple[object, ...]:
+        head = Head("GET", {}, MultiDict(), CIMultiDict({"User-Agent": agent}), address="203.0.113.7")
+        draft = Draft.begin("native", Method.STREAM, head)
+        draft.caller = caller
+        assert draft.intent().user_agent in _listener(draft, RECORDING, '"etag"')
+        return _listener(draft, RECORDING, '"etag"')
+
+    assert max(len(str(part)) for part in listener("x" * 16_000)) < 1000
+    assert listener("mpv 1") != listener("mpv 2")
