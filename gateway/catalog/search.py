@@ -17,6 +17,9 @@ _NOTS = re.compile(r"(?<![^\s!&|()\"])-(?:[\s!&|()]*-)+")
 _SIGNS = re.compile(r"(?<![^\w\0-\x7f])([^\w\0-\x7f]{30})[^\w\0-\x7f]+")
 """More combining marks, or other signs of no word, than any writing puts side by side (UAX #15 section 13). To bring marks into
 their order takes the square of their number: minutes, for a body full of them, in which nothing else is done here."""
+_LONG = ("\ufdfa", "\ufdfb")
+"""The two letters that stand for several words: NFKC makes up to 18 of each. No other makes more than 6."""
+_LONG_MOST = 10_000
 _OVER_OF_ONE = OVER.replace("p.id = r.tenant_id", "p.id = $1")
 """The same for recordings of the one tenant $1, whose days are looked up once."""
 
@@ -93,6 +96,9 @@ def folded(text: str) -> str:
     """``text`` in the form in which words are kept and searched: NFKC, case folded; of signs side by side the first 30."""
     # As NFKC does itself, and early enough for _SIGNS: they are the only letters that become marks.
     text = text.replace("\uff9e", "\u3099").replace("\uff9f", "\u309a")
+    for letter in _LONG:
+        if text.count(letter) > _LONG_MOST:  # of no speech: a body full of them would take a third of a second
+            text = text.replace(letter, " ")
     return unicodedata.normalize("NFKC", _SIGNS.sub(r"\1 ", text)).casefold()
 
 

@@ -259,9 +259,15 @@ def test_a_text_full_of_marks_is_folded_soon(marks: str):
     assert folded[-2:] == " b"
 
 
+@pytest.mark.parametrize("letter", ["\ufdfa", "\ufdfb", "\u3316", "\u0390"])
+def test_a_text_full_of_letters_that_stand_for_many_is_folded_to_no_more_than_some(letter: str):
+    assert len(search.folded(letter * 300_000)) <= 6 * 300_000
+
+
 @pytest.mark.parametrize(
     "said",
     [
+        "\ufdfa \ufdfb",
         "Gru\u0308\u00dfe",
         "\u0928\u092e\u0938\u094d\u0924\u0947",
         "\uff8a\uff9e\uff70",
