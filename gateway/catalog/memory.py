@@ -13,7 +13,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Held(Generic[V]):
-    """An answer, when it was asked for (the memory's user's clock), and what it depends on."""
+    """An answer, when it was asked for (the memory's user's clock), and what it depends on: first of all, what it is about."""
 
     value: V
     asked_at: float
@@ -39,7 +39,12 @@ class Memory(Generic[K, V]):
         return held
 
     def put(self, key: K, held: Held[V]) -> None:
+        """Equal answers about the same are held once: a call comes with all of its ids, and may be asked by each of them."""
         self.pop(key)
+        for tag in held.tags[:1]:
+            twin = next(iter(self._tagged.get(tag, ())), None)
+            if twin is not None and (known := self._held[twin].value) == held.value:
+                held = Held(known, held.asked_at, held.tags)
         if len(self._held) >= self._size:
             self.pop(next(iter(self._held)))
         self._held[key] = held

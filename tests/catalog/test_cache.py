@@ -42,6 +42,18 @@ async def test_what_is_remembered_asks_nothing(one: Replica, acme: Tenant):
     assert one.watched.asked == {"find": 2, "key": 1, "tenant": 1}
 
 
+async def test_a_call_is_held_once_by_however_many_of_its_ids_it_is_asked(one: Replica, acme: Tenant):
+    """It comes with all of them: a thousand ids, each with an answer of its own, took 400 MB."""
+    call = await a_ready_call(one.registry, acme.id, yotel="yt-1", voki="v-1")
+    await one.settle()
+    refs = by_id(call), CallRef("yotel", "yt-1"), CallRef("voki", "v-1")
+    first, *others = [await one.cached.find(acme.id, ref) for ref in refs]
+    assert first.call.aliases == {"yotel": "yt-1", "voki": "v-1"}
+    assert [await one.cached.find(acme.id, ref) is first for ref in refs] == [True] * 3
+    assert len(others) == 2
+    assert one.watched.asked == {"find": 3}
+
+
 async def test_what_is_unknown_is_asked_each_time(one: Replica, acme: Tenant):
     for _ in range(3):
         with pytest.raises(NotFound):
