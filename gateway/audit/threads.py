@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
+
+from ..threads import Threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class OwnThread:
-    """Does one thing after another."""
+    """Does one thing after another. Raises RuntimeError where the system gives no thread."""
 
     def __init__(self, name: str) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._pool = Threads(1, name)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Cancelled, it leaves the work to be done by itself, begun or not."""

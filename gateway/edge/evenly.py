@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 
 _EXACTLY_S = 0.002
@@ -23,4 +24,8 @@ async def until_multiple(of_s: float, since: float) -> None:
     if (rest := moment - now) > _EXACTLY_S:
         await asyncio.sleep(rest - _EXACTLY_S)
     if (rest := moment - loop.time()) > 0:
-        await loop.run_in_executor(_THREADS, time.sleep, rest)
+        try:
+            exactly: Awaitable[None] = loop.run_in_executor(_THREADS, time.sleep, rest)
+        except RuntimeError:  # the system gives no more threads: to the millisecond, then
+            exactly = asyncio.sleep(rest)
+        await exactly

@@ -7,7 +7,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
@@ -17,6 +17,7 @@ import structlog
 from ..config import DiskStore, Origin
 from ..errors import Changed, NotFound, OriginFailed, OriginTimeout, Refusal, Unavailable
 from ..model import PIECE, Link, Source, Span, Stat
+from ..threads import Threads
 from .beneath import Escape, RootMissing, delete_beneath, look_at, open_beneath
 from .file_body import FileBody, Mark, Room, mark, read_checked
 
@@ -41,7 +42,7 @@ class Disk:
         self._root = settings.root
         self._folder = _Folder(f"store {name}", settings.root)
         self._origin = origin
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"disk-{name}")
+        self._pool = Threads(THREADS, f"disk-{name}")
         self._room = Room(name, self._pool, origin.progress_s)
 
     async def stat(self, key: str) -> Stat:

@@ -3,6 +3,8 @@
 import asyncio
 import threading
 
+import pytest
+
 from gateway.audit.threads import OwnThread
 
 
@@ -22,3 +24,17 @@ async def test_work_whose_caller_was_cancelled_is_done_all_the_same_begun_or_not
     await thread.end(lambda: done.append("last"), within_s=20)
     assert all(caller.cancelled() for caller in callers)
     assert done == ["begun", "not begun", "last"]
+
+
+async def test_a_system_that_gives_no_more_threads_later_stops_nothing(monkeypatch: pytest.MonkeyPatch):
+    thread, done = OwnThread("test"), list[int]()
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    for number in range(3):
+        await thread.run(done.append, number)
+    assert done == [0, 1, 2]
+    await thread.end(lambda: done.append(3), within_s=20)
+    assert done == [0, 1, 2, 3]

@@ -436,6 +436,25 @@ async def test_refused_opens_lose_no_descriptor(store: disk.Disk, alarms: Alarms
     assert alarms.said
 
 
+async def test_where_the_system_gives_no_more_threads_those_there_are_read_on_and_lose_no_descriptor(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "ok.wav").write_bytes(bytes(PIECE + 1))
+    store = disk.Disk("lab", DiskStore(kind="disk", root=root), QUICK)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    before = descriptors()
+    version = (await store.stat("ok.wav")).version
+    sources = await asyncio.gather(*(store.open("ok.wav", Span(0, PIECE + 1), version) for _ in range(4)))
+    for source in sources:
+        await source.close()
+    await store.close()
+    assert descriptors() == before
+
+
 @pytest.mark.skipif(not TMPFS.is_dir(), reason="needs a file system that keeps any date")
 @pytest.mark.parametrize("when", [300_000_000_000, -100_000_000_000], ids=["far ahead", "long ago"])
 async def test_a_file_of_a_date_that_no_calendar_has_is_no_defect(when: int) -> None:
