@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -34,6 +33,7 @@ from .edge.bind import bind
 from .edge.handler import Handler
 from .edge.lifecycle import Lifecycle
 from .edge.limits import RateLimits
+from .edge.listening import Listening
 from .edge.router import Mounted, Router
 from .edge.server import Server
 from .edge.streams import StreamBounds
@@ -121,14 +121,12 @@ class Gateway:
     def __init__(
         self,
         config: Config,
-        sock: socket.socket,
         server: Server,
-        listener: asyncio.Server,
+        listener: Listening,
         lifecycle: Lifecycle,
         stack: AsyncExitStack,
     ) -> None:
         self._config = config
-        self._sock = sock
         self._server = server
         self._listener = listener
         self._lifecycle = lifecycle
@@ -240,8 +238,8 @@ class Gateway:
                 streams=streams,
             )
             await stack.enter_async_context(serve_figures(config.metrics, told))
-            listener = await asyncio.get_running_loop().create_server(server, sock=sock, backlog=config.server.backlog)
-            return cls(config, sock, server, listener, lifecycle, stack.pop_all())
+            listener = Listening(sock, server, backlog=config.server.backlog)
+            return cls(config, server, listener, lifecycle, stack.pop_all())
         raise AssertionError  # unreachable: the stack re-raises
 
     @property
@@ -253,7 +251,7 @@ class Gateway:
         """Fails readiness, waits ``delay_s``, closes the listener, gives requests in flight ``drain_s``, flushes the audit."""
         self._lifecycle.draining = self._lifecycle.leaving = True
         await _either(self._hurry.wait(), asyncio.sleep(delay_s))
-        await self._close_listener()
+        await self._listener.close()
         await self._finish(drain_s)
 
     async def retire(self, *, drain_s: float = 0) -> None:
@@ -262,7 +260,7 @@ class Gateway:
         Readiness stays as it is. What is idle may ask once more: were it closed, its next request might be on the way.
         """
         self._lifecycle.draining = True
-        await self._close_listener()
+        await self._listener.close()
         await _either(self._hurry.wait(), asyncio.sleep(drain_s), self._left())
         await self._finish(0)
 
@@ -272,24 +270,7 @@ class Gateway:
         if self._lifecycle.in_flight:
             log.warning("cut off at shutdown", requests=self._lifecycle.in_flight, after_s=drain_s)
         await self._server.shutdown(_CANCEL_S)
-        with contextlib.suppress(TimeoutError):  # from Python 3.12 on it waits for connections that aiohttp only closed
-            async with asyncio.timeout(_CANCEL_S):
-                await self._listener.wait_closed()
         await self._stack.aclose()
-
-    async def _close_listener(self) -> None:
-        """Takes the connections that the kernel has queued first: closing would reset them, their requests unread."""
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._sock)
-        await asyncio.sleep(0)  # what asyncio has accepted and not yet begun would be lost with the listener
-        taken: list[Coroutine[object, object, object]] = []
-        with contextlib.suppress(OSError):
-            while True:
-                accepted, _ = self._sock.accept()
-                accepted.setblocking(False)
-                taken.append(loop.connect_accepted_socket(self._server, accepted))
-        self._listener.close()
-        await asyncio.gather(*taken)
 
     async def _left(self) -> None:
         while self._server.connections:  # noqa: ASYNC110 - aiohttp tells nobody

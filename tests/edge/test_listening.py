@@ -1,0 +1,91 @@
+"""Connections that are taken, and those that cannot be."""
+
+import asyncio
+import os
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from parts.audit import until
+from structlog.testing import capture_logs
+
+from gateway.edge import listening
+from gateway.edge.listening import Listening
+
+
+class Greeter(asyncio.Protocol):
+    def connection_made(self, transport: Any) -> None:
+        transport.write(b"hello")
+        transport.close()
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture
+def bound() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        yield bound
+
+
+async def test_who_comes_while_no_descriptor_is_left_is_served_afterwards_and_the_log_has_a_line_of_it(
+    bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+):
+    untold: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: untold.append(context))
+    monkeypatch.setattr(listening, "REST_S", 0.01)
+    tries: list[int] = []
+    accept = socket.socket.accept
+    monkeypatch.setattr(socket.socket, "accept", lambda sock: tries.append(1) or accept(sock))
+    with capture_logs() as told, socket.create_connection(bound.getsockname()) as client:
+        client.setblocking(False)
+        with no_descriptor_left():
+            port = Listening(bound, Greeter, backlog=1024)
+            await until(lambda: len(tries) >= 3)
+        assert [line["event"] for line in told] == ["no connection taken"]
+        assert len(tries) < 10
+        async with asyncio.timeout(20):
+            assert await loop.sock_recv(client, 10) == b"hello"
+        await until(lambda: told[-1]["event"] == "connections taken again")
+        await port.close()
+    assert len(told) == 2
+    assert not untold
+
+
+async def test_closing_while_no_descriptor_is_left_ends_the_tries(
+    bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+):
+    untold: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: untold.append(context))
+    monkeypatch.setattr(listening, "REST_S", 0.01)
+    with capture_logs() as told, socket.create_connection(bound.getsockname()), no_descriptor_left():
+        port = Listening(bound, Greeter, backlog=1024)
+        await until(lambda: bool(told))
+        await port.close()
+        await asyncio.sleep(0.03)  # a try would be due
+    assert not untold
+
+
+async def test_who_was_queued_when_it_is_closed_is_taken_first(bound: socket.socket):
+    port = Listening(bound, Greeter, backlog=8)
+    with socket.create_connection(bound.getsockname()) as one, socket.create_connection(bound.getsockname()) as other:
+        await port.close()
+        for client in (one, other):
+            client.setblocking(False)
+            async with asyncio.timeout(20):
+                assert await asyncio.get_running_loop().sock_recv(client, 10) == b"hello"
+    assert bound.fileno() < 0
