@@ -80,9 +80,9 @@ class Connection:
             self._wide = False
 
     def _bound(self, size: int) -> None:
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
-        if _WINDOW is not None:  # else it stays what the first buffer made it, and a larger one is never filled
-            with suppress(OSError):
+        with suppress(OSError):  # it may be larger than wished, but must not take back what has moved already
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+            if _WINDOW is not None:  # else it stays what the first buffer made it, and a larger one is never filled
                 self.sock.setsockopt(socket.IPPROTO_TCP, _WINDOW, size)
 
     def ask(self, request: bytes, want: int, deadline: float) -> asyncio.Future[tuple[Head, memoryview]]:
@@ -95,9 +95,12 @@ class Connection:
         self._want = want
         self.deadline = deadline
         answer = self._head
-        self._send(request)
-        if not self._reading and self._head is not None:
-            self._read_on()
+        try:
+            self._send(request)
+            if not self._reading and self._head is not None:
+                self._read_on()
+        except OSError as error:  # the system has no room to watch it
+            self._fail(error)
         return answer
 
     async def readable(self, patience_s: float) -> None:
@@ -106,9 +109,9 @@ class Connection:
             raise ConnectionAbortedError
         waiter = self._waiter = self._loop.create_future()
         self.deadline = self._loop.time() + patience_s
-        if not self._reading:
-            self._read_on()
         try:
+            if not self._reading:
+                self._read_on()
             await waiter
         finally:
             if self._waiter is waiter:
@@ -119,8 +122,11 @@ class Connection:
         if self.tls is not None and self.tls.pending():
             return False
         self.narrow()
-        if not self._reading:
-            self._read_on()
+        try:
+            if not self._reading:
+                self._read_on()
+        except OSError:  # the system has no room to watch it, and nobody would see it end
+            return False
         return True
 
     def wake(self) -> None:

@@ -35,10 +35,16 @@ class Pipe:
         self.exit, self.entry = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.filled = 0
         try:
+            self._widen()
+        except OSError:
+            self.close()
+            raise
+
+    def _widen(self) -> None:
+        try:
             fcntl.fcntl(self.entry, fcntl.F_SETPIPE_SZ, WANTED)
         except OSError:
             if fcntl.fcntl(self.entry, fcntl.F_GETPIPE_SZ) < LEAST:
-                self.close()
                 raise
 
     def close(self) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import errno
+import gc
 import itertools
 import os
 import socket
@@ -589,6 +591,55 @@ async def test_of_a_body_that_is_over_nothing_is_left_on_its_connection() -> Non
         far.send(b"abc")
         assert await body.read() == b"abc"
         assert (put, connection.collect, connection.deadline) == ([connection], None, inf)
+
+
+class Unbounded:
+    """A socket whose system bounds nothing."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def setsockopt(self, *_: object) -> None:
+        raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
+
+
+def unwatched() -> Any:
+    """While the system has no room to watch anything more."""
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return mock.patch.object(asyncio.get_running_loop(), "add_reader", side_effect=error)
+
+
+@pytest.mark.parametrize("splices", [True, False])
+async def test_what_was_poured_counts_though_its_connection_cannot_be_bounded_or_watched_any_more(
+    *, splices: bool
+) -> None:
+    near, taker = socket.socketpair()
+    async with alone() as (connection, far):
+        with near, taker, unwatched():
+            connection.sock = cast("socket.socket", Unbounded(connection.sock))
+            connection._wide = True
+            body, put = body_over(connection, PIECE + 1, bytes(PIECE - 2), Pipes() if splices else None)
+            far.send(b"abc")
+            assert body.pour(near.fileno(), PIECE - 2) == PIECE - 2
+            assert body.pour(near.fileno(), 3) == 3
+            assert (put, connection.descriptor) == ([], -1), "nobody would see it end"
+
+
+async def test_who_asks_or_waits_where_nothing_more_can_be_watched_is_told_and_nobody_else() -> None:
+    untold: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: untold.append(context))
+    async with alone() as (connection, _far):
+        with unwatched():
+            with pytest.raises(OSError, match="No space"):
+                await connection.ask(b"GET / HTTP/1.1\r\n\r\n", 4096, inf)
+            with pytest.raises(OSError, match="No space"):
+                await connection.readable(5)
+        connection.close()
+    gc.collect()
+    assert not untold
 
 
 @pytest.mark.parametrize("splices", [True, False])

@@ -85,9 +85,10 @@ def test_a_pipe_with_bytes_left_in_it_is_nobodys_again() -> None:
     pipes.close()
 
 
-def test_a_pipe_too_small_to_be_of_use_is_not_left_open() -> None:
+@pytest.mark.parametrize("told", [True, False])
+def test_a_pipe_too_small_to_be_of_use_is_not_left_open(*, told: bool) -> None:
     def small(_pipe: int, command: int, *_size: int) -> int:
-        if command == fcntl.F_SETPIPE_SZ:
+        if command == fcntl.F_SETPIPE_SZ or not told:
             raise PermissionError
         return 4096
 
