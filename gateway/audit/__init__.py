@@ -156,7 +156,7 @@ def _clear(folder: Folder, *, everything: bool) -> None:
             for segment in segments_of(folder.path):
                 segment.unlink(missing_ok=True)
             folder.remove()
-    except OSError:
-        _log.exception("audit_journal_not_removed", folder=str(folder.path))
+    except OSError as error:
+        _log.error("audit_journal_not_removed", folder=str(folder.path), problem=str(error))
     finally:
         folder.release()

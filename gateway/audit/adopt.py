@@ -66,15 +66,15 @@ class Adopter:
         """Blocks."""
         try:
             paths = folders_of(self._root)
-        except OSError:
-            _log.exception("audit_journals_not_listed", journal=str(self._root))
+        except OSError as error:
+            _log.error("audit_journals_not_listed", journal=str(self._root), problem=str(error))
             return
         for path in paths:
             try:
                 if (folder := Folder.take(path)) is not None:
                     self._hold(folder)
-            except OSError:
-                _log.exception("audit_journal_not_adopted", folder=path.name)
+            except OSError as error:
+                _log.error("audit_journal_not_adopted", folder=path.name, problem=str(error))
 
     def _hold(self, folder: Folder) -> None:
         try:
@@ -90,8 +90,9 @@ class Adopter:
         for folder in list(self._mine):
             try:
                 await self._deliver(folder)
-            except (OSError, ValueError, KeyError, TypeError):
-                _log.exception("audit_journal_not_adopted", folder=folder.path.name)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                defect = not isinstance(error, OSError)
+                _log.error("audit_journal_not_adopted", folder=folder.path.name, problem=str(error), exc_info=defect)
                 folder.release()
             del self._mine[folder]
             self._tell()

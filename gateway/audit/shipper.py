@@ -95,7 +95,7 @@ class Shipper:
             chunk = await self._thread.run(self._read, segment, size)
         except OSError as error:
             if self.problem is None:
-                _log.exception("audit_journal_unreadable", segment=str(segment.path))
+                _log.error("audit_journal_unreadable", segment=str(segment.path), problem=str(error))
             self.problem = str(error)
             await asyncio.sleep(PAUSE_S)  # also while finishing: hurrying would only read it again at once
             return True

@@ -19,6 +19,7 @@ from uuid import uuid4
 import pytest
 from parts.audit import House, Make, MemorySink, delivering, intent, outcome, settings, until
 from parts.pouring import descriptors
+from structlog.testing import capture_logs
 
 from gateway.audit import adopt
 from gateway.audit.adopt import Adopter
@@ -299,9 +300,13 @@ async def test_a_folder_that_could_not_be_read_is_taken_again(
 
     monkeypatch.setattr(place, call, fails)
     at = Adopting(root, MemorySink())
-    async with at.running():
-        await until(lambda: not folders_of(root))
+    with capture_logs() as logs:
+        async with at.running():
+            await until(lambda: not folders_of(root))
     assert list(at.sink.intents) == [str(given.event_id)]
+    (told,) = [line for line in logs if line["log_level"] == "error"]
+    assert "Input/output error" in told["problem"]
+    assert not told.get("exc_info"), "a disk's trouble is told without a traceback"
 
 
 async def test_neither_looking_at_a_folder_nor_taking_it_leaves_a_descriptor(

@@ -494,12 +494,16 @@ async def test_a_file_that_cannot_be_read_is_tried_again(shipping: Ship, monkeyp
     (path,) = at.files_left()
     path.rename(path.with_suffix(".away"))
     path.mkdir()
-    async with at.running():
-        await until(lambda: at.shipper.problem)
-        path.rmdir()
-        path.with_suffix(".away").rename(path)
-        await until(lambda: at.sink.outcomes)
-        assert at.shipper.problem is None
+    with capture_logs() as logs:
+        async with at.running():
+            await until(lambda: at.shipper.problem)
+            path.rmdir()
+            path.with_suffix(".away").rename(path)
+            await until(lambda: at.sink.outcomes)
+            assert at.shipper.problem is None
+    (told,) = [line for line in logs if line["log_level"] == "error"]
+    assert "Is a directory" in told["problem"]
+    assert not told.get("exc_info"), "a disk's trouble is told without a traceback"
 
 
 async def test_finishing_ships_what_is_left_at_once(shipping: Ship):
