@@ -59,4 +59,8 @@ def serve(choice: Chosen, workers: int | None) -> None:
                 raise
             place = f"{config.server.host}:{config.server.port}"
             raise Stop(f"cannot listen on {place}: {error.strerror}; change server.host or server.port") from error
+        except RuntimeError as error:
+            if "start new thread" not in str(error):
+                raise
+            raise Stop("the system gives no more threads; raise their limit (TasksMax, pids.max, ulimit -u)") from error
     raise SystemExit(status)

@@ -1,6 +1,7 @@
 import asyncio
 import signal
 import socket
+import threading
 from contextlib import ExitStack
 from urllib.request import urlopen
 
@@ -72,6 +73,20 @@ def test_nothing_is_sent_by_a_gateway_that_is_then_refused(offline, section, tab
     done = ended(process("-c", offline.file, "serve"))
     assert (done.code, named in done.err) == (78, True)
     assert "webhooks.away" not in done.err
+
+
+@pytest.mark.parametrize("name", ["audit-journal", "audit-shipper", "disk-calls"])
+def test_a_system_that_gives_no_more_threads_is_said_to_be_one(command, name, monkeypatch: pytest.MonkeyPatch):
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith(name):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    done = command("serve")
+    assert (done.code, "no more threads" in done.err, "Traceback" in done.err) == (1, True, False)
 
 
 @pytest.mark.parametrize("below", ["", "journal"])
