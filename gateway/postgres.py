@@ -36,6 +36,9 @@ _AWAY = (
     pg.TargetServerAttributeNotMatched,  # the same, where the URL asks for a primary
     pg.SerializationError,
     pg.DeadlockDetectedError,
+    pg.LockNotAvailableError,  # this and the next two: an operator's limit, set for the login or the database
+    pg.TransactionTimeoutError,
+    pg.IdleInTransactionSessionTimeoutError,
 )
 
 

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from asyncpg.exceptions import IdleInTransactionSessionTimeoutError, TransactionTimeoutError
 from structlog.testing import capture_logs
 
 from gateway.catalog.listener import Hearers, Listener
@@ -116,6 +117,23 @@ async def test_a_connection_that_may_only_read_is_not_kept(database: str):
     await operator.close()
 
 
+async def test_who_waits_for_a_lock_longer_than_the_operator_lets_him_is_told_of_an_outage(database: str):
+    """``lock_timeout`` as ``ALTER DATABASE`` or ``ALTER ROLE`` sets it; whoever holds the lock will have done in a moment."""
+    name = urlsplit(database).path[1:]
+    operator = await asyncpg.connect(database)
+    await operator.execute(f"ALTER DATABASE {name} SET lock_timeout = '50ms'")
+    pool = await open_pool(Database.model_validate({"url": database, "pool_min": 1, "pool_max": 1}))
+    async with operator.transaction():
+        await operator.execute("LOCK TABLE tenants IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(Unavailable, match="lock timeout"):
+            async with borrow(pool, "asking", wait_s=5) as connection, connection.transaction():
+                await connection.execute("SELECT FROM tenants")
+    async with borrow(pool, "asking", wait_s=5) as connection:
+        assert await connection.execute("SELECT FROM tenants") == "SELECT 0"
+    await pool.close()
+    await operator.close()
+
+
 async def test_while_none_of_the_servers_is_the_one_that_is_wanted_postgres_is_away(database: str):
     """As between a primary's end and the promotion of its standby, for a URL that names both."""
     name = urlsplit(database).path[1:]
@@ -145,6 +163,9 @@ async def test_while_none_of_the_servers_is_the_one_that_is_wanted_postgres_is_a
         (asyncpg.QueryCanceledError("canceling statement due to statement timeout"), True),
         (asyncpg.DeadlockDetectedError("deadlock detected"), True),
         (asyncpg.SerializationError("could not serialize access"), True),
+        (asyncpg.LockNotAvailableError("canceling statement due to lock timeout"), True),
+        (TransactionTimeoutError("terminating connection due to transaction timeout"), True),
+        (IdleInTransactionSessionTimeoutError("terminating connection due to idle-in-transaction timeout"), True),
         (asyncpg.InvalidCatalogNameError("database does not exist"), True),
         (asyncpg.ClientConfigurationError("no such certificate"), True),
         (asyncpg.InvalidPasswordError("password authentication failed"), True),
