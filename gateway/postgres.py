@@ -41,12 +41,17 @@ _AWAY = (
     pg.IdleInTransactionSessionTimeoutError,
 )
 
+_PARTING = "another operation (2) is in progress"
+"""Said of a connection that the server has ended with a word of why, as long as only the word has been read."""
+
 
 def is_outage(error: BaseException) -> bool:
     """Whether asking again later may help. False: a defect of the statement, the schema or the caller."""
     if isinstance(error, _AWAY):
         return True
     # asyncpg has one class for a connection closed under its user and for its misuse; only the text tells them apart.
+    if isinstance(error, pg.InternalClientError):
+        return _PARTING in str(error)
     return isinstance(error, pg.InterfaceError) and "clos" in str(error)
 
 
@@ -107,6 +112,10 @@ async def borrow(pool: Pool, what: str, *, wait_s: float) -> AsyncIterator[Poole
             raise
         except pg.ReadOnlySQLTransactionError:
             # It would stay so for as long as it is kept, whatever becomes of the server.
+            connection.terminate()
+            raise
+        except pg.InternalClientError:
+            # It takes no question any more, and where its end does not come it would be handed out for ever.
             connection.terminate()
             raise
         finally:

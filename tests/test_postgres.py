@@ -1,12 +1,15 @@
 """Who connects to Postgres."""
 
 import asyncio
-from contextlib import nullcontext
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext, suppress
+from typing import cast
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 from asyncpg.exceptions import IdleInTransactionSessionTimeoutError, TransactionTimeoutError
+from parts.postgres import StoppablePostgres
 from structlog.testing import capture_logs
 
 from gateway.catalog.listener import Hearers, Listener
@@ -134,6 +137,58 @@ async def test_who_waits_for_a_lock_longer_than_the_operator_lets_him_is_told_of
     await operator.close()
 
 
+async def test_a_connection_that_the_server_has_said_it_ends_is_an_outage_and_not_kept(
+    stoppable_postgres: StoppablePostgres,
+):
+    """Between the server's word and the end of the connection a question may come; the end itself may never."""
+    async with deaf_to_the_end(stoppable_postgres.port) as (port, ended):
+        url = stoppable_postgres.url().replace(str(stoppable_postgres.port), str(port))
+        pool = await open_pool(Database.model_validate({"url": url, "role": None, "pool_min": 1, "pool_max": 1}))
+        async with borrow(pool, "asking", wait_s=5) as connection:
+            served_by = connection.get_server_pid()
+        operator = await asyncpg.connect(stoppable_postgres.url())
+        await operator.execute("SELECT pg_terminate_backend($1)", served_by)
+        await operator.close()
+        await ended.wait()
+        for _ in range(10):
+            await asyncio.sleep(0)  # the word has been sent by now, and is read
+        with pytest.raises(Unavailable):
+            async with borrow(pool, "asking", wait_s=5) as connection, connection.transaction():
+                pytest.fail("the connection took a question")
+        async with borrow(pool, "asking", wait_s=5) as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+        pool.terminate()  # in order it would wait for the server's end
+
+
+@asynccontextmanager
+async def deaf_to_the_end(server: int) -> AsyncIterator[tuple[int, asyncio.Event]]:
+    """A port that leads to ``server``, but tells no client that the server has closed; the event, set instead, does."""
+    ended = asyncio.Event()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+
+    async def relay(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        tasks.add(cast("asyncio.Task[None]", asyncio.current_task()))
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", server)
+        answering = asyncio.create_task(pump(from_server, to_client))
+        answering.add_done_callback(lambda _: ended.set())
+        await pump(client, to_server)
+        for writer in (to_server, to_client):
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+        await answering
+
+    async with await asyncio.start_server(relay, "127.0.0.1") as listener:
+        yield listener.sockets[0].getsockname()[1], ended
+        await asyncio.gather(*tasks)
+
+
 async def test_while_none_of_the_servers_is_the_one_that_is_wanted_postgres_is_away(database: str):
     """As between a primary's end and the promotion of its standby, for a URL that names both."""
     name = urlsplit(database).path[1:]
@@ -158,6 +213,8 @@ async def test_while_none_of_the_servers_is_the_one_that_is_wanted_postgres_is_a
     [
         (asyncpg.InterfaceError("connection is closed"), True),
         (asyncpg.InterfaceError("cannot perform operation: another operation is in progress"), False),
+        (asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"), True),
+        (asyncpg.InternalClientError("cannot switch to state 15; another operation (12) is in progress"), False),
         (asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"), True),
         (asyncpg.TooManyConnectionsError("sorry, too many clients already"), True),
         (asyncpg.QueryCanceledError("canceling statement due to statement timeout"), True),
