@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
@@ -106,17 +106,11 @@ async def borrow(pool: Pool, what: str, *, wait_s: float) -> AsyncIterator[Poole
             raise _barred(what, error) from error
         try:
             yield connection
-        except TimeoutError:
-            # The server hangs, or the line is dead: giving the connection back in order would wait for it once more.
-            connection.terminate()
-            raise
-        except pg.ReadOnlySQLTransactionError:
-            # It would stay so for as long as it is kept, whatever becomes of the server.
-            connection.terminate()
-            raise
-        except pg.InternalClientError:
-            # It takes no question any more, and where its end does not come it would be handed out for ever.
-            connection.terminate()
+        except (TimeoutError, pg.ReadOnlySQLTransactionError, pg.InternalClientError):
+            # The server hangs, or the line is dead: giving the connection back in order would wait for it once more. One that
+            # may only read would stay so for as long as it is kept. One that the server has ended takes no question any more.
+            with suppress(pg.InterfaceError):  # asyncpg ended it already, having failed to cancel what timed out
+                connection.terminate()
             raise
         finally:
             await pool.release(connection)

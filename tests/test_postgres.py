@@ -137,6 +137,29 @@ async def test_who_waits_for_a_lock_longer_than_the_operator_lets_him_is_told_of
     await operator.close()
 
 
+async def test_a_connection_that_ended_by_itself_after_a_timeout_is_an_outage_as_well(
+    stoppable_postgres: StoppablePostgres,
+):
+    """The library asks a frozen server to cancel what timed out, and ends the connection when that times out, too."""
+    settings = {"url": stoppable_postgres.url(), "role": None, "query_s": 0.3, "pool_min": 1, "pool_max": 1}
+    pool = await open_pool(Database.model_validate(settings))
+    ended = asyncio.Event()
+
+    async def ask() -> None:
+        async with borrow(pool, "asking", wait_s=5) as connection:
+            connection.add_termination_listener(lambda _: ended.set())
+            try:
+                await connection.execute("SELECT 1")
+            finally:
+                await ended.wait()  # as long as a transaction may take to end
+
+    with stoppable_postgres.frozen(), pytest.raises(Unavailable):
+        await asyncio.wait_for(ask(), 20)
+    async with borrow(pool, "asking", wait_s=5) as connection:
+        assert await connection.fetchval("SELECT 1") == 1
+    await pool.close()
+
+
 async def test_a_connection_that_the_server_has_said_it_ends_is_an_outage_and_not_kept(
     stoppable_postgres: StoppablePostgres,
 ):
