@@ -455,7 +455,6 @@ async def test_where_the_system_gives_no_more_threads_those_there_are_read_on_an
     assert descriptors() == before
 
 
-@pytest.mark.skipif(not TMPFS.is_dir(), reason="needs a file system that keeps any date")
 @pytest.mark.parametrize("when", [300_000_000_000, -100_000_000_000], ids=["far ahead", "long ago"])
 async def test_a_file_of_a_date_that_no_calendar_has_is_no_defect(when: int) -> None:
     with tempfile.TemporaryDirectory(dir=TMPFS) as root:
