@@ -17,6 +17,11 @@ class Threads(ThreadPoolExecutor):
         super().__init__(most, thread_name_prefix=name)
         super()._adjust_thread_count()
 
+    @property
+    def waiting(self) -> int:
+        """Calls that no thread has begun, those among them that were given up."""
+        return self._work_queue.qsize()
+
     def _adjust_thread_count(self) -> None:
         with suppress(RuntimeError):
             super()._adjust_thread_count()

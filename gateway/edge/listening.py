@@ -1,7 +1,7 @@
 """Taking connections.
 
 asyncio's own server, where no descriptor is left, tries once for each place in the backlog and logs every try with a
-traceback: a backlog of 1024 so held up all that was served, for 0.9 s of each second.
+traceback: a backlog of 1024 so held up all that was served (docs/decisions/0002).
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class Listening:
             self._rest.cancel()
         with contextlib.suppress(OSError):
             while True:
-                self._take()
+                with contextlib.suppress(ConnectionError):  # one that has left again, behind which others wait
+                    self._take()
         self._sock.close()
         if self._begun:
             await asyncio.wait(self._begun)

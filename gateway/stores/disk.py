@@ -82,7 +82,7 @@ class Disk:
 
     def _begin(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> Future[T]:
         """Raises Unavailable: as many wait as may."""
-        if self._pool._work_queue.qsize() >= LINE:  # noqa: SLF001 - there is no other word of it
+        if self._pool.waiting >= LINE:
             raise Unavailable(f"store {self._name}: {LINE} calls wait for its disk; does that hang?")
         return self._pool.submit(work, *args, **named)
 

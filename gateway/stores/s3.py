@@ -238,8 +238,7 @@ class S3:
         now = time.monotonic()
         try:
             self._refuse_impossible(key)
-            if not STRONG.fullmatch(version):
-                raise Changed(f"{self._where}: the version is no strong ETag")  # noqa: TRY301 - to be counted like any other
+            self._refuse_unpinnable(version)
             left = (await self._credentials_left()).total_seconds()
             use = int(min(self._origin.sign_reuse_s, left - SLACK_S))
             url = await self._presign(self._client, {"Bucket": self._bucket, "Key": key}, max(use, 0) + SLACK_S)
@@ -291,6 +290,10 @@ class S3:
             possible = False
         if not possible:
             raise NotFound(f"{self._where}: no object can have this key")
+
+    def _refuse_unpinnable(self, version: str) -> None:
+        if not STRONG.fullmatch(version):
+            raise Changed(f"{self._where}: the version is no strong ETag")
 
     def _failed(self, error: Exception) -> Refusal:
         if self._credentials is not None and status(error) in DOUBTFUL:

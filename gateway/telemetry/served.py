@@ -40,6 +40,6 @@ async def serve_figures(settings: config.Metrics, told: Told) -> AsyncIterator[N
     async with told.lag, AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(serving)
-        except OSError:
-            log.exception("no figures", path=path)
+        except OSError as error:
+            log.warning("no figures", path=path, problem=str(error))
         yield

@@ -40,12 +40,17 @@ def bound() -> Iterator[socket.socket]:
         yield bound
 
 
+@pytest.fixture
+async def untold() -> list[Any]:
+    """What was left to the loop's own handler."""
+    contexts: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts.append(context))
+    return contexts
+
+
 async def test_who_comes_while_no_descriptor_is_left_is_served_afterwards_and_the_log_has_a_line_of_it(
-    bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+    bound: socket.socket, untold: list[Any], monkeypatch: pytest.MonkeyPatch
 ):
-    untold: list[Any] = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: untold.append(context))
     monkeypatch.setattr(listening, "REST_S", 0.01)
     tries: list[int] = []
     accept = socket.socket.accept
@@ -58,7 +63,7 @@ async def test_who_comes_while_no_descriptor_is_left_is_served_afterwards_and_th
         assert [line["event"] for line in told] == ["no connection taken"]
         assert len(tries) < 10
         async with asyncio.timeout(20):
-            assert await loop.sock_recv(client, 10) == b"hello"
+            assert await asyncio.get_running_loop().sock_recv(client, 10) == b"hello"
         await until(lambda: told[-1]["event"] == "connections taken again")
         await port.close()
     assert len(told) == 2
@@ -66,11 +71,8 @@ async def test_who_comes_while_no_descriptor_is_left_is_served_afterwards_and_th
 
 
 async def test_closing_while_no_descriptor_is_left_ends_the_tries(
-    bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+    bound: socket.socket, untold: list[Any], monkeypatch: pytest.MonkeyPatch
 ):
-    untold: list[Any] = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: untold.append(context))
     monkeypatch.setattr(listening, "REST_S", 0)
     with capture_logs() as told, socket.create_connection(bound.getsockname()), no_descriptor_left():
         port = Listening(bound, Greeter, backlog=1024)
