@@ -29,7 +29,7 @@ class Counts:
     """Reads refused, by the refusal's reason, and bodies that broke, as ``origin_broken``."""
 
     def refused(self, error: Refusal | Changed) -> None:
-        """A read came to nothing by ``error``. Each is counted where it is raised, and once."""
+        """A read came to nothing by ``error``; each store counts them in its ``open``."""
         self.errors["object_changed" if isinstance(error, Changed) else error.reason] += 1
 
 

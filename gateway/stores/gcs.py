@@ -120,6 +120,13 @@ class Gcs:
             raise OriginFailed(f"{self._where}: answered metadata without size, generation or time") from None
 
     async def open(self, key: str, span: Span, version: str) -> Body:
+        try:
+            return await self._read(key, span, version)
+        except (Refusal, Changed) as error:
+            self.counts.refused(error)
+            raise
+
+    async def _read(self, key: str, span: Span, version: str) -> Body:
         target, header = await self._target(key, version)
         try:
             return await self._reader.get(target, span)
@@ -131,9 +138,7 @@ class Gcs:
                 return await self._reader.get(target, span)
             except Refused as error:
                 refused = error
-        meant = await self._meant(refused, key, version)
-        self.counts.refused(meant)
-        raise meant
+        raise await self._meant(refused, key, version)
 
     async def sign(self, key: str, ttl: timedelta, *, media_type: str, disposition: str | None) -> Link | None:
         if self._blob is None:
@@ -187,19 +192,13 @@ class Gcs:
 
     async def _target(self, key: str, version: str) -> tuple[Target, dict[str, str]]:
         """How to read it now, and with what authority."""
-        try:
-            header = await self._header()
-        except Refusal as refusal:
-            self.counts.refused(refusal)
-            raise
+        header = await self._header()
         kept = self._kept.get((key, version))
         if kept is not None and kept[1] is header:
             self._kept.move_to_end((key, version))
             return kept
         if not _possible(key):
-            impossible = NotFound(f"{self._where}: no object can have this key")
-            self.counts.refused(impossible)
-            raise impossible
+            raise NotFound(f"{self._where}: no object can have this key")
         url = (
             f"{self._base}/storage/v1/b/{quote(self._bucket, safe='')}/o/{quote(key, safe='')}"
             f"?alt=media&generation={quote(version, safe='')}"

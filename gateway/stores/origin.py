@@ -155,8 +155,8 @@ class Reader:
     async def get(self, target: Target, span: Span) -> Body:
         """The bytes ``span`` of it. The store has answered, and rightly, when this returns.
 
-        Raises Changed (412, 416, another pin), Unavailable, OriginTimeout, OriginFailed, all counted; Refused, whose
-        adapter is to count what it makes of it.
+        Raises Changed (412, 416, another pin), Unavailable, OriginTimeout, OriginFailed; Refused, of which the store's
+        adapter is to make one of these.
         """
         tries = TRIES
         while True:
@@ -165,11 +165,7 @@ class Reader:
             except (Unavailable, OriginTimeout) as error:
                 tries -= 1 if isinstance(error, Unavailable) else 2
                 if tries <= 0:
-                    self.counts.refused(error)
                     raise
-            except (OriginFailed, Changed) as error:
-                self.counts.refused(error)
-                raise
             self.counts.retries += 1
             await asyncio.sleep(jittered(TRIES - tries))
 

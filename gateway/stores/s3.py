@@ -144,6 +144,13 @@ class S3:
 
     async def open(self, key: str, span: Span, version: str) -> Body:
         try:
+            return await self._read(key, span, version)
+        except (Refusal, Changed) as error:
+            self.counts.refused(error)
+            raise
+
+    async def _read(self, key: str, span: Span, version: str) -> Body:
+        try:
             return await self._reader.get(self._target(key, version) or await self._new_target(key, version), span)
         except Refused as error:
             refused = error
@@ -155,9 +162,7 @@ class S3:
                 return await self._reader.get(await self._new_target(key, version), span)
             except Refused as error:
                 refused = error
-        refusal = await self._meant(refused)
-        self.counts.refused(refusal)
-        raise refusal
+        raise await self._meant(refused)
 
     async def sign(self, key: str, ttl: timedelta, *, media_type: str, disposition: str | None) -> Link | None:
         """As Store.sign; ``expires_at`` tells of credentials that end sooner, where it is known that they do."""
@@ -236,15 +241,11 @@ class S3:
 
     async def _new_target(self, key: str, version: str) -> Target:
         now = time.monotonic()
-        try:
-            self._refuse_impossible(key)
-            self._refuse_unpinnable(version)
-            left = (await self._credentials_left()).total_seconds()
-            use = int(min(self._origin.sign_reuse_s, left - SLACK_S))
-            url = await self._presign(self._client, {"Bucket": self._bucket, "Key": key}, max(use, 0) + SLACK_S)
-        except (Refusal, Changed) as error:
-            self.counts.refused(error)
-            raise
+        self._refuse_impossible(key)
+        self._refuse_unpinnable(version)
+        left = (await self._credentials_left()).total_seconds()
+        use = int(min(self._origin.sign_reuse_s, left - SLACK_S))
+        url = await self._presign(self._client, {"Bucket": self._bucket, "Key": key}, max(use, 0) + SLACK_S)
         target = self._reader.target(url, {"If-Match": version}, Pin("ETag", version))
         self._kept[key, version] = target, now + use
         self._kept.move_to_end((key, version))

@@ -91,7 +91,7 @@ async def test_an_answer_that_has_two_lengths_or_none_is_not_believed(fields: st
         server.fields = fields
         with pytest.raises(OriginFailed):
             await at.open()
-        assert (len(server.heads), at.counts.errors["origin_failed"]) == (1, 1)
+        assert len(server.heads) == 1
 
 
 @WAYS
@@ -171,7 +171,6 @@ async def test_refusals_and_changes_are_told_apart_over_both(way: str, tls: ssl.
         server.split = lambda head: [head.replace(b'"v"', b'"w"')]
         with pytest.raises(Changed):
             await at.open()
-        assert at.counts.errors["object_changed"] == 1
 
 
 # --- kept alive -----------------------------------------------------------------------------------------------------
@@ -311,7 +310,7 @@ async def test_a_connection_that_cannot_be_made_takes_no_ones_place() -> None:
                 await at.open()
     (pool,) = at.reader._pools.values()
     assert pool._permits == 1
-    assert (at.counts.retries, at.counts.errors["unavailable"]) == (6, 3)
+    assert at.counts.retries == 6
     await at.reader.close()
 
 
@@ -336,7 +335,7 @@ async def test_deadlines_are_kept_and_told_apart() -> None:
         with pytest.raises(OriginTimeout, match="first_byte_s"):
             await at.open()
         await server.until(lambda: len(server.heads) >= 2)
-        assert (len(server.heads), at.counts.errors["origin_timeout"]) == (2, 1)
+        assert len(server.heads) == 2
         server.may_answer.set()
     with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf, contextlib.ExitStack() as stack:
         for _ in range(4):  # its queue is full: nobody else is let in

@@ -323,6 +323,22 @@ async def test_a_read_that_the_store_refuses_is_counted_by_its_reason(
         assert store.counts.errors == {refused.value.reason: times} == {reason: times}
 
 
+@SIGNING
+async def test_reads_that_come_to_nothing_by_an_outage_or_another_version_are_counted(lab: Lab) -> None:
+    lab.put("replaced.wav", b"old bytes")
+    store = await store_of(lab)
+    version = (await store.stat("replaced.wav")).version
+    lab.put("replaced.wav", b"new bytes")
+    with pytest.raises(Changed):
+        await store.open("replaced.wav", Span(0, 9), version)
+    away = await store_of(lab, port=unused_port())
+    with pytest.raises(Unavailable):
+        await away.open("replaced.wav", Span(0, 9), version)
+    assert isinstance(store, Counted)
+    assert isinstance(away, Counted)
+    assert (store.counts.errors, away.counts.errors) == ({"object_changed": 1}, {"unavailable": 1})
+
+
 @REMOTE
 async def test_a_store_that_is_down_is_unavailable_before_the_deadline(lab: Lab) -> None:
     store, start = await store_of(lab, port=unused_port()), time.monotonic()
