@@ -69,6 +69,8 @@ __all__ = [
 
 ENV_PREFIX = "RECORDING_GATEWAY__"
 ENV_FILE = "RECORDING_GATEWAY_CONFIG"
+LEAST_JOURNAL = 65_536
+"""Of ``audit.journal_bytes``: one access may take 4096, and some are under way."""
 _OWN_KEY = re.compile(r"[a-z0-9_.]+: ")
 
 
@@ -117,6 +119,10 @@ class Config(BaseSettings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.audit.journal_bytes < LEAST_JOURNAL:
+            raise ValueError(
+                f"audit.journal_bytes: less than {LEAST_JOURNAL}, where few accesses have room; make it larger"
+            )
         if self.audit.segment_bytes > self.audit.journal_bytes:
             raise ValueError("audit.segment_bytes: larger than audit.journal_bytes; make it smaller")
         if self.database.pool_min > self.database.pool_max:

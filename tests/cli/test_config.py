@@ -230,6 +230,7 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
             {"identity": {"issuers": [ISSUER, ISSUER | {"leeway_s": 1}]}},
             "identity.issuers: two of them share issuer and audience",
         ),
+        ({"audit": {"journal_bytes": 65_535, "segment_bytes": 1}}, "audit.journal_bytes: less than 65536"),
         ({"audit": {"segment_bytes": 2_000_000_000}}, "audit.segment_bytes: larger than audit.journal_bytes"),
         ({"cors": {"origins": ["app.example.com"]}}, "cors.origins: 'app.example.com' is no origin"),
         ({"cors": {"origins": ["https://app.example.com?a"]}}, "is no origin"),

@@ -218,7 +218,7 @@ async def test_a_signal_amid_the_start_ends_it_in_order(tmp_path: Path) -> None:
         ({"server": {"prot": 8080}}, "server.prot"),
         ({"stores": {"a": {"kind": "s3", "bucket": "calls", "access_key_id": "x"}}}, "stores.a"),
         ({"stores": {"a": {"kind": "ftp"}}}, "stores.a"),
-        ({"audit": {"journal_bytes": 1000, "segment_bytes": 2000}}, "audit.segment_bytes"),
+        ({"audit": {"journal_bytes": 100_000, "segment_bytes": 200_000}}, "audit.segment_bytes"),
         ({"server": {"port": 0}, "mounts": [{"surface": "native"}, {"surface": "native"}]}, "mounts"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -93,6 +93,7 @@ def test_departments_are_the_tenants_own(uploader: Uploader, rival: Uploader):
     assert [answer.status for answer in refused] == [422, 422]
     assert refused[0].body == refused[1].body
     assert uploader.facts(name)["department"] == own
+    assert "must be a UUID" in uploader.call(name, department="sales").json()["errors"][0]["msg"]
 
 
 CALLS = {

@@ -56,7 +56,10 @@ class CallBody(Body):
     @field_validator("department")
     @classmethod
     def _is_uuid(cls, value: str | None) -> str | None:
-        return None if value is None else str(UUID(value))
+        try:
+            return None if value is None else str(UUID(value))
+        except ValueError:
+            raise ValueError("must be a UUID") from None
 
 
 _NOTHING: JsonDict = {"type": "null"}
