@@ -123,7 +123,8 @@ Exit codes:
   1   failed, or some of many failed
   2   wrong usage
   69  Postgres, a store or the journal is out of reach
-  78  the configuration is refused"""
+  78  the configuration is refused
+  130 interrupted by Ctrl-C"""
 
 
 def examples(*lines: str) -> str:

@@ -28,7 +28,6 @@ def keys() -> None:
         "recording-gateway keys create --tenant acme --name player --scope recordings:download",
         "recording-gateway keys create -t acme -n desk --role supervisor",
         "KEY=$(recording-gateway keys create -t acme -n ci -s calls:read -s recordings:download --expires 90d)",
-        "",
     )
     + "\n\n\b\nScopes:\n"
     + "\n".join(f"  {scope:<20} {what}" for scope, what in SCOPES.items())

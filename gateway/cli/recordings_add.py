@@ -50,7 +50,12 @@ MANIFEST = (
     metavar="NAME",
     help="The configured store it lies in; with --manifest, of rows that name none.",
 )
-@click.option("--key", type=params.utf8, help="The object's key in the store, or its path below a disk store's folder.")
+@click.option(
+    "--key",
+    type=params.utf8,
+    metavar="KEY",
+    help="The object's key in the store, or its path below a disk store's folder.",
+)
 @click.option("--call", type=click.UUID, help="The call's id; without one, and with a new alias, it gets one.")
 @click.option(
     "--alias",
@@ -60,17 +65,24 @@ MANIFEST = (
     metavar="SURFACE:ID",
     help="The call's id elsewhere; may be repeated.",
 )
-@click.option("--direction", type=click.Choice(["inbound", "outbound", "internal"]))
+@click.option("--direction", type=click.Choice(["inbound", "outbound", "internal"]), help="Which way the call went.")
 @click.option("--voice-agent/--human", default=None, help="Who answered: left is the caller, right the agent.")
 @click.option("--started-at", type=params.when, metavar="TIME", help="When the call began.")
 @click.option(
     "--expires-at",
     type=params.moment,
     metavar="TIME",
-    help="When the recording is past its retention; for a number of days see --retention-days.",
+    help="Kept until then at least; for a number of days see --retention-days.",
 )
-@click.option("--retention-days", type=click.IntRange(1, DAYS_MAX), help="In place of the tenant's own.")
-@click.option("--media-type", type=params.utf8, help="Overrules what the object's header says, as audio/wav.")
+@click.option(
+    "--retention-days",
+    type=click.IntRange(1, DAYS_MAX),
+    metavar="DAYS",
+    help="Kept so many days at least; longer where --expires-at or the tenant's own days say so.",
+)
+@click.option(
+    "--media-type", type=params.utf8, metavar="TYPE", help="Overrules what the object's header says, as audio/wav."
+)
 @click.option(
     "--manifest",
     type=click.File(encoding="utf-8", errors="surrogateescape"),

@@ -18,7 +18,7 @@ _UNBINDABLE = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.EAFNOS
 class WorkersType(click.ParamType[int]):
     """A number of processes, or ``auto``."""
 
-    name = "N|auto"
+    name = "workers"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """What ``auto`` comes to here is found out at once."""
@@ -39,6 +39,7 @@ class WorkersType(click.ParamType[int]):
 @click.option(
     "--workers",
     type=WorkersType(),
+    metavar="N|auto",
     help="Processes on the one port, auto: one for each CPU; else server.workers. With two or more, SIGHUP reloads.",
 )
 @chosen

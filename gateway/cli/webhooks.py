@@ -109,7 +109,12 @@ def change(
 @webhooks.command(epilog=examples(f"recording-gateway webhooks rotate -t acme {_ID} --overlap 2h"))
 @_webhook
 @_tenant
-@click.option("--overlap", type=params.length, metavar="LENGTH", help="How long the old one signs as well.")
+@click.option(
+    "--overlap",
+    type=params.length,
+    metavar="LENGTH",
+    help="How long the old one signs as well; else webhooks.overlap_s.",
+)
 @click.option("--at-once", is_flag=True, help="The old one signs nothing any more.")
 @click.option("--json", "as_json", is_flag=True, help="The webhook and its secret as a JSON object.")
 @chosen
