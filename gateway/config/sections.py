@@ -132,7 +132,7 @@ class Database(Section):
         description="role that every service connection takes on, made by the migrations: it can append to the audit"
         " but not change it; unset: the login's own",
     )
-    pool_min: Count = Field(2, description="connections kept open")
+    pool_min: Count = Field(2, description="connections made at the start; any that is made is kept")
     pool_max: Count = Field(10, description="connections at most, per process")
     connect_s: Seconds = Field(3, description="seconds to connect before Postgres counts as away")
     query_s: Seconds = Field(3, description="seconds for one catalog query before Postgres counts as away")
