@@ -1,6 +1,7 @@
-"""THE one path: identify → find → permit → record. Every request of every surface walks it; audio leaves by ``playback``.
+"""The one path of every request on every surface: identify the caller, find the call, permit, record in the audit, answer.
 
-Nothing here knows a socket. What comes out is an Answer, whose access record is already durable.
+Playing audio goes on in ``playback``. Nothing here knows a socket: what comes out is an Answer whose access record is
+already durable.
 """
 
 from __future__ import annotations
@@ -122,13 +123,13 @@ class Access:
             await self.trail.record(draft.intent(), outcome)
 
     def abandoned(self, draft: Draft, *, ending: bool = False) -> None:
-        """Closes the event of a client that left before its answer, or (``ending``) whom the end of this process cut off."""
+        """Closes the event of a request that got no answer: its client left, or (``ending``) this process is shutting down."""
         if draft.intended:
             result, reason = (INTERRUPTED, "shutdown") if ending else (CLIENT_GONE, "before_first_byte")
             self.trail.conclude(draft.outcome(0, result, reason=reason))
 
     def delivered(self, draft: Draft, status: int, result: Result, bytes_sent: int, reason: str | None) -> None:
-        """Closes the event of a body that was delivered, or not to its end."""
+        """Closes the event of a body that was sent, wholly or in part; ``bytes_sent`` counts the object's own bytes."""
         self.trail.conclude(draft.outcome(status, result, bytes_sent=bytes_sent, reason=reason))
 
     async def _identify(self, surface: Surface, route: Route, draft: Draft) -> Caller:
@@ -199,7 +200,7 @@ class Access:
             raise
 
     async def _at_large(self, route: Route, found: Found, caller: Caller, draft: Draft) -> Answer:
-        """What names no call."""
+        """The answer on a route that names no call: a listing, or an operation on the account."""
         if route.verb is _ACT:
             return await self._act(route, found, caller, draft)
         listing = route.listing(found.head)
@@ -242,7 +243,7 @@ class Access:
             return reply
 
     async def _act(self, route: Route, found: Found, caller: Caller, draft: Draft) -> Answer:
-        """Recorded before it is done. How it ended is told afterwards, whatever becomes of the client."""
+        """Runs an operation. Its intent is durable before it starts; its outcome is recorded even if the client leaves meanwhile."""
         ask = route.ask(found.head)
         await draft.made_durable(draft.intend(self.trail))
         doing = asyncio.ensure_future(self.operations[type(ask)](caller, draft.entry, ask))
@@ -290,7 +291,7 @@ class Access:
         return await self._worded(route, found, draft)
 
     async def _worded(self, route: Route, found: Found, draft: Draft) -> Answer:
-        """An answer that is over once it is worded: recorded whole, before it leaves."""
+        """An answer without audio: intent and outcome are recorded together, before it leaves."""
         reply = route.render(found)
         await self.trail.record(draft.intent(), draft.outcome(reply.status, COMPLETE))
         return Answer(reply, plan=found.plan)

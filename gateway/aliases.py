@@ -11,8 +11,8 @@ _PREFIXES = re.compile(f"^(?:{ENVOY_PREFIX})+")
 
 
 def kept(surface: str, external: str) -> str:
-    """``external`` as ``surface`` keeps it. Envoy's is a UUID, in any case, with or without ``call_``: kept bare, in lower case.
+    """``external`` in the form that the catalog keeps. Envoy's ids lose ``call_`` and become lower case; all others stay as they are.
 
-    All others are kept, and compared, exactly as they come. An id may pass here more than once on its way: what is kept stays so.
+    Idempotent: an id may pass here more than once on its way.
     """
     return _PREFIXES.sub("", external.lower()) if surface == "envoy" else external

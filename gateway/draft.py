@@ -1,4 +1,4 @@
-"""The audit event while it is still being lived."""
+"""The audit event of a request that is still being answered."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ AGENT_KEPT = 300
 
 @dataclass(slots=True)
 class Draft:
-    """The audit event while it is still being lived."""
+    """What is known so far of a request, from which its Intent and its Outcome are made."""
 
     surface: str
     method: Method
@@ -42,7 +42,7 @@ class Draft:
     etag: str | None = None
     session: UUID | None = None
     use: LinkUse | None = None
-    """What this answer spends."""
+    """The use of a link that this answer counts as, where uses are counted."""
     spans: Sequence[Span] = ()
     """What the Range field was resolved to; empty: it is ignored."""
     public: bool = False
@@ -55,7 +55,7 @@ class Draft:
         return cls(surface, method, head, uuid7(), datetime.now(UTC))
 
     def renew(self) -> None:
-        """Another event for the same request, after this one was concluded."""
+        """Begins another event for the same request, after this one was concluded."""
         self.event_id, self.occurred_at, self.intended = uuid7(), datetime.now(UTC), False
         self.spans = ()
 
@@ -87,13 +87,16 @@ class Draft:
         )
 
     def intend(self, trail: Trail) -> Awaitable[None]:
-        """Puts it on record, for ``made_durable``. Raises Unavailable: it was not admitted, and wants no outcome."""
+        """Hands the intent to the journal; await what is returned through ``made_durable``.
+
+        Raises Unavailable: the journal did not take it, and the event needs no outcome.
+        """
         durable = trail.intend(self.intent())
         self.intended = True
         return durable
 
     async def made_durable(self, durable: Awaitable[None]) -> None:
-        """Raises Unavailable: it wants no outcome."""
+        """Waits until the intent is on disk. Raises Unavailable: it is not, and the trail has concluded the event itself."""
         try:
             await durable
         except Refusal:
@@ -105,7 +108,7 @@ class Draft:
 
 
 def _told(asked: str, spans: Sequence[Span]) -> str:
-    """The Range field; of one too long to keep, what it was resolved to: cut off, it would not tell which bytes left."""
+    """The Range field as sent; one too long to keep is replaced by the ranges it was resolved to, as a part of it would mislead."""
     if len(asked) <= _RANGE_KEPT or not spans:
         return asked[:_RANGE_KEPT]
     return "bytes=" + ",".join(f"{span.start}-{span.stop - 1}" for span in spans)

@@ -1,7 +1,7 @@
 """Every reason not to serve, once. Surfaces decide how each one is worded; nothing else does.
 
-A ``Refusal`` is raised before the first byte and becomes an answer. What can only happen inside the house
-(``Changed``, ``Broken``) is not a Refusal and never reaches a client as such.
+A ``Refusal`` is raised before the first byte and becomes an answer. What only the gateway's own parts tell each other
+(``Changed``, ``Broken``, …) is not a Refusal and never reaches a client as such.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Refusal(Exception):
 
     reason: ClassVar[str] = "refused"
     repeated = False
-    """The same was refused so a moment ago, and the audit has it."""
+    """The same was refused a moment ago: the audit has that refusal and does not take this one."""
 
     def __init__(self, detail: str = "", *, retry_after: int | None = None) -> None:
         super().__init__(detail)
@@ -91,7 +91,7 @@ class MethodNotAllowed(Refusal):
 
 
 class NotFound(Refusal):
-    """No such call, or another tenant's: the two are one."""
+    """No such call, or another tenant's: a client cannot tell which."""
 
     reason = "not_found"
 
@@ -127,7 +127,7 @@ class Expired(Refusal):
 
 
 class LinkSpent(Refusal):
-    """A link that was altered, or was never one."""
+    """A link that was altered or made up, is not on record, or is not good from this address."""
 
     reason = "link_spent"
 
@@ -263,11 +263,11 @@ class Broken(Exception):
 
 
 class Rejected(Exception):
-    """A sink refuses at least one of the records it was given for what stands in it; asking again won't help."""
+    """A sink refuses at least one of the records for what it holds, as a text too long for an index; asking again won't help."""
 
 
 class Conflict(Exception):
-    """What was to be written contradicts what is there. Says what is in the way; ``code`` does so to programs."""
+    """What was to be written contradicts what is stored. The message says how, for people; ``code`` does so for programs."""
 
     def __init__(self, what: str, code: str = "conflict") -> None:
         super().__init__(what)

@@ -1,4 +1,4 @@
-"""The audit of a batch: what its single walks found is recorded as delivered only once the whole answer may leave."""
+"""The audit of a batch: its calls are recorded as delivered only once the whole answer may leave."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Held:
         await self._trail.record_all([*kept, (intent, outcome)])
 
     async def turn_back(self, status: int, reason: str | None) -> None:
-        """It must not leave: records what was held back as refused. Raises Unavailable."""
+        """The answer must not leave: records what was held back as refused. Raises Unavailable."""
         kept, self._kept = self._kept, []
         if kept:
             await self._trail.record_all(
@@ -64,7 +64,7 @@ class Held:
 
 
 def whole(results: Sequence[T | BaseException]) -> list[T]:
-    """Raises the first that failed, all of them being over."""
+    """The results of tasks that have all ended; raises the first exception among them."""
     whole = []
     for result in results:
         if isinstance(result, BaseException):

@@ -17,8 +17,8 @@ from .surfaces.native import play_url
 def minter(config: Config, links: Links | None, book: LinkBook) -> LinkMinter:
     """Gateway links play on the native surface: where it is not mounted, or no key signs them, there are none.
 
-    One that was asked for as a gateway's is on record. One that stands in for a store's is good by its signature alone, and
-    is made and played while Postgres is away.
+    A link that was asked for as a gateway's has a row in the catalog. One that stands in for a store's own is valid by its
+    signature alone: it can be made and played while Postgres is away.
     """
     native = next((mount for mount in config.mounts if mount.surface == "native"), None)
     base = config.public_url(native) if native else ""

@@ -19,7 +19,7 @@ from .errors import Refusal
 from .values import value
 
 PIECE = 64 * 1024
-"""Bytes move in pieces of at most this many."""
+"""Bytes: the most that one ``Source.read`` gives."""
 KEY_BYTES = 1024
 """Longest key of an object: what S3 and Cloud Storage accept, and short enough for Postgres' index of keys."""
 
@@ -126,7 +126,7 @@ class CallRef(NamedTuple):
 
 
 BY_LINK = "gateway link"
-"""Stands in place of a surface's name (no surface can be called so): the id is a gateway link's, and means the call it plays."""
+"""As ``CallRef.surface``: the id is a gateway link's, and the call is the one that it plays. No surface can have this name."""
 
 
 # --- what the catalog knows -----------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ class Recording:
     hold: bool = False
     failure: str | None = None
     seekable: bool | None = None
-    """Can a player find a moment by reading a few ranges? None: the object does not say."""
+    """Whether a player can seek by reading a few ranges, as the object has an index. None: the object does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +269,7 @@ class Entry:
         return self.recording.state
 
     def left(self, now: datetime) -> timedelta:
-        """How much longer its retention lasts at ``now``, as far as that is known by then."""
+        """How long, from ``now``, until its retention ends: zero if it has ended, ``timedelta.max`` if it is held or has no end."""
         end = None if self.recording is None or self.recording.hold else self.recording.expires_at
         return timedelta.max if end is None else max(end - now, timedelta())
 
@@ -471,7 +471,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What retention would do for one tenant, as things stand. Two recordings may share an object: ``bytes`` at most."""
+    """What a retention sweep would do for one tenant now. ``bytes`` is an upper bound: two recordings may share an object."""
 
     tenant: UUID
     tenant_slug: str
@@ -535,7 +535,7 @@ class Limits(Protocol):
         ...
 
     async def suspect(self, address: str, presented: Presented) -> None:
-        """Counts nothing. Refuses an address that has failed too often lately, unless what it presents was proven lately."""
+        """Refuses an address from which too many credentials failed lately, unless ``presented`` was proven lately. Counts nothing."""
         ...
 
     async def caller(self, caller: Caller, presented: Presented) -> None:

@@ -1,8 +1,8 @@
 """Times that others tell of calls and recordings, as they may be kept. Pure.
 
-Programs that know no time often write the first or the last one there is. Postgres keeps those two as infinities, which
-are no time to anybody who reads them; and a start long before there were calls would end its recording at once. So would
-the zero of Unix' clock, which is what others write.
+Programs that do not know a time often send a placeholder: the first or the last time that their language has, or the zero
+of Unix' clock. Those are refused. Postgres would keep the first two as infinities, which cannot be read back as times, and a
+recording that started in 1970 would be past its retention at once.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pydantic import AfterValidator, AwareDatetime
 
 _FIRST = datetime(1900, 1, 1, tzinfo=UTC)
 _ZERO, _NEAR = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1)
-"""Zero in whatever zone somebody took it for."""
+"""1970-01-01 in any time zone."""
 _LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 DAYS_MAX = 36_500
-"""A hundred years: of days that a recording is kept, at most."""
+"""The most days that a recording may be kept: a hundred years."""
 _LAST_START = _LAST - timedelta(days=DAYS_MAX)
-"""Those days are counted from a start: the calendar must not end before they do."""
+"""The latest start: DAYS_MAX days later must still be a date."""
 
 
 def _until(last: datetime) -> AfterValidator:

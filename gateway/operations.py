@@ -1,4 +1,4 @@
-"""What an ACT does: the type of each ask → the room that does it."""
+"""What an ACT does: the type of each ask → the operation that does it."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ _AWAY = (
 )
 
 _PARTING = "another operation (2) is in progress"
-"""Said of a connection that the server has ended with a word of why, as long as only the word has been read."""
+"""asyncpg's message for a connection that the server is ending: its reason has been read, the end of the stream not yet."""
 
 
 def is_outage(error: BaseException) -> bool:
@@ -117,7 +117,7 @@ async def borrow(pool: Pool, what: str, *, wait_s: float) -> AsyncIterator[Poole
 
 
 def _barred(what: str, error: pg.PostgresError) -> Unavailable:
-    """Postgres refused the connection (before the migrations there is no such role, say): it may work once an operator has acted."""
+    """Postgres refused the connection, as it does while the role of the migrations is missing: an operator has to act first."""
     return Unavailable(f"{what}: {type(error).__name__}: {error}{_fix(error)}")
 
 

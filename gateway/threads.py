@@ -1,4 +1,4 @@
-"""Threads for what blocks, of which there is one from the beginning."""
+"""A thread pool that goes on with the threads it has where the system gives no more."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from contextlib import suppress
 
 
 class Threads(ThreadPoolExecutor):
-    """``most`` at once. Where the system gives no more of them, as a container at its limit, work waits for those there are.
+    """At most ``most`` threads, one of them from the beginning; where the system gives no more, work waits for those there are.
 
-    The library's own would refuse that work and do it all the same, for nobody: a file that was opened so stays open.
+    A container at its limit of threads is such a place. The library's own raises then, though the work is queued and will run: nobody gets its result, and a file that it opened
+    stays open.
     """
 
     def __init__(self, most: int, name: str) -> None:

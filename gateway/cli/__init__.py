@@ -1,4 +1,4 @@
-"""The command line: ``recording-gateway``. Commands are thin; what they do lives in the rooms below."""
+"""The command line: ``recording-gateway``. Commands are thin: the work is done by the packages below."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COMMANDS = (
     "tenants",
     "webhooks",
 )
-"""Each is the module of its name, and what goes by that name there."""
+"""Each is a module of this package, and the command of the same name in it."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 EPILOG = (
     examples(
@@ -41,17 +41,17 @@ EPILOG = (
 
 
 class Commands(click.Group):
-    """Loads a command's module when the command is asked for: one that makes a tenant needs a quarter of what one that serves does."""
+    """Loads a command's module when the command is asked for, so that a small command does not wait for what `serve` imports."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's own, which finds what is alike among ``commands`` alone."""
-        self.commands = {name: click.Command(name) for name in _COMMANDS}  # of these only the names are asked
+        """As click's own, which looks for similar names in ``commands`` alone: filled here with names only."""
+        self.commands = {name: click.Command(name) for name in _COMMANDS}
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # as click declares it
-        """As click's own. A disk that is full, below what stdout is sent to as a rule, ends a command without a traceback."""
+        """As click's own, but a full disk (mostly the one that stdout is redirected to) ends a command without a traceback."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:  # beside ``run``, while modules load say: click has 1 for it

@@ -18,7 +18,7 @@ from .common import OutOfReach, Stop
 
 @asynccontextmanager
 async def opened(config: Config) -> AsyncIterator[tuple[Registry, PostgresCatalog]]:
-    """The writing and the asking side. Turns outages, conflicts and what isn't there into Stop."""
+    """The writing and the reading side. Turns outages, conflicts and what isn't there into Stop."""
     async with pooled(config) as (pool, asked):
         yield Registry(pool, config.database), asked
 
@@ -32,7 +32,7 @@ async def accounts(config: Config) -> AsyncIterator[tuple[Tenants, Departments, 
 
 @asynccontextmanager
 async def pooled(config: Config) -> AsyncIterator[tuple[Pool, PostgresCatalog]]:
-    """What the two above are made of; ends as ``opened`` does."""
+    """The pool, and the reading side of the catalog. Ends as ``opened`` does."""
     pool = await open_pool(config.database)
     asked = PostgresCatalog(pool, config.database)
     try:

@@ -84,7 +84,7 @@ def stdout() -> Console:
 
 
 def _wide(*, stderr: bool = False) -> Console:
-    """Where nobody watches each row and note is one line, however long its key and ids are."""
+    """On a terminal lines wrap; anywhere else each row stays one line, however long."""
     console = _plain(stderr=stderr)
     return console if console.is_terminal else _plain(stderr=stderr, width=WIDEST)
 

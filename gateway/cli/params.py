@@ -28,21 +28,21 @@ def length(text: str) -> timedelta:
 
 
 def name(text: str) -> str:
-    """What people call something."""
+    """A name for people: 1 to 200 characters on one line."""
     if not text or _LINE.fullmatch(text) is None:
         raise click.BadParameter(f"{text!r} is no name; write 1 to 200 characters on one line")
     return text
 
 
 def note(text: str) -> str:
-    """For people; perhaps nothing."""
+    """A note for people: up to 200 characters on one line, or none."""
     if _LINE.fullmatch(text) is None:
         raise click.BadParameter(f"{text!r} is no note; write at most 200 characters on one line")
     return text
 
 
 def utf8(text: str) -> str:
-    """What may be kept."""
+    """Text to be stored, which must be UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -51,7 +51,7 @@ def utf8(text: str) -> str:
 
 
 def stored(text: str) -> str:
-    """What could stand in Postgres; perhaps nothing does."""
+    """Text to look up. What is not UTF-8 cannot be stored, so nothing can be found by it."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -87,7 +87,7 @@ def when(text: str) -> datetime:
 
 
 def moment(text: str) -> datetime:
-    """An ISO 8601 time alone: where the past is not meant, ``90d`` would be taken for the opposite of what it does."""
+    """An ISO 8601 time alone: where the future is meant, ``90d`` would be read as 90 days ahead, and mean 90 days ago."""
     if (time := _moment(text)) is None:
         raise click.BadParameter(f"{text!r} is no time; write 2026-05-25T10:00:00Z")
     return time

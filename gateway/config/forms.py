@@ -18,18 +18,18 @@ class Section(BaseModel):
 
 
 Seconds = Annotated[float, Field(ge=0.001, le=2_000_000)]
-"""Postgres counts its own in milliseconds, of which it takes 2**31, and takes none for no bound at all."""
+"""Bounded as Postgres bounds its timeouts: milliseconds below 2**31, of which 0 would mean no timeout."""
 Delay = Annotated[float, Field(ge=0, le=2_000_000)]
-"""Seconds that may be none at all."""
+"""Seconds, 0 included."""
 Milliseconds = Annotated[float, Field(ge=0, le=60_000)]
 Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1, le=2**63 - 1)]
-"""A file has no more."""
+"""No file is larger."""
 MOST = 2**31 - 1
-"""The kernel takes no larger number where it asks for an int, nor does Postgres."""
+"""The largest int that the kernel and Postgres take."""
 BufferBytes = Annotated[int, Field(ge=0, le=MOST)]
 Days = Annotated[int, Field(ge=1, le=100_000)]
-"""Postgres knows no date much longer ago."""
+"""As far back as Postgres can count."""
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 _MAPPED = 96
@@ -37,7 +37,7 @@ _MAPPED = 96
 
 
 def unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
-    """IPv4 mapped into IPv6 as IPv4: addresses are looked at so, and would never lie in the other."""
+    """A network of IPv4-mapped IPv6 addresses as the IPv4 network it means: addresses are compared as IPv4."""
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     if mapped is None or network.prefixlen < _MAPPED:
         return network
@@ -65,7 +65,7 @@ Workers = Annotated[Literal["auto"] | Count, BeforeValidator(_workers)]
 
 
 SECRET_BYTES = 32
-"""Of a secret that signs or seals, at least."""
+"""Least length of a secret that signs or seals."""
 
 
 def strong(secret: SecretStr, least: int = SECRET_BYTES) -> bool:
@@ -74,7 +74,7 @@ def strong(secret: SecretStr, least: int = SECRET_BYTES) -> bool:
 
 
 def _is_host(text: str) -> bool:
-    """Whether a resolver can be asked for ``text``: at what it cannot take it raises no OSError, and the process would end."""
+    """Whether ``text`` can be looked up. What cannot raises UnicodeError in the resolver, where only OSError is expected."""
     try:
         text.encode("idna")
     except UnicodeError:

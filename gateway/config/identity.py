@@ -31,7 +31,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _untouched(url: str) -> str:
-    """Whoever can put other keys into the answer on its way signs what tokens he likes."""
+    """Over plain http somebody on the way could put in keys of his own, and forge tokens."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
         raise ValueError("give an https URL; over plain http, keys are believed from this machine's loopback alone")
@@ -122,7 +122,7 @@ class Identity(Section):
     def _check(self) -> Self:
         if not all(map(strong, self.link_keys)):
             raise ValueError("link_keys: each must have at least 32 bytes; `openssl rand -base64 48` makes one")
-        # The order is the rank: who stood in it twice would reach what lies between.
+        # The order is the rank: a role listed twice would have two.
         if twice := sorted({role for role in self.roles if self.roles.count(role) > 1}):
             raise ValueError(f"roles: {', '.join(twice)} stands in it twice; list each role once, lowest first")
         if len({(i.issuer, i.audience) for i in self.issuers}) != len(self.issuers):

@@ -1,4 +1,4 @@
-"""The tables of the file that have no room of their own. Every key's ``description`` gives its unit and its reason."""
+"""The tables of the file that have no module of their own. Every key's ``description`` gives its unit and its reason."""
 
 from __future__ import annotations
 
