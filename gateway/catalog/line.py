@@ -1,4 +1,4 @@
-"""What is known of the line to Postgres: whether its changes are heard, and whether asking it is worth while."""
+"""What is known of the connection to Postgres: whether NOTIFYs of changes arrive, and whether it answers questions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..errors import Unavailable
 
 AWAY = "Postgres was away a moment ago"
 PAUSE_S = 1.0
-"""Seconds that a failed question speaks for all others: nobody waits out the connect timeout in turn."""
+"""Seconds after a failed question in which no other is asked, so that not everybody waits out the connect timeout."""
 PATIENCE_S = 1.0
-"""Seconds that Postgres is waited for where an answer is remembered."""
+"""Seconds to wait for Postgres before a remembered answer is used instead."""
 _CHANGES_KEPT = 4096
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class Line:
     # --- changes
 
     def restored(self) -> None:
-        """From now on every change is heard. What was learned before may have changed unheard."""
+        """From now on every change is heard; what was learned before may be out of date."""
         self.heard = True
         self._restored += 1
         self._closed_until = None

@@ -1,4 +1,4 @@
-"""One connection of its own that hears what others change, and soon notices when it hears nothing any more."""
+"""A connection of its own that LISTENs for what others change, and notices within seconds when it is lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Hearer(Protocol):
-    """Who is told. None of these may raise or block."""
+    """Whoever is told of changes. None of these may raise or block."""
 
     def restored(self) -> None:
         """From now on every change is told."""
@@ -121,7 +121,7 @@ class Listener:
             self._delay = min(self._delay * 2, RETRY_MAX_S)
 
     async def _listen(self) -> None:
-        """Returns never; raises when the line is dead."""
+        """Never returns; raises when the connection is lost."""
         connection = await self._connect()
         gone = asyncio.Event()
 

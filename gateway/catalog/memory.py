@@ -1,4 +1,4 @@
-"""A bounded memory of answers. Who changes something names it by a tag, and every answer that it concerns is dropped."""
+"""A bounded memory of answers, each with tags: a change drops every answer that carries its tag."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Held(Generic[V]):
-    """An answer, when it was asked for (the memory's user's clock), and what it depends on: first of all, what it is about."""
+    """An answer, when it was asked for (by its user's clock), and tags of what it depends on; the first tag is what it is about."""
 
     value: V
     asked_at: float
@@ -39,7 +39,7 @@ class Memory(Generic[K, V]):
         return held
 
     def put(self, key: K, held: Held[V]) -> None:
-        """Equal answers about the same are held once: a call comes with all of its ids, and may be asked by each of them."""
+        """Remembers ``held``. An equal value with the same first tag is shared: a call may be asked for by each of its ids."""
         self.pop(key)
         for tag in held.tags[:1]:
             twin = next(iter(self._tagged.get(tag, ())), None)

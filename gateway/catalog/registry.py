@@ -181,7 +181,7 @@ class Registry:
     ) -> Recording:
         """The recording can be fetched. If it could not before, the event for webhooks is written in the same transaction.
 
-        None is written of one that comes past its end, as one that was made long ago may.
+        No event is written for a recording that is past its retention by then, as an old one may be.
 
         It is kept as long as the longest of ``expires_at``, its own days (given now or before) and its tenant's, which count
         from when it started (else its call, else now); for ever where there is none of the three.

@@ -183,7 +183,7 @@ class RetentionBook:
 
 @asynccontextmanager
 async def opened(database: Database) -> AsyncIterator[RetentionBook]:
-    """To look into, whoever else has it open. Raises Unavailable."""
+    """For reading only, whether or not another process is sweeping. Raises Unavailable."""
     with outages("retention"):
         connection = await connect(database)
     try:
@@ -196,7 +196,7 @@ async def opened(database: Database) -> AsyncIterator[RetentionBook]:
 
 @asynccontextmanager
 async def leased(database: Database, *, wait: bool = False) -> AsyncIterator[RetentionBook | None]:
-    """For this process alone. None: another has it, and ``wait`` is false. Raises Unavailable.
+    """For the one process that sweeps. None: another one is, and ``wait`` is false. Raises Unavailable.
 
     The lock is the connection's: it ends with that, whatever becomes of the process.
     """

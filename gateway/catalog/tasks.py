@@ -1,4 +1,4 @@
-"""Tasks that run to their end, whoever started them and has left since."""
+"""Tasks that run to their end even if whoever started them is cancelled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Tasks:
-    """Holds on to them, as the event loop does not."""
+    """Keeps references to its tasks until they are done: the event loop itself keeps none."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()

@@ -35,7 +35,7 @@ class Together(Generic[K, V]):
         """A flight was called that has not left yet: it takes whoever comes meanwhile."""
 
     def ask(self, key: K) -> asyncio.Future[V]:
-        """Asked after this call, whatever is under way. The answer raises what ``carry`` does."""
+        """The answer to ``key``, by a statement sent after this call, never by one that is under way. Raises what ``carry`` does."""
         answer: asyncio.Future[V] = asyncio.get_running_loop().create_future()
         self._waiting.append((key, answer))
         if not self._boarding and self._flights < FLIGHTS:

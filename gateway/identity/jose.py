@@ -1,4 +1,4 @@
-"""A JWT as it arrives, taken apart and not yet believed (RFC 7515, 7519; RFC 8725 for what to refuse). Pure."""
+"""A JWT as it arrives, parsed and not yet verified (RFC 7515, 7519; RFC 8725 for what to refuse). Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_TEXT = 255
 
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _UNWANTED = frozenset({"crit", "b64", "jwk", "jku", "x5c", "x5u"})
-"""Header parameters that bring their own key, or that must be understood and are not."""
+"""Header parameters that bring their own key (jwk, jku, x5c, x5u), or ask for extensions that are not supported (crit, b64)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def _published(jwk: object, algorithms: Collection[str]) -> Published | None:
 
 
 def _nameable(kid: object) -> bool:
-    """Whether a token could name the key so. No other id is kept or logged, however much of a document it fills."""
+    """Whether a token could hold this key id. No other is kept or logged: it could be as long as the document."""
     return isinstance(kid, str) and len(kid) <= MAX_TEXT and kid.isprintable()
 
 

@@ -52,7 +52,7 @@ class MintedLink:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a genuine link says. Whether it is still good is for its reader to see."""
+    """What a genuine link says. Its reader has to check whether it is still good."""
 
     id: UUID
     tenant: UUID
@@ -105,7 +105,7 @@ class Links:
         )
 
     def is_over(self, grant: Grant) -> bool:
-        """Its time is."""
+        """Whether its time has run out."""
         return grant.expiry <= self._now()
 
     def _verified(self, token: str) -> bytes:

@@ -1,8 +1,8 @@
 """JSON Web Tokens, as each configured issuer signs them (RFC 7519, RFC 8725).
 
 The token's own ``iss`` and ``aud`` choose which issuer's keys and algorithms it is held against; nothing else in it has
-a say. A token once verified is believed for a minute, so that the ranges of one playback cost one signature: for as long
-a key its issuer withdrew, or a tenant renamed here, may go on being honoured.
+a say. A verified token is believed for a minute without verifying it again, so that the ranges of one playback cost one
+signature. For that minute a key that its issuer withdrew, or the old slug of a renamed tenant, still counts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BELIEVED_S = 60.0
 REMEMBERED = 8192
 """Verified tokens held at most; about 1 KB each."""
 ALWAYS_REQUIRED = frozenset({"iss", "aud", "exp", "sub"})
-"""Claims without which there is no telling whose token it is, or until when; whatever the configuration says."""
+"""Claims that every token must carry, whatever the configuration says: they tell whose it is and until when."""
 
 
 class TokenIdentity:

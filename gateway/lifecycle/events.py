@@ -1,4 +1,4 @@
-"""What a storage tells of its objects, for pipelines that call no API of ours."""
+"""Storage notifications (S3, Cloud Storage) of new objects: each registers the recording that its key names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FATES = {
 
 
 class _Pointless(Exception):
-    """Sending it again changes nothing; the message says why."""
+    """The notice is ignored, and sending it again would not help; the message says why."""
 
 
 class Notices:
@@ -84,7 +84,7 @@ class Notices:
         return stores
 
     async def _named(self, caller: Caller, stores: Sequence[str], key: str) -> tuple[UUID, str]:
-        """The call that the key of an object names which none has registered, made if need be; and the store that has it."""
+        """For an object that no call has registered: the call that its key names, made if need be, and the store that has it."""
         if (reason := unfit_key(key, prefix_for(self._settings, caller.tenant_slug))) is not None:
             raise _Pointless(f"the key {reason}")
         named = self._pattern.fullmatch(key)

@@ -1,4 +1,4 @@
-"""Where objects lie, and which names of it mean the same object."""
+"""Places of objects, and which places are the same object under different stores' names."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def alike(stores: Mapping[str, AnyStore]) -> Alike:
 
 
 def _server(store: S3Store | GcsStore) -> str:
-    """One word for all spellings of an endpoint: what seemed another server would have another recording's object deleted."""
+    """The same word for every spelling of one endpoint. Taken for two servers, an object that two recordings share would be deleted."""
     if store.endpoint is None:
         return store.kind
     parts = urlsplit(store.endpoint)

@@ -1,4 +1,4 @@
-"""Drives the parsers of ``media``, which never wait, with bytes from a store."""
+"""Feeds the parsers of ``media``, which do no I/O themselves, with bytes from a store."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Read = Callable[[Span], Awaitable[bytes]]
 """Exactly the bytes of a Span that lies within the object, or an error of the store's own."""
 
 ATTEMPTS = 3
-"""Times an object is looked at that changes, or whose body breaks off, while its header is read."""
+"""Tries at an object that is replaced, or whose body breaks off, while its header is read."""
 _EMPTY = "audio/wav"
-"""What an object of no bytes is called that may be a recording."""
+"""Media type of an empty object, where one may be a recording."""
 
 
 class Unfit(Exception):

@@ -1,7 +1,7 @@
 """Ending what is past its retention: the row first, then the object at its store, each with an audit event of its own.
 
-Whatever moment a process ends at, nothing is lost by it: the event is durable before the row expires, the row has expired
-before the object is touched, and a row whose object is not known to be gone is taken up again by the next sweep.
+A process may die at any moment without loss: the event is durable before the row expires, the row has expired before the
+object is touched, and a row whose object is not known to be deleted is taken up again by the next sweep.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _STATUS: Final = {Unavailable: 503, OriginFailed: 502, OriginTimeout: 504}
 
 
 class Book(Protocol):
-    """The catalog's side. Every method raises Unavailable."""
+    """What a sweep asks of the catalog. Every method raises Unavailable."""
 
     lost: asyncio.Event
     """Set when the lease is lost: from then on another process may be doing the same work."""
@@ -48,7 +48,7 @@ class Book(Protocol):
 
 
 Lease = Callable[[], AbstractAsyncContextManager[Book | None]]
-"""Opens the book for this process alone; None: another has it."""
+"""Takes the lease and opens the book; None: another process has the lease."""
 
 
 class Fate(StrEnum):
@@ -191,7 +191,7 @@ class _Sweep:
             await self._clear(lying)
 
     async def _shared(self, places: Collection[Place]) -> set[Place]:
-        """Those in which a recording lies that has not expired, by whatever name of their store."""
+        """Those of ``places`` where a recording lies that has not expired, under any name of their store."""
         named = {place: set(self._alike(place)) for place in places}
         if not named:
             return set()
@@ -295,7 +295,7 @@ def _raise_first(results: Sequence[object]) -> None:
 
 
 def _left(due: Due) -> bool:
-    """Whether it had expired before, and its object was left."""
+    """Whether it expired in an earlier sweep that did not delete its object."""
     return due.recording.state is State.EXPIRED and due.object is not None
 
 
@@ -309,7 +309,7 @@ def _object(due: Due) -> Object:
 
 
 def _intent(due: Due, sweep: str) -> Intent:
-    """Nobody asks, and from nowhere: events of one sweep share its name as their request id."""
+    """The intent of a deletion by the gateway itself: it has no address, and ``sweep`` as the request id of all in one sweep."""
     return Intent(
         event_id=uuid7(),
         occurred_at=datetime.now(UTC),

@@ -16,7 +16,7 @@ from .retention import Fate, Summary, Sweeper
 log = structlog.get_logger("gateway.retention")
 
 FIRST_S: Final = 60.0
-"""Seconds within which the first sweep begins, or after which one that Postgres' absence ended begins anew, at most."""
+"""Most seconds until the first sweep, and until the next one after Postgres was away."""
 LAST_S: Final = 5.0
 """Seconds that a batch under way gets to end when the gateway stops."""
 

@@ -1,4 +1,4 @@
-"""Managing endpoints: what the API and the command line ask, each method an act."""
+"""Managing endpoints, for the API and the command line."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Desk:
         self._settings = settings
 
     def acts(self) -> Mapping[type, Callable[[UUID, Any], Awaitable[object]]]:
-        """By the type of what is asked. Any: which is the method's own."""
+        """The type of each ask → the method that does it. Any: each method takes its own type of ask."""
         return {
             CreateEndpoint: self.create,
             ListEndpoints: self.all,

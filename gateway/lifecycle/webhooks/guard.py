@@ -1,4 +1,4 @@
-"""Where a webhook may go. What may be anybody's own network is refused, however it is spelled. Pure.
+"""Where a webhook may be sent: never to private, loopback or otherwise special addresses, however they are spelled. Pure.
 
 Two questions, both asked when an endpoint is made and again at each try: is the URL of a form that every parser reads alike,
 and is each address that its host stands for a public one.

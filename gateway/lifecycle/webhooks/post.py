@@ -1,4 +1,4 @@
-"""One try: one POST to one endpoint, over a connection of its own, to an address that was looked at."""
+"""One try: one POST to one endpoint, over a connection of its own, to an address that was checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From names to addresses that webhooks may go to: looked up once for each use, and every one of them looked at."""
+"""Resolves the host names of webhooks, anew for each use, and checks every address that comes back."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """(host, port) → its addresses. Raises OSError."""
 
 _THREADS: Final = 128
-"""A name server that does not answer keeps a thread for longer than its try waits: too few, and one tenant's keep all others' waiting."""
+"""A name server that does not answer holds a thread for longer than a try waits: with few threads one tenant would block all others."""
 VETTING: Final = 16
-"""Threads for names in requests: of those there are as many as somebody asks, so they have none of the tries'."""
+"""Threads for URLs that requests bring. Anybody can send many, so they have none of the deliveries' threads."""
 
 
 def guard_of(settings: Webhooks) -> Guard:
@@ -43,7 +43,7 @@ class Lookup:
 
 
 class CheckedResolver(AbstractResolver):
-    """What a connection is made by: asks once, and gives only addresses that were all looked at."""
+    """The resolver of the connector: looks a name up once, and gives its addresses only if all of them are allowed."""
 
     def __init__(self, resolve: Resolve, guard: Guard) -> None:
         self._resolve = resolve

@@ -32,7 +32,7 @@ class Tried:
     retry_after: str | None = None
     """The field as it came."""
     asked: bool = True
-    """False: it failed here, and the endpoint has no part in it."""
+    """False: it failed in the gateway itself, and the endpoint was not asked."""
 
 
 class Fate(StrEnum):
