@@ -46,10 +46,10 @@ class Adopter:
         self._held = held
         self._thread = OwnThread("audit-adopter")
         self._mine: dict[Folder, dict[Path, int]] = {}
-        """Per segment the bytes not delivered."""
+        """Folder → segment → bytes of it that are not delivered."""
 
     async def run(self) -> None:
-        """Looks now and then, until it is cancelled; what it holds then is left to the next."""
+        """Looks every ``adopt_interval_s`` until it is cancelled; folders it still holds are then released for others."""
         try:
             while True:
                 await self._thread.run(self._take)

@@ -17,7 +17,7 @@ TOO_LONG_S: Final = 1.5
 
 
 class Portion:
-    """``most``: records at once in any case."""
+    """Adapts the size to how long shipments take. ``most``: the upper bound."""
 
     def __init__(self, most: int) -> None:
         self._most = most

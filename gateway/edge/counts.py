@@ -21,11 +21,11 @@ KEYS = 50_000
 """Keys counted in memory at once, about 300 bytes each: a flood of addresses takes no more."""
 
 Wait = int | None
-"""Seconds until one more would be counted; None: it was, or would be."""
+"""None: within the limit. Else seconds until one more request would be."""
 
 
 class Counts(Protocol):
-    """Counting never raises for a place that is away."""
+    """Counts requests. Counting never raises, even where the counts are kept in a Redis that is away."""
 
     async def hit(self, item: RateLimitItem, who: str) -> Wait:
         """Counts one, unless that would be over ``item``."""

@@ -1,4 +1,4 @@
-"""Waiting for an exact moment, so that how long an answer took tells nothing of what was done for it.
+"""Waits for an exact moment, so that the time an answer took does not tell what was done for it (a timing side channel).
 
 An event loop's timers count whole milliseconds from when they are set: they end later or earlier by what is left of the
 last one, and that depends on how long the work before took. A thread's sleep is good to some ten microseconds.

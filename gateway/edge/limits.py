@@ -1,8 +1,8 @@
 """How much anybody may ask, as ``config.Limits`` says: by credential, by tenant, by address.
 
-A credential that was proven here lately is always looked at, however many others failed from its address: a guesser behind
-the same NAT locks nobody out. One that is refused (taken back, over, shown for another tenant) has to be proven again to be
-so: else whoever holds it could ask on without an end. What is kept names credentials by their ids or by a digest, never by what proves them.
+An address from which too many credentials failed is turned away, but not with a credential that was proven here lately: who
+guesses keys behind a NAT locks nobody else out. A credential that is refused (revoked, expired, shown for another tenant) loses
+that exemption until it is proven again. Counts name credentials by their ids or by a digest, never by the secret.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..model import Caller, Presented
 from .counts import BoundedMemory, Counter, Counts, Wait
 
 _PROVEN_S = 600.0
-"""Seconds after its proof that a credential is looked at whatever its address did."""
+"""Seconds after its proof that a credential is exempt from what its address did."""
 _REMEMBERED = 10_000
 _V6_HOST_BITS = 64
 
@@ -66,7 +66,7 @@ class RateLimits:
 
     async def caller(self, caller: Caller, presented: Presented) -> None:
         if self._failing is not None:
-            # A hash that two tokens share lets somebody be looked at, and no more.
+            # If two tokens share a hash, the other one is exempt too: its proof is still asked for.
             self._proven.put(hash(presented.token), _PROVEN_S)
         if self._key is not None:
             who = _credential(caller)

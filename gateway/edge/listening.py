@@ -1,4 +1,4 @@
-"""Taking connections.
+"""Accepts clients' connections.
 
 asyncio's own server, where no descriptor is left, tries once for each place in the backlog and logs every try with a
 traceback: a backlog of 1024 so held up all that was served (docs/decisions/0002).
@@ -80,7 +80,7 @@ class Listening:
             accepted.close()
 
     def _pause(self, error: OSError) -> None:
-        """A connection that cannot be taken stays queued, and the loop would tell of it again at once."""
+        """Waits REST_S before the next try: the connection stays queued, and the loop would report it again at once."""
         self._loop.remove_reader(self._sock)
         self._rest = self._loop.call_later(REST_S, self._watch)
         problem = error.strerror or str(error)

@@ -33,5 +33,5 @@ def page_reply(page: Page, surface: Surface, head: Head) -> Reply:
 
 @cache
 def _etag(body: bytes) -> str:
-    """There are as many bodies as pages, and those are as many as mounts have."""
+    """Cached without bound: there are a few pages for each mount."""
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"'

@@ -1,6 +1,6 @@
 """Structured logs: one JSON object a line on stderr, with whatever looks like a secret struck out of it.
 
-Nothing is meant to log a secret; striking out is the second lock, for the traceback that quotes one.
+No code is meant to log a secret; striking out is a second safeguard, for a traceback that quotes one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a route's credential may stand: found out by showing it some, so that what is told cannot differ from what is done."""
+"""Where a route's credential may stand: found by calling the route with sample credentials, so the documents cannot differ from the code."""
 
 from __future__ import annotations
 

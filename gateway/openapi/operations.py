@@ -11,7 +11,7 @@ from .credentials import Credentials, credentials, path_parameters
 from .refusals import WITH_BODY, Worded, worded
 
 HEADS = "HEAD is answered wherever GET is."
-"""Only of audio is it an operation of its own: with JSON it tells nothing more."""
+"""HEAD is described as an operation of its own for audio only; for JSON this sentence does."""
 _WORD = {"type": "string", "minLength": 1}
 _CONDITIONS = {
     "If-Match": "Entity-tags, one of which must be the recording's; else 412.",
@@ -110,7 +110,7 @@ def _parameters(route: Route, allowed: Credentials) -> Iterator[Parameter]:
 
 
 def _parameter(name: str, place: str, schema: Schema, *, required: bool = False) -> Parameter:
-    """A ``description`` of the schema's is the parameter's."""
+    """A parameter of the document; the schema's ``description`` becomes the parameter's."""
     bare = {key: value for key, value in schema.items() if key != "description"}
     if bare.get("format") == "uuid":  # which alone asserts nothing
         bare.setdefault("pattern", f"^{UUID_FORM}$")

@@ -53,7 +53,7 @@ class Worded:
     status: int
     media_type: str
     fields: dict[str, str]
-    """Those that tell something, with an example of each."""
+    """Header fields particular to this refusal, with example values."""
     body: Any
     """The parsed JSON: whatever the surface writes."""
 
@@ -71,7 +71,7 @@ def worded(surface: Surface, route: Route, allowed: Credentials) -> list[Worded]
 
 
 def _name(refusal: Refusal) -> str:
-    """A contradiction's own code: a client acts on it."""
+    """The refusal's reason; of a contradiction its own code, which clients act on."""
     return refusal.code if isinstance(refusal, errors.Contradicts) else refusal.reason
 
 
@@ -111,7 +111,7 @@ def _of_credentials(route: Route, allowed: Credentials) -> Iterator[Refusal]:
 
 
 def _of_reading(route: Route, allowed: Credentials) -> Iterator[Refusal]:
-    """What is asked for in another form than is expected."""
+    """Refusals of ids, parameters and bodies that are not of their form."""
     names = path_parameters(route.path)
     if allowed.link:  # which is refused for anything that is wrong with it
         return
@@ -126,7 +126,7 @@ def _of_reading(route: Route, allowed: Credentials) -> Iterator[Refusal]:
 
 
 def _names_call(route: Route) -> bool:
-    """Shown some id, it reads it or refuses its form."""
+    """Whether the route names a call: given a dummy id, it gives a reference or refuses the id's form."""
     try:
         return route.ref(_head(route)) is not None
     except Refusal:
@@ -139,7 +139,7 @@ def _head(route: Route) -> Head:
 
 
 def _of_bytes(route: Route) -> Iterator[Refusal]:
-    """What can be in the way once the recording is known."""
+    """Refusals that come once the recording is known: of its store, its streams and the request's conditions."""
     if route.transcript is Transcribed.REQUIRED:
         yield errors.NoTranscript()
     if route.verb is Verb.DESCRIBE:

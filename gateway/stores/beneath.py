@@ -1,4 +1,4 @@
-"""Opening or deleting a file beneath a folder, whatever its name or the links on the way say.
+"""Opens or deletes a file beneath a folder, and never one outside of it, whatever its name or links on the way say.
 
 Every component is opened by itself, relative to the one before, and never followed (openat(2), O_NOFOLLOW). So no
 check is made on a path that could be another one by the time it is used.

@@ -34,7 +34,7 @@ class Means:
     progress_s: float
     counts: Counts
     scratch: bytearray
-    """Nothing stays in it over an await."""
+    """A buffer that all bodies share: nothing may be left in it across an await."""
     pipes: Pipes | None
     """None: this system does not splice."""
     widest: int
@@ -204,9 +204,9 @@ class Body:
             self._judge_pace()
 
     def _judge_pace(self) -> None:
-        """A client that takes megabytes a second, or all that comes, is worth a larger window for as long as it does.
+        """Widens the receive buffer while the client takes megabytes a second, or all that comes; else narrows it.
 
-        The first saves wakes; of the second a distant store comes up to speed. Others are held to little.
+        For a quick client that saves wakes; for one that takes all that comes it lets a distant store reach full speed.
         """
         now, connection = time.monotonic(), self._connection
         if connection is not None and self._since:
@@ -275,5 +275,5 @@ def give(to: int, data: memoryview) -> int:
 
 
 def lost(error: OSError) -> OSError:
-    """As whoever pours is to see it: full, or gone."""
+    """The error as ``pour`` raises it: BlockingIOError (full) or a ConnectionError (gone)."""
     return error if isinstance(error, BlockingIOError | ConnectionError) else ConnectionResetError(*error.args)

@@ -74,7 +74,7 @@ class Connection:
             self._wide = True
 
     def narrow(self) -> None:
-        """As it was made: whom it serves next may be slow."""
+        """Undoes ``widen``: the next client may be slow."""
         if self._wide:
             self._bound(NARROW)
             self._wide = False
@@ -202,7 +202,7 @@ class Connection:
                 self._reading = False
 
     def _look(self) -> None:
-        """Bytes, where none were asked for: TLS may have a word on its own behalf; anything else ends it."""
+        """Bytes came on an idle connection: a TLS record of TLS's own (a ticket, say) is read; anything else closes the connection."""
         try:
             self.sock.recv(1)
         except DRY:

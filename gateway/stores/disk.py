@@ -116,7 +116,7 @@ def identity(found: os.stat_result) -> str:
 
 
 class _Bare(OSError):
-    """Nothing lies in the root, and no file was seen there: it may be the place that a disk was to be mounted on."""
+    """The root is empty, and no file was seen on its device: it may be a mount point whose disk is not mounted."""
 
 
 class _Folder:
@@ -126,7 +126,7 @@ class _Folder:
         self._where = where
         self._root = root
         self._device: int | None = None
-        """Of the last file that was there."""
+        """The device (st_dev) of the last file that was found."""
 
     def look(self, key: str) -> os.stat_result:
         file, found = self._opened(key)
@@ -176,7 +176,7 @@ class _Folder:
             raise
 
     def check(self) -> None:
-        """Of a new folder, that is empty yet, nothing more is asked than to be there."""
+        """The root must be there; once a file was seen in it, its disk must be mounted too. A new, empty folder is all right."""
         look_at(self._root)
         if self._device is not None:
             self._believe()
@@ -191,7 +191,7 @@ class _Folder:
         return file, found
 
     def _believe(self) -> None:
-        """That a file is missing. Raises _Bare where all of them are, and not because they were removed one by one."""
+        """Checks that a missing file is really missing. Raises _Bare where the root looks as if its disk was not mounted."""
         try:
             with os.scandir(self._root) as entries:
                 bare = next(entries, None) is None

@@ -53,7 +53,7 @@ FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
 PRECONDITION_FAILED: Final = 412
 LIMITED: Final = re.compile(r'"(r|userR)ateLimitExceeded"')
-"""The reason that a 403 gives which is Google's other word for 429."""
+"""Reasons with which Google's 403 means what a 429 does."""
 VIEWER: Final = "Storage Object Viewer"
 DELETER: Final = "Storage Object User"
 """Roles of Google's that have the right to read, and to delete as well."""
@@ -227,7 +227,7 @@ class Gcs:
         return Unavailable(f"{self._where}: answered 404 for a generation that it says is there")
 
     async def _list(self) -> None:
-        """The least that needs the bucket and the right to it."""
+        """Asks for one name in the bucket: fails where the bucket is missing or may not be read."""
         patience = math.ceil(self._origin.first_byte_s)
         await self._ask(lambda: self._storage.list_objects(self._bucket, params={"maxResults": "1"}, timeout=patience))
 

@@ -53,7 +53,7 @@ class Pipe:
 
 
 class Pipes:
-    """Those of one store's reads."""
+    """The pipes of one store's reads, at most AT_ONCE."""
 
     def __init__(self) -> None:
         self._free: list[Pipe] = []

@@ -85,7 +85,7 @@ class Pool:
             connection.close()
 
     async def _turn(self) -> Connection | None:
-        """None: one may be made."""
+        """Waits until a connection is given back, or (None) a new one may be made. Raises Unavailable after ``connect_s``."""
         waiter: asyncio.Future[Connection | None] = self._loop.create_future()
         self._waiting.append(waiter)
         try:

@@ -1,4 +1,4 @@
-"""A body that outlives its connections: what breaks is taken up again at the same version, or given up aloud."""
+"""A body that outlives its connections: where one breaks it is resumed at the same version, or ends with Broken."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Resuming:
         self._store = store
         self._key = key
         self._at = span.start
-        """Of the first byte not given to anybody."""
+        """Offset of the first byte not handed on."""
         self._stop = span.stop
         self._version = version
         self._resumes = resumes
         self._broken: Broken | None = None
-        """Met where nobody could wait; ``ready`` and ``read`` see to it."""
+        """A break met in ``pour``, which cannot wait; ``ready`` and ``read`` resume from it."""
         self._held = b""
-        """Of a source that does not pour."""
+        """Bytes read ahead from a source that does not pour."""
         self.resumed = 0
         self._follow(source)
 

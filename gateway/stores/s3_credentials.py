@@ -70,7 +70,7 @@ class InstanceCredentials:
         return self._frozen
 
     def doubt(self) -> None:
-        """What was given last was refused: it is asked for anew, every RETRY_S at the most, and serves until others came."""
+        """The store refused these credentials: fetches others, at most once in RETRY_S; the present ones serve until then."""
         if self._renewal is not None and not self._renewal.done():
             return
         if self._frozen is not None and time.monotonic() - self._tried >= RETRY_S:

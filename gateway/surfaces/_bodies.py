@@ -18,14 +18,14 @@ def _whole(value: object) -> object:
 
 
 WHOLE = BeforeValidator(_whole)
-"""The last word on an integer: JSON Schema counts 60.0 among them."""
+"""For integers, as JSON Schema has them: 60.0 is one. Must be the last in an Annotated."""
 
 
 LINE = r"^[^\x00-\x1F\x7F]+$"
 """Neither line breaks nor other control characters."""
 
 _TOLD = 1000
-"""Errors of one body, of which the first can be told: all are made to tell it, and a body of the greatest size has room for 200,000."""
+"""Errors in one body above which none is worded: pydantic words all of them for the first, and a large body can have 200,000."""
 
 
 class Body(BaseModel):
@@ -52,7 +52,7 @@ def read_body(head: Head, model: type[B]) -> B:
 
 @cache
 def _names(model: type[Body]) -> frozenset[str]:
-    """Of all members that ``model`` and what lies in it declare: others are the sender's own words."""
+    """The names of all members that ``model`` declares, at any depth. Other names come from the sender, and are not echoed."""
     schema = model.model_json_schema()
     objects = [schema, *schema.get("$defs", {}).values()]
     return frozenset(name for each in objects for name in each.get("properties", ()))

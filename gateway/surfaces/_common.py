@@ -1,4 +1,4 @@
-"""What the vendors' surfaces say alike: refusals that no contract words in a way of its own. Pure."""
+"""Wordings that the vendors' surfaces share, for refusals that their contracts say nothing of. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMMON: dict[type[Refusal], Wording] = {
 
 
 def missing(words: Wording, *more: type[Refusal]) -> dict[type[Refusal], Wording]:
-    """What is a missing call on every vendor's surface, and ``more``: one wording, so that none tells itself apart."""
+    """One wording for all refusals that every vendor's surface gives as a missing call, and for ``more``: they must not differ."""
     kinds: tuple[type[Refusal], ...] = (
         errors.NotFound,
         errors.ObjectMissing,

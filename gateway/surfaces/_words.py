@@ -1,4 +1,4 @@
-"""Phrases that surfaces share. Pure."""
+"""Building blocks that surfaces share: JSON and audio answers, credentials, ids, refusals. Pure."""
 
 from __future__ import annotations
 
@@ -172,8 +172,7 @@ def refuser(
 ) -> Callable[[Refusal, Head], Reply]:
     """Words every refusal by ``table``; ``body`` puts status, code and message into the surface's form.
 
-    ``fields`` are the surface's own on each. What is worded as a 404 is worded so whole: when to ask again would tell that
-    there is something.
+    ``fields`` are the surface's own on each. A 404 never carries Retry-After: it would tell that there is something to wait for.
     """
 
     def refuse(refusal: Refusal, head: Head) -> Reply:

@@ -1,4 +1,4 @@
-"""How late the event loop is: whatever holds it up holds up every stream."""
+"""How late the event loop runs its timers: what delays it delays every stream."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ log = structlog.get_logger("gateway.metrics")
 
 
 async def refuse_unservable(settings: config.Metrics) -> None:
-    """Raises ConfigError where the port can't be had: to be known before anything is begun that others feel."""
+    """Raises ConfigError where the port can't be had. Checked before anything starts that other replicas notice."""
     if settings.port is not None and not os.environ.get(SOCKET):
         await refuse_taken(host=settings.host, port=settings.port)
 

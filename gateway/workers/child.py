@@ -1,4 +1,4 @@
-"""A child process: started without a fork of this one, watched and signalled by a descriptor that names no other."""
+"""A child process: started by posix_spawn, watched and signalled by a pidfd, which never names another process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every worker that lives: those that serve, those that begin, and those that retire."""
+"""Every live worker: starting, serving or retiring."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Worker:
         self.ready = asyncio.Event()
         self.ready_at = 0.0
         self.leaving = False
-        """It was told to end."""
+        """It was told to end, so its exit is no failure."""
 
     async def begun(self) -> bool:
         """Waits until it is ready; False: it ended first, or took too long and was killed."""

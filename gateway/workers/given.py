@@ -1,4 +1,4 @@
-"""What a process is given by whoever starts it: sockets, somebody to tell that it is ready, and who it is.
+"""What a process is given by whoever starts it: sockets, an address to tell that it is ready, and a worker's number.
 
 Sockets come as systemd gives them (sd_listen_fds(3)): ``LISTEN_FDS`` of them from descriptor 3 on, for the process
 ``LISTEN_PID``. A supervisor that starts its children without a fork of its own cannot know their ids, so an absent
@@ -20,7 +20,7 @@ FIRST = 3
 SLOT = "RECORDING_GATEWAY_WORKER"
 """Names the environment variable that holds a worker's number, from 0 on; unset in a process that has no supervisor."""
 LEASH = "RECORDING_GATEWAY_LEASH"
-"""The same for the descriptor of a pipe that ends with the supervisor."""
+"""Names the environment variable that holds the descriptor of a pipe which the supervisor alone keeps open: it ends with that."""
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
@@ -28,7 +28,7 @@ STOPPING = "STOPPING=1"
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """All of it. ``sockets`` listen, or are bound at least."""
+    """What was given. ``sockets`` are bound, and may listen already."""
 
     sockets: tuple[socket.socket, ...] = ()
     notify: str | None = None

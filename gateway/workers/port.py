@@ -11,14 +11,14 @@ from ..config import Config
 from ..edge.bind import bind
 
 APART = 64
-"""Where the supervisor keeps descriptors: far from the descriptors that children find theirs at."""
+"""The least number of the descriptors that the supervisor keeps for workers: above those under which workers find them."""
 
 
 class Port:
-    """Held from the first to the last worker, or given from outside: then slots share what was given.
+    """The address, held from the first to the last worker; or sockets that were given: then slots share those.
 
-    It is bound by a socket that never listens, so that it stays taken while no worker listens. Raises OSError where
-    another process listens on it.
+    A socket that is bound and never listens keeps it taken while no worker listens. Raises OSError where another process
+    has it.
     """
 
     def __init__(self, config: Config, given: Sequence[socket.socket] = ()) -> None:

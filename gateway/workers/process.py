@@ -22,18 +22,20 @@ log = structlog.get_logger("gateway.workers")
 
 
 class Process:
-    """What this process was told to do: a signal, or None, for the supervisor's end. In a supervised one only SIGINT hurries, for SIGTERM may come twice.
+    """Serves until a signal, or the end of its supervisor, tells it to stop; a second signal makes it hurry.
 
-    Its supervisor passes on what it gets, and a service manager may signal every process of the service by itself.
+    Under a supervisor only SIGINT makes it hurry: a worker may get one SIGTERM twice, from its supervisor and from a service
+    manager that signals every process of the service.
     """
 
     def __init__(self, given: Given) -> None:
         self._given = given
         self._told: asyncio.Future[signal.Signals | None] = asyncio.get_running_loop().create_future()
+        """The signal that ends it; None: its supervisor is gone."""
         self._hurry = asyncio.Event()
 
     def heed(self) -> None:
-        """From now on what ends it is heard."""
+        """Installs the signal handlers, and watches for the end of the supervisor."""
         loop = asyncio.get_running_loop()
         for number in (*STOPS, RETIRE):
             loop.add_signal_handler(number, self._hear, number)
@@ -111,9 +113,9 @@ _COLLECT_AT = (10_000, 20, 50)
 
 
 def _settle() -> None:
-    """What start has made stays for good: the garbage collector need not look at it again.
+    """Exempts the objects made at start from garbage collection, and makes collections rare.
 
-    It took 100 ms at a time, in the middle of whatever was being served: the SDKs' models are large.
+    A full collection took 100 ms, in the middle of whatever was being served: the SDKs' models are large.
     """
     gc.collect()
     gc.freeze()

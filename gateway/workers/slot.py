@@ -1,4 +1,4 @@
-"""One worker's place: always filled, whatever becomes of who fills it."""
+"""One worker's place: a worker that ends is replaced, after a pause if it ends again and again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .port import Port
 log = structlog.get_logger("gateway.workers")
 
 _STEADY_S = 30.0
-"""A worker that served as long as this did not end because of how it began."""
+"""Seconds of service after which a worker's end no longer counts as a failed start."""
 _LONGEST_S = 30.0
 
 

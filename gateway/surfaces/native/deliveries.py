@@ -18,7 +18,7 @@ from .webhooks import PATH, UUID, route
 
 
 class AttemptTold(TypedDict):
-    """One try. A number that is missing was cut off by the end of its process."""
+    """One try. Where a number is missing, the process ended during that try."""
 
     number: int
     at: Timestamp

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Sent(BaseModel):
-    """A part of what somebody else words: members we do not need are passed over."""
+    """A part of another vendor's message: members that are not needed are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, hide_input_in_errors=True)
 

@@ -29,7 +29,7 @@ class HoldWanted(Body):
 
 
 class HoldTold(TypedDict):
-    """``since`` null while ``hold``: it was set by other means than this."""
+    """``since`` is null where the recording is not held, or the hold was set in the database and not by this API."""
 
     hold: bool
     reason: str | None

@@ -26,7 +26,7 @@ PLAY_PATH = "/v1/links/{token}/audio"
 LINK_TTL = timedelta(hours=1)
 LINK_TTL_MAX = timedelta(days=7)
 USES_MAX = 10_000
-"""Each new playback counts those before it."""
+"""A bound, because each new playback counts those before it in the table."""
 LISTED = 200
 """Links that a listing has at most."""
 _DOWNLOAD = frozenset({"recordings:download"})
