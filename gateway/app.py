@@ -51,7 +51,7 @@ from .operations import Rooms, operations
 from .playback import Playback
 from .policy import Roles
 from .postgres import Pool, connect, open_pool
-from .stores import open_resuming, open_store
+from .stores import open_resuming, open_stores
 from .surfaces import SURFACES
 from .telemetry.figures import Told
 from .telemetry.lag import LoopLag
@@ -150,10 +150,7 @@ class Gateway:
             stack.push_async_callback(asked.close)
             catalog = CachedCatalog(asked, config.catalog)
             stack.push_async_callback(catalog.close)
-            stores = {}
-            for name, settings in config.stores.items():
-                stores[name] = await open_store(name, settings, config.origin)
-                stack.push_async_callback(stores[name].close)
+            stores = await stack.enter_async_context(open_stores(config.stores, config.origin))
             registry = Registry(pool, config.database)
             identity = await Identity.open(config.identity, catalog)
             stack.push_async_callback(identity.close)

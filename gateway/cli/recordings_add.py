@@ -19,7 +19,7 @@ from ..lifecycle.bulk import run as run_all
 from ..lifecycle.manifest import COLUMNS, Line, NoManifest, read_csv, read_json_lines
 from ..lifecycle.pipeline import Pipeline
 from ..moments import DAYS_MAX
-from ..stores import open_store
+from ..stores import open_stores
 from . import params
 from .catalog import opened, tenant_of
 from .common import Chosen, Exit, Stop, chosen, examples, run, stderr
@@ -179,10 +179,7 @@ async def _register(
     async with AsyncExitStack() as stack:
         registry, asked = await stack.enter_async_context(opened(config))
         owner = await tenant_of(asked, tenant)
-        stores = {}
-        for name, settings in config.stores.items():
-            stores[name] = await open_store(name, settings, config.origin)
-            stack.push_async_callback(stores[name].close)
+        stores = await stack.enter_async_context(open_stores(config.stores, config.origin))
         pipeline = Pipeline(stores, registry, asked)
         async for done in run_all(pipeline, owner.id, lines, concurrency=concurrency, fail_missing=fail_missing):
             fates[done.fate] += 1

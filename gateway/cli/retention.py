@@ -22,9 +22,9 @@ from ..config import Config
 from ..errors import Unavailable
 from ..lifecycle.places import alike
 from ..lifecycle.retention import Done, Fate, Sweeper
-from ..model import Due, Outlook, State, Store
+from ..model import Due, Outlook, State
 from ..postgres import open_pool
-from ..stores import open_store
+from ..stores import open_stores
 from . import params
 from .catalog import opened as catalog_opened
 from .catalog import tenant_of
@@ -140,10 +140,7 @@ async def _sweep(
             await tenant_of(asked, tenant)
         book = await stack.enter_async_context(opened(config.database))
         begin(await book.outlook(tenant))
-        stores: dict[str, Store] = {}
-        for name, settings in config.stores.items():
-            stores[name] = await open_store(name, settings, config.origin)
-            stack.push_async_callback(stores[name].close)
+        stores = await stack.enter_async_context(open_stores(config.stores, config.origin))
         pool = await open_pool(config.database)
         stack.callback(pool.terminate)
         audit = await stack.enter_async_context(Audit(config.audit, pool, flush_s=config.server.flush_s))

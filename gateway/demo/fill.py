@@ -14,7 +14,7 @@ from ..catalog.transcripts import Transcripts
 from ..config import Config
 from ..lifecycle.pipeline import Pipeline
 from ..postgres import open_pool
-from ..stores import open_store
+from ..stores import open_stores
 from . import cast, settings
 from .cast import Sound
 from .samples import quiet
@@ -49,10 +49,7 @@ async def fill(state: State, config: Config, s3: S3 | None, audio: Path | None, 
         stack.push_async_callback(pool.close)
         catalog = PostgresCatalog(pool, config.database)
         stack.push_async_callback(catalog.close)
-        stores = {}
-        for name, described in config.stores.items():
-            stores[name] = await open_store(name, described, config.origin)
-            stack.push_async_callback(stores[name].close)
+        stores = await stack.enter_async_context(open_stores(config.stores, config.origin))
         shelves: dict[str, Shelf] = {cast.DISK_STORE: Folder(settings.disk_root(state))}
         if s3 is not None:
             shelves[cast.S3_STORE] = await stack.enter_async_context(Bucket.open(s3))

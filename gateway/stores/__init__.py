@@ -5,13 +5,15 @@ A kind that nothing is kept in is not even imported: of a start and its memory, 
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import assert_never
 
 from ..config import AnyStore, DiskStore, GcsStore, Origin, S3Store
 from ..model import Store
 from .resume import Resuming, open_resuming
 
-__all__ = ["Resuming", "open_resuming", "open_store"]
+__all__ = ["Resuming", "open_resuming", "open_store", "open_stores"]
 
 
 async def open_store(name: str, settings: AnyStore, origin: Origin) -> Store:
@@ -34,3 +36,14 @@ async def open_store(name: str, settings: AnyStore, origin: Origin) -> Store:
             return Disk(name, settings, origin)
         case _:
             assert_never(settings)
+
+
+@asynccontextmanager
+async def open_stores(settings: Mapping[str, AnyStore], origin: Origin) -> AsyncIterator[Mapping[str, Store]]:
+    """Every configured store by its name, closed as the context ends. Raises ConfigError, as ``open_store`` does."""
+    stores: dict[str, Store] = {}
+    async with AsyncExitStack() as stack:
+        for name, one in settings.items():
+            stores[name] = await open_store(name, one, origin)
+            stack.push_async_callback(stores[name].close)
+        yield stores
