@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -106,6 +107,11 @@ class _Visible(Console):
 def _plain(*, stderr: bool = False, width: int | None = None) -> Console:
     """Names, keys and actors are others' words: what looks like markup in them is none."""
     return _Visible(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+
+
+def timestamp(when: datetime | None) -> str | None:
+    """ISO 8601 in UTC to the second, with ``Z``, for JSON on stdout."""
+    return None if when is None else when.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -16,7 +16,7 @@ from ..config import Config
 from ..model import CallRef, Entry, Listing, State
 from . import params
 from .catalog import opened, tenant_of
-from .common import Chosen, chosen, examples, run, stdout, visible
+from .common import Chosen, chosen, examples, run, stdout, timestamp, visible
 from .recordings_add import add
 
 TIMES = ("started_at", "created_at", "ready_at", "expires_at")
@@ -128,12 +128,8 @@ def _plain(entry: Entry) -> dict[str, Any]:
     }
     if recording is not None:
         plain |= {name: getattr(recording, name) for name in ("duration_ms", "channels", "hold", "failure")}
-        plain |= {name: _time(getattr(recording, name)) for name in TIMES}
+        plain |= {name: timestamp(getattr(recording, name)) for name in TIMES}
         if (known := recording.object) is not None:
             plain |= {"store": known.store, "key": known.key, "media_type": known.media_type}
             plain |= {"size": known.stat.size, "etag": known.stat.etag}
     return plain
-
-
-def _time(time: datetime | None) -> str | None:
-    return None if time is None else time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

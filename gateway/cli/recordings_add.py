@@ -11,7 +11,6 @@ from typing import Any, TextIO
 
 import click
 import orjson
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..config import Config
 from ..lifecycle.bulk import Done, Fate
@@ -23,8 +22,8 @@ from ..stores import open_stores
 from . import params
 from .catalog import opened, tenant_of
 from .common import Chosen, Exit, Stop, chosen, examples, run, stderr
+from .progress import bar
 
-SHOWN = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 MANIFEST = (
     "key,aliases,direction,started_at",
     "2026/05/a1.wav,yotel:call_a1 callsid:call_a1,inbound,2026-05-25T10:04:48Z",
@@ -118,7 +117,7 @@ def add(
         lines = _many(manifest, columns["store"])
     config = choice.load()
     console = stderr()
-    with Progress(*SHOWN, console=console, transient=True, disable=manifest is None) as progress:
+    with bar(console, hidden=manifest is None) as progress:
         doing = progress.add_task("recordings", total=_total(manifest))
 
         def tell(done: Done) -> None:

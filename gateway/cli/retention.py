@@ -6,14 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import UTC
 from functools import partial
 from typing import Any
 
 import click
 import orjson
 from rich.filesize import decimal
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ..audit import Audit
@@ -28,9 +26,9 @@ from ..stores import open_stores
 from . import params
 from .catalog import opened as catalog_opened
 from .catalog import tenant_of
-from .common import Chosen, Exit, OutOfReach, chosen, examples, run, stderr, stdout
+from .common import Chosen, Exit, OutOfReach, chosen, examples, run, stderr, stdout, timestamp
+from .progress import bar
 
-SHOWN = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 WORDS = {
     Fate.DELETED: "deleted",
     Fate.EMPTY: "ended without an object",
@@ -83,7 +81,7 @@ def retention(choice: Chosen, *, dry_run: bool, tenant: str | None, limit: int |
     config = choice.load()
     console = stderr()
     tally = _Tally()
-    with Progress(*SHOWN, console=console, transient=True) as progress:
+    with bar(console) as progress:
         doing = progress.add_task("recordings", total=None)
 
         def begin(outlook: Sequence[Outlook]) -> None:
@@ -186,12 +184,12 @@ def _said(tally: _Tally, *, dry_run: bool) -> str:
 
 
 def _plain(due: Due, fate: str, reason: str) -> dict[str, Any]:
-    known, end = due.object, due.recording.expires_at
+    known = due.object
     return {
         "tenant": due.tenant_slug,
         "call": str(due.call),
         "recording": str(due.recording.id),
-        "kept_until": None if end is None else end.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "kept_until": timestamp(due.recording.expires_at),
         "expired_before": due.recording.state is State.EXPIRED,
         "store": None if known is None else known.store,
         "key": None if known is None else known.key,
