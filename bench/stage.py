@@ -20,7 +20,7 @@ from uuid import UUID
 
 import asyncpg
 
-from gateway.catalog.registry import NewCall, Registry
+from gateway.catalog.registry import Registry
 from gateway.catalog.schema import migrate
 from gateway.config import Config, Origin, load
 from gateway.demo import postgres, seaweed
@@ -29,7 +29,7 @@ from gateway.demo.server import Server
 from gateway.demo.shelves import Bucket
 from gateway.demo.state import State
 from gateway.issuing import issue_key
-from gateway.model import Object, Stat
+from gateway.model import NewCall, Object, Stat
 from gateway.postgres import open_pool
 from gateway.stores import open_store
 

@@ -27,8 +27,6 @@ from ..postgres import Pool, Pooled, borrow
 from . import queries, records, statements
 from .store import storable
 
-__all__ = ["READY_EVENT", "Conflict", "NewCall", "Registry"]
-
 READY_EVENT = "call.recording_ready"
 
 

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ..catalog.departments import Departments
-from ..catalog.registry import Conflict, Registry
+from ..catalog.registry import Registry
 from ..catalog.store import PostgresCatalog
 from ..catalog.tenants import Tenants
 from ..config import Config
-from ..errors import Contradicts, NotFound, Unavailable
+from ..errors import Conflict, Contradicts, NotFound, Unavailable
 from ..model import Tenant
 from ..postgres import Pool, open_pool
 from .common import OutOfReach, Stop

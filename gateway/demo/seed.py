@@ -12,13 +12,13 @@ from uuid import UUID
 from ..asks.tenants import PutDepartment
 from ..asks.transcripts import PutTranscript
 from ..catalog.departments import Departments
-from ..catalog.registry import NewCall, Registry
+from ..catalog.registry import Registry
 from ..catalog.store import PostgresCatalog
 from ..catalog.transcripts import Transcripts
 from ..errors import Conflict, NotFound
 from ..issuing import SCOPES, issue_key
 from ..lifecycle.pipeline import Outcome, Pipeline
-from ..model import CallRef, Recording, Tenant
+from ..model import CallRef, NewCall, Recording, Tenant
 from ..model import State as RecordingState
 from . import cast, tokens
 from .cast import Sound

@@ -22,10 +22,10 @@ from uuid import UUID, uuid4
 import asyncpg
 from pydantic import TypeAdapter
 
-from gateway.catalog.registry import NewCall, Registry
+from gateway.catalog.registry import Registry
 from gateway.config import ENV_PREFIX, AnyStore, Database, Origin
 from gateway.identity.keys import mint
-from gateway.model import Key, Object, State
+from gateway.model import Key, NewCall, Object, State
 from gateway.postgres import open_pool
 from gateway.stores import open_store
 
