@@ -47,13 +47,13 @@ from .lifecycle.webhooks import Webhooks
 from .linking import minter
 from .model import Verb
 from .openapi import Page, Place, pages
-from .operations import Rooms, operations
+from .operations import Dependencies, operations
 from .playback import Playback
 from .policy import Roles
 from .postgres import Pool, connect, open_pool
 from .stores import open_resuming, open_stores
 from .surfaces import SURFACES
-from .telemetry.figures import Told
+from .telemetry.figures import Sources
 from .telemetry.lag import LoopLag
 from .telemetry.meter import Meter
 from .telemetry.served import refuse_unservable, serve_figures
@@ -192,7 +192,7 @@ class Gateway:
                 limits=limits,
                 roles=Roles(config.identity.roles),
                 operations=operations(
-                    Rooms(
+                    Dependencies(
                         config,
                         pool,
                         registry,
@@ -221,7 +221,7 @@ class Gateway:
                 auto_decompress=False,
                 access_log=None,
             )
-            told = Told(
+            sources = Sources(
                 version=version("recording-gateway"),
                 meter=meter,
                 lag=LoopLag(),
@@ -234,7 +234,7 @@ class Gateway:
                 stores=stores,
                 streams=streams,
             )
-            await stack.enter_async_context(serve_figures(config.metrics, told))
+            await stack.enter_async_context(serve_figures(config.metrics, sources))
             listener = Listening(sock, server, backlog=config.server.backlog)
             return cls(config, server, listener, lifecycle, stack.pop_all())
         raise AssertionError  # unreachable: the stack re-raises

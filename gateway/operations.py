@@ -38,8 +38,8 @@ from .postgres import Pool
 
 
 @dataclass(frozen=True, slots=True)
-class Rooms:
-    """What operations are made of."""
+class Dependencies:
+    """What operations need."""
 
     config: Config
     pool: Pool
@@ -51,41 +51,41 @@ class Rooms:
     """Tells this process's cache of a change at once, by its tag; the others hear of it from Postgres."""
 
 
-def operations(rooms: Rooms) -> Mapping[type, Operation]:
+def operations(needs: Dependencies) -> Mapping[type, Operation]:
     """Every operation there is."""
-    webhooks = {asked: _own(act) for asked, act in rooms.webhooks.acts().items()}
-    return {**_accounts(rooms), **_recordings(rooms), **_pipeline(rooms), **_audit(rooms), **webhooks}
+    webhooks = {asked: _own(act) for asked, act in needs.webhooks.acts().items()}
+    return {**_accounts(needs), **_recordings(needs), **_pipeline(needs), **_audit(needs), **webhooks}
 
 
-def _accounts(rooms: Rooms) -> Mapping[type, Operation]:
-    tenants = Tenants(rooms.pool, rooms.config.database)
-    departments = Departments(rooms.pool, rooms.config.database)
+def _accounts(needs: Dependencies) -> Mapping[type, Operation]:
+    tenants = Tenants(needs.pool, needs.config.database)
+    departments = Departments(needs.pool, needs.config.database)
     return {
         ShowTenant: _own(tenants.show),
-        ChangeTenant: _felt(rooms, _own(tenants.change)),
-        EnableRecording: _felt(rooms, _own(tenants.enable_recording)),
+        ChangeTenant: _felt(needs, _own(tenants.change)),
+        EnableRecording: _felt(needs, _own(tenants.enable_recording)),
         ListDepartments: _own(departments.list),
         ShowDepartment: _own(departments.show),
         PutDepartment: _own(departments.put),
-        DeleteDepartment: _felt(rooms, _own(departments.delete)),
+        DeleteDepartment: _felt(needs, _own(departments.delete)),
     }
 
 
-def _recordings(rooms: Rooms) -> Mapping[type, Operation]:
-    holds = Holds(rooms.pool, rooms.config.database)
-    transcripts = Transcripts(rooms.pool, rooms.config.database)
+def _recordings(needs: Dependencies) -> Mapping[type, Operation]:
+    holds = Holds(needs.pool, needs.config.database)
+    transcripts = Transcripts(needs.pool, needs.config.database)
     return {
-        ListLinks: _of_call(rooms.links.live),
-        RevokeLink: _own(rooms.links.revoke),
+        ListLinks: _of_call(needs.links.live),
+        RevokeLink: _own(needs.links.revoke),
         ShowHold: _of_call(holds.show),
-        PlaceHold: _felt(rooms, _of_call(holds.place)),
-        LiftHold: _felt(rooms, _of_call(holds.lift)),
-        PutTranscript: _felt(rooms, _of_call(transcripts.put)),
+        PlaceHold: _felt(needs, _of_call(holds.place)),
+        LiftHold: _felt(needs, _of_call(holds.lift)),
+        PutTranscript: _felt(needs, _of_call(transcripts.put)),
     }
 
 
-def _audit(rooms: Rooms) -> Mapping[type, Operation]:
-    pages = Pages(rooms.pool, rooms.config.database)
+def _audit(needs: Dependencies) -> Mapping[type, Operation]:
+    pages = Pages(needs.pool, needs.config.database)
 
     async def listed(caller: Caller, entry: Entry | None, ask: ListAccesses, /) -> AccessPage:
         return await pages.page(caller.tenant, ask if entry is None else replace(ask, call=entry.call.id))
@@ -93,9 +93,9 @@ def _audit(rooms: Rooms) -> Mapping[type, Operation]:
     return {ListAccesses: listed}
 
 
-def _pipeline(rooms: Rooms) -> Mapping[type, Operation]:
-    registration = Registration(rooms.pipeline, rooms.config.pipeline, rooms.changed)
-    notices = Notices(rooms.pipeline, rooms.config, rooms.changed)
+def _pipeline(needs: Dependencies) -> Mapping[type, Operation]:
+    registration = Registration(needs.pipeline, needs.config.pipeline, needs.changed)
+    notices = Notices(needs.pipeline, needs.config, needs.changed)
     return {PutCall: registration.put_call, PutRecording: registration.put_recording, TakeNotices: notices.take}
 
 
@@ -118,12 +118,12 @@ def _of_call(act: Callable[[UUID, UUID, Any], Awaitable[object]]) -> Operation:
     return operation
 
 
-def _felt(rooms: Rooms, operation: Operation) -> Operation:
+def _felt(needs: Dependencies, operation: Operation) -> Operation:
     """What this process remembers of the account or the call is dropped before the answer: who asks next sees the change."""
 
     async def felt(caller: Caller, entry: Entry | None, ask: Any, /) -> object:
         done = await operation(caller, entry, ask)
-        rooms.changed(f"tenant:{caller.tenant}" if entry is None else f"call:{entry.call.id}")
+        needs.changed(f"tenant:{caller.tenant}" if entry is None else f"call:{entry.call.id}")
         return done
 
     return felt

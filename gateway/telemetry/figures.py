@@ -101,7 +101,7 @@ class PoolCounts(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Sources:
     """Where the figures come from. Each source is asked at every scrape, and must be cheap to ask."""
 
     version: str
@@ -117,46 +117,48 @@ class Told:
     heard: Callable[[], bool]
     """Whether the catalog's changes are heard."""
     stores: Mapping[str, object]
-    """Those that are Counted are told of."""
+    """By name; those that are Counted have figures."""
     streams: StreamCounts
 
 
 _process = ProcessCollector(registry=None)
 
 
-async def page(told: Told) -> bytes:
+async def page(sources: Sources) -> bytes:
     """The page, as all stands now. Formatting it gives way to others in between."""
     pieces = []
-    for family in tuple(families(told)):
+    for family in tuple(families(sources)):
         pieces.append(text([family]))
         await asyncio.sleep(0)
     return "".join(pieces).encode()
 
 
-def families(told: Told) -> Iterator[Metric]:
+def families(sources: Sources) -> Iterator[Metric]:
     """All of them."""
-    yield from _requests(told.meter)
-    yield _gauge("requests_in_flight", "Requests being answered.", told.in_flight())
-    yield _gauge("streams_in_flight", "Bodies on their way, or being asked for.", told.streams.in_flight)
-    yield _gauge("streams_max", "As many as there may be.", told.streams.bound)
+    yield from _requests(sources.meter)
+    yield _gauge("requests_in_flight", "Requests being answered.", sources.in_flight())
+    yield _gauge("streams_in_flight", "Bodies on their way, or being asked for.", sources.streams.in_flight)
+    yield _gauge("streams_max", "As many as there may be.", sources.streams.bound)
     refused = CounterMetricFamily(
         f"{PREFIX}streams_refused", "Bodies refused a place, by the bound that was reached.", labels=["policy"]
     )
-    for policy, count in told.streams.refused.items():
+    for policy, count in sources.streams.refused.items():
         refused.add_metric([policy], count)
     yield refused
-    yield _gauge("connections", "Clients' connections, idle ones among them.", told.connections())
-    yield from _origins({name: store.counts for name, store in told.stores.items() if isinstance(store, Counted)})
-    yield from _caches(told.caches)
-    yield _gauge("catalog_changes_heard", "1: changes in Postgres are heard, answers come from memory.", told.heard())
-    yield from _audit(told.audit())
-    yield from _pool(told.pool)
+    yield _gauge("connections", "Clients' connections, idle ones among them.", sources.connections())
+    yield from _origins({name: store.counts for name, store in sources.stores.items() if isinstance(store, Counted)})
+    yield from _caches(sources.caches)
+    yield _gauge(
+        "catalog_changes_heard", "1: changes in Postgres are heard, answers come from memory.", sources.heard()
+    )
+    yield from _audit(sources.audit())
+    yield from _pool(sources.pool)
     lag = HistogramMetricFamily(f"{PREFIX}event_loop_lag_seconds", "How late a timer went off, four times a second.")
-    _add(lag, [], told.lag.lags)
+    _add(lag, [], sources.lag.lags)
     yield lag
-    yield _gauge("event_loop_lag_max_seconds", "The latest since the scrape before.", told.lag.worst())
+    yield _gauge("event_loop_lag_max_seconds", "The latest since the scrape before.", sources.lag.worst())
     build = GaugeMetricFamily(f"{PREFIX}build_info", "Always 1; what runs.", labels=["version", "python"])
-    build.add_metric([told.version, platform.python_version()], 1)
+    build.add_metric([sources.version, platform.python_version()], 1)
     yield build
     yield from _process.collect()
 

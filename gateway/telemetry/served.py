@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from .. import config
-from .figures import Told, page
+from .figures import Sources, page
 from .listener import SOCKET, refuse_taken, serve_page
 
 log = structlog.get_logger("gateway.metrics")
@@ -24,7 +24,7 @@ async def refuse_unservable(settings: config.Metrics) -> None:
 
 
 @asynccontextmanager
-async def serve_figures(settings: config.Metrics, told: Told) -> AsyncIterator[None]:
+async def serve_figures(settings: config.Metrics, sources: Sources) -> AsyncIterator[None]:
     """Serves them while the context lasts, where a port is set: at the socket that a supervisor named instead, else there.
 
     Raises ConfigError where the port can't be had. A worker whose socket can't be serves its clients all the same.
@@ -32,12 +32,12 @@ async def serve_figures(settings: config.Metrics, told: Told) -> AsyncIterator[N
     if settings.port is None:
         yield
         return
-    figures, path = partial(page, told), os.environ.get(SOCKET)
+    figures, path = partial(page, sources), os.environ.get(SOCKET)
     if path:
         serving = serve_page(figures, path=Path(path))
     else:
         serving = serve_page(figures, host=settings.host, port=settings.port)
-    async with told.lag, AsyncExitStack() as stack:
+    async with sources.lag, AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(serving)
         except OSError as error:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from gateway.audit import Stats
 from gateway.event import Result
-from gateway.telemetry.figures import Told
+from gateway.telemetry.figures import Sources
 from gateway.telemetry.lag import LoopLag
 from gateway.telemetry.meter import Meter
 
@@ -56,7 +56,7 @@ class Streams:
     refused: Counter[str] = field(default_factory=lambda: Counter({"streams": 2, "streams_per_tenant": 1}))
 
 
-def figures_told() -> Told:
+def some_figures() -> Sources:
     """Something of everything."""
     meter = Meter()
     meter.answered("native", "/v1/recordings/{id}/audio", "GET", 206, 0.2, 0.01, 65536)
@@ -66,6 +66,6 @@ def figures_told() -> Told:
     lag.lags.observe(0.003)
     stores = {"calls": Store(), "folder": object()}
     caches = {"calls": Cache()}
-    return Told(
+    return Sources(
         "1.2.3", meter, lag, lambda: 4, lambda: 6, lambda: STATS, Pool(), caches, lambda: True, stores, Streams()
     )

@@ -4,17 +4,17 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from parts.told import STATS, figures_told
+from parts.figures import STATS, some_figures
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.telemetry.figures import Told, page
+from gateway.telemetry.figures import Sources, page
 from gateway.telemetry.pages import merge
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
 ROWS = re.findall(r"^\| `([a-z_]+)` \| (\w+) \| ([a-z, ]*) ?\|", DOCUMENT, re.MULTILINE)
 
 
-async def figures(of: Told) -> dict[str, float]:
+async def figures(of: Sources) -> dict[str, float]:
     found = {}
     for family in text_string_to_metric_families((await page(of)).decode()):
         for sample in family.samples:
@@ -25,7 +25,7 @@ async def figures(of: Told) -> dict[str, float]:
 
 async def test_the_document_names_every_figure_and_no_other():
     given = set()
-    for family in text_string_to_metric_families(merge({"0": (await page(figures_told())).decode()})):
+    for family in text_string_to_metric_families(merge({"0": (await page(some_figures())).decode()})):
         labels = {frozenset(sample.labels) - {"le", "worker"} for sample in family.samples}
         (own,) = labels if family.name != "recording_gateway_worker_up" else [frozenset({"worker"})]
         name = family.name + "_total" if family.type == "counter" else family.name
@@ -41,7 +41,7 @@ def test_alerts_ask_for_figures_that_there_are():
 
 
 async def test_the_page_has_what_the_meter_counted():
-    found = await figures(figures_told())
+    found = await figures(some_figures())
     audio = "method=GET,route=/v1/recordings/{id}/audio,status=206,surface=native"
     assert found[f"requests_total{{{audio}}}"] == 2
     assert found["requests_total{method=GET,route=-,status=404,surface=native}"] == 1
@@ -52,7 +52,7 @@ async def test_the_page_has_what_the_meter_counted():
 
 
 async def test_buckets_add_up():
-    found = await figures(figures_told())
+    found = await figures(some_figures())
     by_bound = {
         le: found[f"request_duration_seconds_bucket{{le={le},surface=native}}"] for le in ("0.001", "0.25", "+Inf")
     }
@@ -64,7 +64,7 @@ async def test_buckets_add_up():
 
 
 async def test_the_page_has_how_everything_else_stands():
-    found = await figures(figures_told())
+    found = await figures(some_figures())
     assert {name: found[f"origin_{name}_total{{store=calls}}"] for name in ("requests", "retries", "resumes")} == {
         "requests": 10,
         "retries": 3,
@@ -90,7 +90,7 @@ async def test_the_page_has_how_everything_else_stands():
     assert found["process_open_fds{}"] > 0
 
 
-async def test_a_journal_that_fails_is_figures_told():
+async def test_a_journal_that_fails_is_told():
     failing = replace(STATS, journal_problem="disk full", admits=False)
-    found = await figures(replace(figures_told(), audit=lambda: failing))
+    found = await figures(replace(some_figures(), audit=lambda: failing))
     assert (found["audit_journal_failing{}"], found["audit_admits{}"]) == (1, 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 from aiohttp.web_protocol import RequestHandler
-from parts.told import figures_told
+from parts.figures import some_figures
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
@@ -143,10 +143,10 @@ async def test_figures_are_served_where_the_supervisor_says_and_only_where_a_por
 ):
     path = tmp_path / "0.sock"
     monkeypatch.setenv(SOCKET, str(path))
-    async with serve_figures(Metrics(), figures_told()):
+    async with serve_figures(Metrics(), some_figures()):
         assert not path.exists()
     with socket.create_server(("127.0.0.1", 0)) as supervisors:
-        async with serve_figures(Metrics(port=supervisors.getsockname()[1]), figures_told()):
+        async with serve_figures(Metrics(port=supervisors.getsockname()[1]), some_figures()):
             assert "recording_gateway_build_info" in await fetch_page(path)
 
 
@@ -156,6 +156,6 @@ async def test_a_worker_whose_figures_have_no_place_serves_without_them(
     path = tmp_path / "gone" / "0.sock"
     monkeypatch.setenv(SOCKET, str(path))
     with capture_logs() as logs:
-        async with serve_figures(Metrics(port=0), figures_told()):
+        async with serve_figures(Metrics(port=0), some_figures()):
             assert not path.exists()
     assert [(line["event"], line["path"]) for line in logs] == [("no figures", str(path))]
