@@ -295,7 +295,7 @@ async def test_an_answer_that_is_all_there_waits_for_a_slow_reader_and_not_for_o
         got = 0
         while got < LARGE:
             got += len(await reader.read(PIECE))
-            await asyncio.wait({asyncio.ensure_future(asyncio.sleep(0.01))})
+            await asyncio.sleep(0.01)
         await over.wait()
         over.clear()
         writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -329,7 +329,7 @@ async def test_a_slow_reader_that_takes_something_is_not_cut_off(delivering):
         got = 0
         while got < length:
             got += len(await reader.read(PIECE))
-            await asyncio.wait({asyncio.ensure_future(asyncio.sleep(0.08))})
+            await asyncio.sleep(0.08)
         await over.wait()
         writer.close()
     assert (got, came.result) == (length, Result.COMPLETE)
@@ -425,8 +425,8 @@ async def test_no_descriptor_is_left_behind(delivering):
         writer.transport.abort()
         await over.wait()
         async with asyncio.timeout(PATIENCE_S):
-            while not set(DESCRIPTORS.iterdir()) <= before:
-                await asyncio.wait({asyncio.ensure_future(asyncio.sleep(0))})  # transports close what they hold
+            while not set(DESCRIPTORS.iterdir()) <= before:  # noqa: ASYNC110  transports tell nobody that they have closed
+                await asyncio.sleep(0)
 
 
 async def test_a_connection_is_used_again_after_a_body(delivering):

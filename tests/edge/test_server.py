@@ -226,7 +226,7 @@ async def test_a_head_that_drips_is_closed_at_its_deadline():
                 for byte in GOOD * 100:
                     writer.write(bytes([byte]))
                     await writer.drain()
-                    await asyncio.wait({asyncio.ensure_future(asyncio.sleep(0.02))})
+                    await asyncio.sleep(0.02)
 
         dripping = asyncio.ensure_future(drip())
         with contextlib.suppress(ConnectionError):
