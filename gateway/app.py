@@ -45,7 +45,7 @@ from .lifecycle.retention import Sweeper
 from .lifecycle.sweeps import Sweeps
 from .lifecycle.webhooks import Webhooks
 from .linking import minter
-from .model import Verb
+from .model import Store, Verb
 from .openapi import Page, Place, pages
 from .operations import Dependencies, operations
 from .playback import Playback
@@ -165,28 +165,13 @@ class Gateway:
             hearers = Hearers(catalog, webhooks.sender, Renewal(pool))
             await stack.enter_async_context(Listener(partial(connect, config.database), hearers))
             if config.retention.sweep:
-                sweeper = Sweeper(
-                    stores,
-                    audit.trail,
-                    partial(leased, config.database),
-                    batch=config.retention.batch,
-                    alike=alike(config.stores),
-                )
-                await stack.enter_async_context(Sweeps(sweeper, config.retention.interval_s))
+                await stack.enter_async_context(_sweeps(config, stores, audit))
             streams = StreamBounds(config.limits)
             access = Access(
                 prover=identity,
                 catalog=catalog,
                 stores=stores,
-                playback=Playback(
-                    stores=stores,
-                    open_source=partial(open_resuming, resumes=config.origin.resumes),
-                    trail=audit.trail,
-                    session_of=partial(_session_of, audit.sessions),
-                    playing=partial(_playing, audit.sessions),
-                    uses=book,
-                    streams=streams,
-                ),
+                playback=_playback(config, stores, audit, book, streams),
                 trail=audit.trail,
                 mint=minter(config, identity.links, book),
                 limits=limits,
@@ -211,16 +196,7 @@ class Gateway:
             meter = Meter()
             handler = Handler(config, routes, access if tracer is None else _traced(access), lifecycle, meter, tracer)
             stack.callback(handler.flush)
-            server = Server(
-                handler,
-                head_timeout=config.server.header_timeout_s,
-                max_line=config.server.max_header_bytes,
-                max_body=config.server.max_body_bytes,
-                fields=response_headers(config.cors.origins, None),
-                keepalive_timeout=config.server.keepalive_s,
-                auto_decompress=False,
-                access_log=None,
-            )
+            server = _server(config, handler)
             sources = Sources(
                 version=version("recording-gateway"),
                 meter=meter,
@@ -280,6 +256,39 @@ class Gateway:
     def hurry(self) -> None:
         """Cuts the waiting in ``stop`` short."""
         self._hurry.set()
+
+
+def _sweeps(config: Config, stores: Mapping[str, Store], audit: Audit) -> Sweeps:
+    lease = partial(leased, config.database)
+    sweeper = Sweeper(stores, audit.trail, lease, batch=config.retention.batch, alike=alike(config.stores))
+    return Sweeps(sweeper, config.retention.interval_s)
+
+
+def _playback(
+    config: Config, stores: Mapping[str, Store], audit: Audit, uses: LinkBook, streams: StreamBounds
+) -> Playback:
+    return Playback(
+        stores=stores,
+        open_source=partial(open_resuming, resumes=config.origin.resumes),
+        trail=audit.trail,
+        session_of=partial(_session_of, audit.sessions),
+        playing=partial(_playing, audit.sessions),
+        uses=uses,
+        streams=streams,
+    )
+
+
+def _server(config: Config, handler: Handler) -> Server:
+    return Server(
+        handler,
+        head_timeout=config.server.header_timeout_s,
+        max_line=config.server.max_header_bytes,
+        max_body=config.server.max_body_bytes,
+        fields=response_headers(config.cors.origins, None),
+        keepalive_timeout=config.server.keepalive_s,
+        auto_decompress=False,
+        access_log=None,
+    )
 
 
 def _traced(access: Access) -> Access:
