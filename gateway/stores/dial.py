@@ -23,6 +23,18 @@ def client_context() -> ssl.SSLContext:
     return context
 
 
+def distrust(host: str, port: int | None, error: Exception) -> str:
+    """How the operator is told of a certificate that was refused."""
+    why = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else kind(error)
+    return f"the certificate of {host}:{port} cannot be verified ({why})"
+
+
+def kind(error: BaseException) -> str:
+    """What the operator is told of a connection that failed: its class, and of TLS in OpenSSL's word what went wrong."""
+    reason = error.reason if isinstance(error, ssl.SSLError) else None
+    return f"{type(error).__name__} {reason}" if reason else type(error).__name__
+
+
 NARROW: Final = 128 * 1024
 """Bytes of a receive buffer, until whoever the bytes are for has proved quick."""
 

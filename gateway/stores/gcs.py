@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar, cast
 from urllib.parse import parse_qs, quote, urlsplit
 
 from aiohttp import (
+    ClientConnectorCertificateError,
     ClientConnectorError,
     ClientError,
     ClientResponse,
@@ -34,6 +35,7 @@ from ..errors import Changed, NotFound, OriginFailed, OriginTimeout, Refusal, Un
 from ..model import Link, Span, Stat
 from . import gcs_key
 from .body import Body
+from .dial import distrust, kind
 from .gcs_token import Bearer
 from .origin import UNCODED, Pin, Reader, Refused, Target, is_outage, jittered
 
@@ -251,8 +253,12 @@ class Gcs:
             if error.status == PRECONDITION_FAILED:
                 raise Changed(f"{self._where}: the object is another than it was") from None
             refusal = self._answered(error.status, header, role, told=error.message)
+        except ClientConnectorCertificateError as error:
+            refusal = OriginFailed(f"{self._where}: {distrust(error.host, error.port, error.certificate_error)}")
         except ClientConnectorError as error:
-            refusal = Unavailable(f"{self._where}: cannot connect to {error.host}:{error.port}")
+            refusal = Unavailable(
+                f"{self._where}: cannot connect to {error.host}:{error.port} ({kind(error.os_error)})"
+            )
         except TimeoutError:
             refusal = OriginTimeout(f"{self._where}: no answer within first_byte_s ({self._origin.first_byte_s:g} s)")
         except (ClientError, OSError) as error:

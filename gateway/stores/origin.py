@@ -21,7 +21,7 @@ from ..model import PIECE, Span
 from .body import Body, Means
 from .connection import DRY, Connection, Stale
 from .counts import Counts
-from .dial import Dialer, client_context
+from .dial import Dialer, client_context, kind
 from .head import Head, NotHttp
 from .pipes import Pipes, can_splice
 from .pool import Pool
@@ -202,7 +202,7 @@ class Reader:
                         f"{self._where}: no answer within first_byte_s ({self._settings.first_byte_s:g} s)"
                     ) from None
                 case OSError():
-                    raise Unavailable(f"{self._where}: connection failed ({type(error).__name__})") from None
+                    raise Unavailable(f"{self._where}: connection failed ({kind(error)})") from None
             raise
 
     def _ask(self, connection: Connection, request: bytes, length: int) -> asyncio.Future[tuple[Head, memoryview]]:

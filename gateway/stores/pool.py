@@ -12,7 +12,7 @@ from ..config import Origin
 from ..errors import OriginFailed, Unavailable
 from .connection import Connection
 from .counts import Counts
-from .dial import Dialer
+from .dial import Dialer, distrust, kind
 
 IDLE_S: Final = 15.0
 """Seconds that an unused connection is kept; stores keep theirs for longer."""
@@ -117,9 +117,7 @@ class Pool:
                 sock = await self._dialer.dial()
         except ssl.SSLCertVerificationError as error:
             self._permit()
-            raise OriginFailed(
-                f"{self._where}: the certificate of {there} cannot be verified ({error.verify_message})"
-            ) from None
+            raise OriginFailed(f"{self._where}: {distrust(self._dialer.host, self._dialer.port, error)}") from None
         except TimeoutError:
             self._permit()
             raise Unavailable(
@@ -127,7 +125,7 @@ class Pool:
             ) from None
         except (OSError, RuntimeError) as error:  # RuntimeError: what uvloop makes of some of them
             self._permit()
-            raise Unavailable(f"{self._where}: cannot connect to {there} ({type(error).__name__})") from None
+            raise Unavailable(f"{self._where}: cannot connect to {there} ({kind(error)})") from None
         except BaseException:
             self._permit()
             raise

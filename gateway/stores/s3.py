@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 import time
 from collections import OrderedDict
 from contextlib import AsyncExitStack
@@ -27,6 +28,7 @@ from ..config import ConfigError, Origin, S3Store
 from ..errors import Changed, NotFound, OriginFailed, Refusal, Unavailable
 from ..model import Link, Span, Stat
 from .body import Body
+from .dial import client_context
 from .origin import UNCODED, Pin, Reader, Refused, Target
 from .s3_credentials import InstanceCredentials
 from .s3_errors import (
@@ -338,6 +340,12 @@ def _client(
 
 class _Session(AIOHTTPSession):
     """Answers as the endpoint did, and not as what it redirects to: reads don't follow, nor is anything deleted there."""
+
+    def _build_verify_context(self) -> ssl.SSLContext:
+        """As reads trust, and not by the bundle that botocore brings along; one that AWS's own settings name is kept to."""
+        if self._verify is True:  # type: ignore[attr-defined]  # its stubs leave both out
+            return client_context()
+        return super()._build_verify_context()  # type: ignore[misc, no-any-return]
 
     async def send(self, request: Any) -> Any:  # botocore's own kinds, which its stubs name otherwise
         answered: Any = await super().send(request)

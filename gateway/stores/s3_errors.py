@@ -8,15 +8,18 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from aiohttp import ClientConnectorCertificateError, ClientConnectorSSLError
 from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
     NoCredentialsError,
     ParamValidationError,
     ReadTimeoutError,
+    SSLError,
 )
 
 from ..errors import NotFound, OriginFailed, OriginTimeout, Refusal, Unavailable
+from .dial import distrust, kind
 from .origin import Refused, is_outage
 
 CODE: Final = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
@@ -86,6 +89,10 @@ def call_failed(where: str, bucket: str, error: Exception) -> Refusal:
             refusal: Refusal = Unavailable(f"{where}: no connection within connect_s")
         case ReadTimeoutError() | TimeoutError():
             refusal = OriginTimeout(f"{where}: no answer within first_byte_s")
+        case SSLError(kwargs={"error": ClientConnectorCertificateError() as failed}):
+            refusal = OriginFailed(f"{where}: {distrust(failed.host, failed.port, failed.certificate_error)}")
+        case SSLError(kwargs={"error": ClientConnectorSSLError() as failed}):
+            refusal = Unavailable(f"{where}: cannot connect to {failed.host}:{failed.port} ({kind(failed.os_error)})")
         case NoCredentialsError():
             refusal = Unavailable(f"{where}: no credentials found; set access_key_id, or give the instance a role")
         case ParamValidationError():

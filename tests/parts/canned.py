@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections import deque
+from collections.abc import AsyncIterator
 from typing import Self
 
 
@@ -10,17 +12,20 @@ class CannedServer:
     """Answers each request, on whatever connection, with the next of ``answers``; the last one serves for ever.
 
     An answer ``b""`` is a hang-up. ``heads`` are the requests that came. ``async with`` it, in the test's own loop.
+    ``tls``: the context for localhost that it speaks TLS by.
     """
 
-    def __init__(self, *answers: bytes) -> None:
+    def __init__(self, *answers: bytes, tls: ssl.SSLContext | None = None) -> None:
         self._answers = deque(answers)
+        self._tls = tls
         self.heads: list[bytes] = []
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port: int = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        where = "http://127.0.0.1" if self._tls is None else "https://localhost"
+        self.url = f"{where}:{self.port}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -45,6 +50,19 @@ class CannedServer:
         finally:
             self._writers.discard(writer)
             writer.close()
+
+
+@contextlib.asynccontextmanager
+async def outspoken(said: bytes) -> AsyncIterator[str]:
+    """A server that says so to whoever connects, and then listens; its URL, by which it would speak TLS."""
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(say, "127.0.0.1", 0) as server:
+        yield f"https://localhost:{server.sockets[0].getsockname()[1]}"
 
 
 def answer(status: str, body: bytes = b"", **headers: str) -> bytes:

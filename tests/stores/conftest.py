@@ -23,6 +23,8 @@ def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     """The server's context for localhost; a reader trusts it by what the environment says."""
     context, _ = server_context(tmp_path, "localhost")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "root.pem"))
+    for bundle in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(bundle, raising=False)
     return context
 
 

@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 from parts.asking import DATA, Asking, asking
+from parts.canned import answer, outspoken
 from parts.certificates import server_context
 from parts.labs import unused_port
 from parts.loops import on_both_loops
@@ -138,6 +139,15 @@ async def test_a_certificate_past_its_end_is_refused(tmp_path: Path, monkeypatch
         with pytest.raises(OriginFailed, match="expired"):
             await at.open()
         assert server.heads == []
+
+
+@on_both_loops
+async def test_what_tls_failed_of_is_told() -> None:
+    async with outspoken(answer("400 Bad Request")) as url:
+        at = Asking(f"{url}/o")
+        with pytest.raises(Unavailable, match=r"cannot connect to localhost:\d+ \(SSLError WRONG_VERSION_NUMBER\)"):
+            await at.open()
+        await at.reader.close()
 
 
 @on_both_loops

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -10,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 from gcloud.aio.auth import Token
-from parts.canned import CannedServer, answer
+from parts.canned import CannedServer, answer, outspoken
 from parts.gcs import GcsStub
 from parts.labs import QUICK, drain, read
 from structlog.testing import capture_logs
@@ -197,6 +198,27 @@ async def test_nobody_is_followed_elsewhere_to_delete_there(emulated: Emulated) 
         with pytest.raises(OriginFailed, match="answered 302"):
             await (await emulated(server.url)).delete("a", "7")
         assert len(server.heads) == 1
+
+
+async def test_a_certificate_that_is_not_trusted_is_told_of_as_reads_tell(
+    emulated: Emulated, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    async with CannedServer(answer("200 OK", b"{}"), tls=tls) as server:
+        store = await emulated(server.url)
+        why = rf"store lab: the certificate of localhost:{server.port} cannot be verified \("
+        for asking in (store.stat("a"), store.open("a", Span(0, 5), "7")):
+            with pytest.raises(OriginFailed, match=why):
+                await asking
+        with pytest.raises(Unavailable, match=why):
+            await store.check()
+
+
+async def test_what_tls_failed_of_is_told(emulated: Emulated) -> None:
+    async with outspoken(answer("400 Bad Request")) as url:
+        store = await emulated(url)
+        with pytest.raises(Unavailable, match=r"cannot connect to localhost:\d+ \(SSLError WRONG_VERSION_NUMBER\)"):
+            await store.check()
 
 
 async def test_an_object_that_google_would_unpack_is_refused(stub: GcsStub, store: Gcs) -> None:

@@ -1,15 +1,17 @@
 """What is S3's own: addressing, read URLs kept for a while, answers that need telling apart, deleting."""
 
 import socket
+import ssl
 import time
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 from unittest import mock
 from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import ClientSession
-from parts.canned import CannedServer, answer
+from parts.canned import CannedServer, answer, outspoken
 from parts.canned_s3 import CANNED, FIVE, HEAD, RIGHT, Open, error
 from parts.faults import FaultProxy
 from parts.labs import QUICK, S3Lab, drain, fetch, read, signed
@@ -116,6 +118,45 @@ async def test_a_setting_of_awss_own_that_is_none_is_refused_at_start(
         settings = S3Store.model_validate(CANNED | {"endpoint": "http://127.0.0.1:9"} | keys)
         with pytest.raises(ConfigError, match=rf"stores\.lab: .*{word}.*; mend or unset"):
             await S3.connect("lab", settings, QUICK)
+
+
+async def test_what_is_trusted_for_reads_is_trusted_for_all_else(connect: Open, tls: ssl.SSLContext) -> None:
+    """botocore brings a bundle of its own, in which neither the system nor SSL_CERT_FILE has a say."""
+    async with CannedServer(answer("200 OK", ETag='"v"', **HEAD), tls=tls) as server:
+        store = await connect(url=server.url)
+        await store.check()
+        assert (await store.stat("a")).size == 5
+
+
+async def test_a_bundle_that_awss_own_settings_name_is_kept_to(
+    connect: Open, tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "root.pem"))
+    monkeypatch.delenv("SSL_CERT_FILE")
+    async with CannedServer(answer("200 OK", ETag='"v"', **HEAD), tls=tls) as server:
+        assert (await (await connect(url=server.url)).stat("a")).size == 5
+
+
+async def test_a_certificate_that_is_not_trusted_is_told_of_as_reads_tell(
+    connect: Open, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    async with CannedServer(answer("200 OK", ETag='"v"', **HEAD), tls=tls) as server:
+        store = await connect(url=server.url)
+        why = rf"store lab: the certificate of localhost:{server.port} cannot be verified \(unable to get local issuer"
+        for asking in (store.stat("a"), store.open("a", FIVE, '"v"')):
+            with pytest.raises(OriginFailed, match=why):
+                await asking
+        with pytest.raises(Unavailable, match=why):
+            await store.check()
+        assert server.heads == []
+
+
+async def test_what_tls_failed_of_is_told(connect: Open) -> None:
+    async with outspoken(answer("400 Bad Request")) as url:
+        store = await connect(url=url)
+        with pytest.raises(Unavailable, match=r"cannot connect to localhost:\d+ \(SSLError WRONG_VERSION_NUMBER\)"):
+            await store.check()
 
 
 # --- the URL that reads are made with -------------------------------------------------------------------------------
