@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 from aiohttp import ClientResponseError
 from gcloud.aio.auth import Token
+from gcloud.aio.auth.token import TokenResponse
 
 from ..config import ConfigError
 from ..errors import OriginFailed, Unavailable
@@ -41,7 +42,7 @@ class Bearer:
         """Of ``_token``."""
         self._dropped = float("-inf")
         try:
-            self.token = Token(service_file=None if file is None else str(file), scopes=[SCOPE])
+            self.token = _Told(service_file=None if file is None else str(file), scopes=[SCOPE])
             # What it cannot parse it takes for none at all, and goes on as the instance's own identity.
             read = bool(self.token.service_data) or not os.environ.get(NAMED)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -61,14 +62,9 @@ class Bearer:
             async with asyncio.timeout(self._patience_s):
                 # Shielded: the fetch is shared, and one caller's end must not cancel the others'.
                 token = await asyncio.shield(self.token.get())
-        except ClientResponseError as error:
-            if error.status in {400, 401, 403}:
-                raise OriginFailed(
-                    f"{self._where}: Google gives no token ({error.status}); check the service account"
-                ) from None
-            raise Unavailable(f"{self._where}: no token to be had ({error.status})") from None
         except Exception as error:  # noqa: BLE001  an endpoint, or a file, may give anything: not gcloud-aio's to word
-            raise Unavailable(f"{self._where}: no token to be had ({type(error).__name__})") from None
+            # It asks five times over, for longer than anybody here waits: what it was told is more than that.
+            raise self._failed(self.token.failure or _why(error)) from None
         if (renewal := self.token.acquiring) is not None and renewal is not self._renewal:
             self._renewal = renewal
             renewal.add_done_callback(self._tell)  # nobody awaits it
@@ -92,7 +88,32 @@ class Bearer:
             await asyncio.wait([renewal])
         await self.token.close()
 
+    def _failed(self, why: int | str) -> OriginFailed | Unavailable:
+        if why in {400, 401, 403}:
+            fix = "check the service account, and this machine's clock"
+            return OriginFailed(f"{self._where}: Google gives no token ({why}); {fix}")
+        return Unavailable(f"{self._where}: no token to be had ({why})")
+
     def _tell(self, renewal: asyncio.Task[None]) -> None:
         if not renewal.cancelled() and (error := renewal.exception()) is not None:
             what = f"answered {error.status}" if isinstance(error, ClientResponseError) else type(error).__name__
             log.warning("gcs_token_not_renewed", error=f"{self._where}: {what}")
+
+
+class _Told(Token):
+    """Remembers why it was given no token when it asked last (the status, or the error's class); None: it was given one."""
+
+    failure: int | str | None = None
+
+    async def refresh(self, *, timeout: int) -> TokenResponse:  # noqa: ASYNC109  as the library declares it
+        try:
+            told = await super().refresh(timeout=timeout)
+        except Exception as error:
+            self.failure = _why(error)
+            raise
+        self.failure = None
+        return told
+
+
+def _why(error: Exception) -> int | str:
+    return error.status if isinstance(error, ClientResponseError) else type(error).__name__
