@@ -25,6 +25,10 @@ from .origin import Refused, is_outage
 CODE: Final = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
 STALE: Final = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestExpired"})
 """Error codes that come as a 400 and yet are about credentials."""
+UNTIMELY: Final = re.compile(
+    rb"<Code>RequestTimeTooSkewed</Code>|<Message>Request (has expired|is not valid yet)</Message>"
+)
+"""What S3 says of a time that is not its own: what is asked with here was signed a moment before."""
 UNKNOWN_KEY: Final = "InvalidAccessKeyId"
 ARCHIVED: Final = "InvalidObjectState"
 NOT_FOUND: Final = 404
@@ -66,16 +70,18 @@ def read_refused(where: str, bucket: str, refused: Refused) -> Refusal:
         return OriginFailed(f"{where}: bucket {bucket!r} does not exist")
     if refused.status == NOT_FOUND:
         return Unavailable(f"{answer}; is its endpoint right?")
-    return OriginFailed(f"{answer}; {_mending(refused.status, told)}")
+    return OriginFailed(f"{answer}; {_mending(refused, told)}")
 
 
-def _mending(answer: int, told: str) -> str:
+def _mending(refused: Refused, told: str) -> str:
     """What the operator is to look at."""
+    if UNTIMELY.search(refused.body):
+        return "check this machine's clock"
     if told == ARCHIVED:
         return "an object is archived: restore it, and keep recordings in a class that is read at once"
     if told.startswith("KMS."):
         return "check the KMS key that an object is encrypted with"
-    if answer in DENIED:
+    if refused.status in DENIED:
         return "check its credentials and their right to s3:GetObject and s3:ListBucket"
     return "check its endpoint, region and addressing"
 
@@ -106,7 +112,9 @@ def _answered(where: str, bucket: str, answer: int) -> Refusal:
     if answer == NOT_FOUND:
         return OriginFailed(f"{where}: bucket {bucket!r} does not exist")
     if answer in DENIED:
-        return OriginFailed(f"{where}: answered {answer}; check its credentials and their right to s3:ListBucket")
+        return OriginFailed(
+            f"{where}: answered {answer}; check its credentials, their right to s3:ListBucket, and this machine's clock"
+        )
     if is_outage(answer):
         return Unavailable(f"{where}: answered {answer}")
     return OriginFailed(f"{where}: answered {answer}; check its endpoint, region and addressing")

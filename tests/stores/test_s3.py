@@ -4,11 +4,13 @@ import socket
 import ssl
 import time
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
 from urllib.parse import urlsplit
 
+import botocore.auth
 import pytest
 from aiohttp import ClientSession
 from parts.canned import CannedServer, answer, outspoken
@@ -255,6 +257,11 @@ async def test_what_answers_404_to_everything_is_no_store_that_lost_an_object(co
         (error("403 Forbidden", "InvalidObjectState"), "is archived: restore it"),
         (error("400 Bad Request", "KMS.DisabledException"), "check the KMS key"),
         (error("403 Forbidden", "AccessDenied"), "right to s3:GetObject"),
+        (error("403 Forbidden", "RequestTimeTooSkewed"), "check this machine's clock"),
+        (
+            answer("403 Forbidden", b"<Error><Code>AccessDenied</Code><Message>Request is not valid yet</Message>"),
+            "check this machine's clock",
+        ),
     ],
 )
 async def test_what_an_object_is_refused_for_is_what_the_operator_is_told_to_mend(
@@ -263,6 +270,23 @@ async def test_what_an_object_is_refused_for_is_what_the_operator_is_told_to_men
     async with CannedServer(said) as server:
         with pytest.raises(OriginFailed, match=word):
             await (await connect(url=server.url)).open("a", FIVE, '"v"')
+
+
+async def test_a_clock_that_is_not_the_stores_is_what_the_operator_is_told_to_mend(
+    s3: SeaweedS3, connect: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3.put("timely.wav", b"bytes")
+    store = await connect(s3.settings())
+    stat = await store.stat("timely.wav")
+    real = botocore.auth.get_current_datetime
+    with monkeypatch.context() as slow:
+        slow.setattr(botocore.auth, "get_current_datetime", lambda: real() - timedelta(hours=5))
+        with pytest.raises(OriginFailed, match="answered 403 AccessDenied; check this machine's clock"):
+            await store.open("timely.wav", FIVE, stat.version)
+        for asking in (store.stat("timely.wav"), store.check()):
+            with pytest.raises((OriginFailed, Unavailable), match="and this machine's clock"):
+                await asking
+    assert await drain(await store.open("timely.wav", FIVE, stat.version)) == b"bytes"
 
 
 @pytest.mark.parametrize(
