@@ -39,7 +39,8 @@ class Sessions:
     def of(self, key: Key, now: float) -> UUID:
         """The session of a request at ``now``, in seconds since the epoch. About 1 µs where the listener is known."""
         known = self._known.pop(key, None)
-        if known is None or not (known.bodies or now - known.last < self._idle_s):
+        # ``abs``, for a clock that is set back by hours would make the session last until it has caught up.
+        if known is None or not (known.bodies or abs(now - known.last) < self._idle_s):
             known = _Playback(session_id(key, int(now // self._idle_s)), now)
         known.last = now
         self._known[key] = known

@@ -55,7 +55,8 @@ class TokenIdentity:
             raise refused(f"larger than {MAX_TOKEN} bytes, or not ASCII")
         digest = hashlib.sha256(token.encode("ascii")).digest()
         remembered = self._verified.get(digest)
-        if remembered is not None and self._now() < remembered[1]:
+        # Within BELIEVED_S, for a clock that is set back by hours would make it believed until it has caught up.
+        if remembered is not None and 0 < remembered[1] - self._now() <= BELIEVED_S:
             self._verified.move_to_end(digest)
             return remembered[0]
         unverified = read(token)

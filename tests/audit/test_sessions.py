@@ -26,6 +26,13 @@ def test_a_long_silence_ends_a_session():
     assert len({sessions.of(KEY, NOW + step * IDLE) for step in range(50)}) == 50
 
 
+def test_a_clock_that_is_set_back_makes_no_session_last_until_it_has_caught_up():
+    sessions = Sessions(IDLE)
+    first = sessions.of(KEY, NOW)
+    assert sessions.of(KEY, NOW - IDLE + 1) == first
+    assert sessions.of(KEY, NOW - 12 * IDLE) != first
+
+
 def test_a_body_on_its_way_is_no_silence():
     sessions = Sessions(IDLE)
     first = sessions.of(KEY, NOW)

@@ -250,6 +250,17 @@ async def test_a_verified_token_is_believed_for_a_while(life: int, believed: flo
         await identity.prove(shown)
 
 
+async def test_a_clock_that_is_set_back_makes_no_token_believed_for_longer(credentials: MemoryCredentials):
+    clock, source = [time.time() + 18_000], Rotating()
+    identity = TokenIdentity([Trusted(issuer(), source)], credentials, now=lambda: clock[0])
+    shown = token(rsa_key(), exp=int(clock[0]) + 3600)
+    await identity.prove(shown)
+    source.key_now = rsa_key("rotated")
+    clock[0] -= 18_000
+    with pytest.raises(Unauthenticated):
+        await identity.prove(shown)
+
+
 async def test_a_token_past_its_exp_and_within_the_leeway_is_not_remembered(credentials: MemoryCredentials):
     source = Rotating()
     identity = TokenIdentity([Trusted(issuer(leeway_s=60), source)], credentials)
