@@ -6,7 +6,7 @@ import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
@@ -114,7 +114,7 @@ _ORIGIN = re.compile(r"https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{1
 def is_origin(text: str) -> bool:
     """Whether ``text`` is a web origin as browsers write it; letter case and a default port do not matter."""
     read = _ORIGIN.fullmatch(text)
-    return read is not None and int(read["port"] or 1) in range(1, 65_536)
+    return read is not None and _is_number(read["port"] or "1")
 
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(:(?P<port>[0-9]{1,5}))?")
@@ -124,9 +124,12 @@ def _postgres_url(url: SecretStr) -> SecretStr:
     """Checked here because the driver's own message for a bad URL quotes parts of it, perhaps half a password."""
     try:
         parts = urlsplit(url.get_secret_value())
-        hosts = [_HOST.fullmatch(host) for host in parts.netloc.rpartition("@")[2].split(",")]
+        query = parse_qs(parts.query, strict_parsing=True)
+        hosts = [parts.netloc.rpartition("@")[2], *query.get("host", ())]
+        places = [place for several in hosts if several for place in several.split(",")]
+        ports = [port for several in query.get("port", ()) for port in several.split(",")]
         known = parts.scheme in {"postgresql", "postgres"} and "@" not in parts.path and not parts.fragment
-        known = known and all(host is not None and _is_place(host) for host in hosts)
+        known = known and all(map(_is_place, places)) and all(map(_is_number, ports))
     except ValueError:
         known = False
     if not known:
@@ -136,10 +139,17 @@ def _postgres_url(url: SecretStr) -> SecretStr:
     return url
 
 
-def _is_place(host: re.Match[str]) -> bool:
+def _is_place(text: str) -> bool:
     """Whether it is a host, or a socket's folder, with a port that there can be."""
+    host = _HOST.fullmatch(text)
+    if not text or host is None:
+        return False
     name = unquote(host[1])
-    return (name.startswith("/") or _is_host(name)) and int(host["port"] or 1) in range(1, 65_536)
+    return (name.startswith("/") or _is_host(name)) and _is_number(host["port"] or "1")
+
+
+def _is_number(port: str) -> bool:
+    return re.fullmatch("[0-9]{1,5}", port) is not None and int(port) in range(1, 65_536)
 
 
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]

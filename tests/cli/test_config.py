@@ -120,7 +120,19 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
         ({"metrics": {"host": "a\0b", "port": 0}}, "metrics.host: give an address or a host name"),
         ({"metrics": {"host": "a" * 64, "port": 0}}, "metrics.host: give an address or a host name"),
         ({"tracing": {"endpoint": "http://a..b:4318"}}, "tracing.endpoint: give an absolute http or https URL"),
-        ({"database": {"url": "postgresql://u:hunter2@a,b..c/d"}}, "database.url: give postgresql://"),
+        *(
+            ({"database": {"url": f"postgresql://u:hunter2@{rest}"}}, "database.url: give postgresql://")
+            for rest in (
+                "a,b..c/d",
+                "a,,b/d",
+                "/d?host=a..b",
+                "/d?host=a,",
+                "/d?host=a:b",
+                "/d?port=1,",
+                "/d?host=127.0.0.1&port=65536",
+                "a/d?sslmode",
+            )
+        ),
         ({"limits": {"url": "redis://:hunter2@a..b:6379"}}, "limits.url: give memory://, or redis://"),
         ({"audit": {"journal_dir": ""}}, "audit.journal_dir: give a folder"),
         ({"audit": {"partitions_ahead": 121}}, "\n  audit.partitions_ahead: Input should be less than"),
@@ -266,6 +278,8 @@ def test_an_issuer_on_loopback_may_publish_its_keys_over_plain_http(tmp_path, ho
         {"tracing": {"endpoint": "http://otel_collector.:4318"}, "limits": {"url": "redis://my_redis:6379/1"}},
         {"database": {"url": f"postgresql://u@%2Fvar%2Frun%2F{'postgresql' * 6}/d"}},
         {"database": {"url": "postgresql://u@[::1]:5432,my_db:5433/d"}},
+        {"database": {"url": "postgresql://u@/d?host=[::1],/run/postgresql&port=5432,5433"}},
+        {"database": {"url": "postgresql://:5433/d?user=u"}},
         *(
             {"stores": {"a": {"kind": "s3", "bucket": "abc", "endpoint": f"http://{host}:9000"}}}
             for host in ("minio", "A-1.example.", "127.0.0.1", "[::1]")
