@@ -52,7 +52,10 @@ class Listening:
 
     def _watch(self) -> None:
         self._rest = None
-        self._loop.add_reader(self._sock, self._take_all)
+        try:
+            self._loop.add_reader(self._sock, self._take_all)
+        except OSError as error:  # the system has no room to watch it, at present
+            self._pause(error)
 
     def _take_all(self) -> None:
         try:
@@ -76,7 +79,7 @@ class Listening:
     async def _begin(self, accepted: socket.socket) -> None:
         try:
             await self._loop.connect_accepted_socket(self._made, accepted)
-        except OSError:  # it left, or the system has no room to watch it
+        except OSError:  # it has left again
             accepted.close()
 
     def _pause(self, error: OSError) -> None:
