@@ -33,7 +33,6 @@ from .edge.bind import bind
 from .edge.handler import Handler
 from .edge.lifecycle import Lifecycle
 from .edge.limits import RateLimits
-from .edge.listening import Listening
 from .edge.router import Mounted, Router
 from .edge.server import Server
 from .edge.streams import StreamBounds
@@ -45,6 +44,7 @@ from .lifecycle.retention import Sweeper
 from .lifecycle.sweeps import Sweeps
 from .lifecycle.webhooks import Webhooks
 from .linking import minter
+from .listening import Listening
 from .model import Store, Verb
 from .openapi import Page, Place, pages
 from .operations import Dependencies, operations

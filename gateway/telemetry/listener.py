@@ -18,6 +18,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, we
 from aiohttp.web_protocol import RequestHandler
 
 from ..config import ConfigError
+from ..listening import Listening
 from .pages import merge
 
 log = structlog.get_logger("gateway.metrics")
@@ -37,6 +38,8 @@ _KEEPALIVE_S = 75.0
 _ASK_S = 10.0
 """Seconds that a new connection has to ask for something: aiohttp itself would wait for ever."""
 _CLOSE_S = 0.2
+_BACKLOG = 100
+"""Connections that may wait: those who scrape are few."""
 
 
 class _Server(web.Server):
@@ -76,34 +79,49 @@ async def serve_page(
     """
     server = _Server(page)
     if path is not None:
-        loop = asyncio.get_running_loop()
-        listener = await loop.create_unix_server(server, str(path))  # in the place of a dead one
+        sockets = [_bound_at(path)]
     else:
-        listener = await _bound(server, host, port)
-        port = listener.sockets[0].getsockname()[1]
+        sockets = await _bound(host, port)
+        port = sockets[0].getsockname()[1]
+    listeners = [Listening(each, server, backlog=_BACKLOG) for each in sockets]
     try:
         yield port
     finally:
-        listener.close()
+        for listener in listeners:
+            await listener.close()
         await server.shutdown(_CLOSE_S)
-        await listener.wait_closed()
 
 
 async def refuse_taken(*, host: str, port: int) -> None:
     """Raises ConfigError where the port can't be had. Nobody is answered."""
-    (await _bound(asyncio.Protocol, host, port, listening=False)).close()
+    for each in await _bound(host, port):
+        each.close()
 
 
-async def _bound(
-    made: Callable[[], asyncio.BaseProtocol], host: str, port: int, *, listening: bool = True
-) -> asyncio.Server:
+async def _bound(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address of ``host``, bound and no more. Raises ConfigError."""
     try:
-        return await asyncio.get_running_loop().create_server(made, host, port, start_serving=listening)
+        server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port, start_serving=False)
+        sockets = [each.dup() for each in server.sockets]  # its own are closed with it
+        server.close()
     except OSError as error:
         named = error.errno and not isinstance(error, socket.gaierror)  # whose numbers are its own
         reason = os.strerror(error.errno or 0) if named else str(error)
         problem = f"metrics.port: cannot listen on {host}:{port}: {reason}; change metrics.host or metrics.port"
         raise ConfigError([problem]) from error
+    return sockets
+
+
+def _bound_at(path: Path) -> socket.socket:
+    """In the place of a dead one. Raises OSError."""
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.bind(str(path))
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 async def fetch_page(path: Path) -> str:

@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import errno
 import os
-import resource
 import socket
 from functools import partial
 from pathlib import Path
 from unittest import mock
 
 import pytest
+from parts.pouring import no_descriptor_left
 
 from gateway.edge.delivery import Delivery, deliver, deliver_whole
 from gateway.edge.server import Answered, Server
@@ -148,22 +148,6 @@ async def test_a_body_is_complete_once_the_kernel_has_all_of_it(delivering):
         await over.wait()
         writer.close()
     assert (came.result, left) == (Result.COMPLETE, [0])
-
-
-@contextlib.contextmanager
-def no_descriptor_left():
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    taken = [os.dup(0)]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(int(each.name) for each in DESCRIPTORS.iterdir()) + 1, hard))
-    try:
-        with contextlib.suppress(OSError):
-            while True:
-                taken.append(os.dup(0))
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        for each in taken:
-            os.close(each)
 
 
 async def test_a_slow_client_gets_all_of_its_body_though_no_descriptor_is_left(delivering):

@@ -1,9 +1,12 @@
 """A client at the other end of a real TCP connection, and what a delivery does with a Pourable."""
 
 import asyncio
+import os
+import resource
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -79,3 +82,16 @@ async def writable(sock: socket.socket) -> None:
 def descriptors() -> int:
     """How many this process has."""
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """While it lasts this process gets no more of them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 from aiohttp.web_protocol import RequestHandler
+from parts.audit import until
 from parts.figures import some_figures
+from parts.pouring import no_descriptor_left
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
+from gateway import listening
 from gateway.config import ConfigError, Metrics
 from gateway.telemetry import listener
 from gateway.telemetry.listener import CONTENT_TYPE, PATIENCE_S, SOCKET, fetch_page, merged_page, serve_page
@@ -67,9 +70,9 @@ async def test_nothing_is_kept_of_who_has_left_without_asking():
             super().connection_lost(handler, exc)
             gone.put_nowait(len(self._silent))
 
-    listening = await asyncio.get_running_loop().create_server(Server(a_page), "127.0.0.1", 0)
-    async with listening:
-        (await asyncio.open_connection(*listening.sockets[0].getsockname()))[1].close()
+    serving = await asyncio.get_running_loop().create_server(Server(a_page), "127.0.0.1", 0)
+    async with serving:
+        (await asyncio.open_connection(*serving.sockets[0].getsockname()))[1].close()
         assert await asyncio.wait_for(gone.get(), 5) == 0
 
 
@@ -79,6 +82,28 @@ async def test_a_port_that_is_taken_is_refused_by_its_key():
         with pytest.raises(ConfigError, match=rf"metrics\.port: cannot listen on 127\.0\.0\.1:{port}: Address already"):
             async with serve_page(a_page, port=port):
                 pytest.fail("it listens")
+
+
+@pytest.mark.parametrize("beneath", [None, "0.sock"])
+async def test_who_scrapes_while_no_descriptor_is_left_has_the_page_afterwards_and_the_log_a_line_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beneath: str | None
+):
+    monkeypatch.setattr(listening, "REST_S", 0.01)
+    untold: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: untold.append(context))
+    path = None if beneath is None else tmp_path / beneath
+    with capture_logs() as logs:
+        async with serve_page(a_page, path=path) as port:
+            with socket.socket(socket.AF_INET if path is None else socket.AF_UNIX) as scraper:
+                scraper.connect(("127.0.0.1", port) if path is None else str(path))
+                scraper.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                scraper.setblocking(False)
+                with no_descriptor_left():
+                    await until(lambda: bool(logs))
+                async with asyncio.timeout(20):
+                    assert (await asyncio.get_running_loop().sock_recv(scraper, 100)).startswith(b"HTTP/1.1 200")
+    assert [line["event"] for line in logs] == ["no connection taken", "connections taken again"]
+    assert not untold
 
 
 async def test_a_worker_serves_at_a_path_where_a_dead_one_has_left_its_socket(tmp_path: Path):

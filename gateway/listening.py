@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-log = structlog.get_logger("gateway.edge")
+log = structlog.get_logger("gateway.listening")
 
 REST_S: Final = 1.0
 """Seconds until the next try, where none can be taken."""

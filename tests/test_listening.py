@@ -3,36 +3,23 @@
 import asyncio
 import errno
 import os
-import resource
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from parts.audit import until
+from parts.pouring import no_descriptor_left
 from structlog.testing import capture_logs
 
-from gateway.edge import listening
-from gateway.edge.listening import Listening
+from gateway import listening
+from gateway.listening import Listening
 
 
 class Greeter(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         transport.write(b"hello")
         transport.close()
-
-
-@contextmanager
-def no_descriptor_left() -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = os.dup(0)
-    os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture
