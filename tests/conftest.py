@@ -1,7 +1,8 @@
 """Fixtures of real parts, one section each."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 import pytest_asyncio
@@ -28,6 +29,19 @@ settings.load_profile("tests")
 # do the demos that tests start.
 _worker, _workers = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
 ports.UNGIVEN = range(10_000, 20_000)[int(_worker.removeprefix("gw")) :: int(_workers)]
+
+
+# --- threads ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_more_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From when it is called the system gives this process none."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    return lambda: monkeypatch.setattr(threading.Thread, "start", refuse)
 
 
 # --- Postgres -------------------------------------------------------------------------------------------------------

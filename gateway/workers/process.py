@@ -15,10 +15,14 @@ import structlog
 from .. import logs
 from ..app import Gateway
 from ..config import Config
+from ..threads import Threads
 from .given import READY, STOPPING, Given
 from .signals import RELOAD, RETIRE, STOPS
 
 log = structlog.get_logger("gateway.workers")
+
+_THREADS = 32
+"""For whatever else blocks, as the loop looking up names: at most as many as Python itself would have."""
 
 
 class Process:
@@ -105,6 +109,7 @@ async def serve_alone(config: Config, given: Given) -> None:
     else:
         logs.configure(config.log, worker=given.slot)
     raise_file_limit()
+    asyncio.get_running_loop().set_default_executor(Threads(_THREADS, "serving"))
     await Process(given).serve(config)
 
 

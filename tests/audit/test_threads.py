@@ -2,8 +2,7 @@
 
 import asyncio
 import threading
-
-import pytest
+from collections.abc import Callable
 
 from gateway.audit.threads import OwnThread
 
@@ -26,13 +25,10 @@ async def test_work_whose_caller_was_cancelled_is_done_all_the_same_begun_or_not
     assert done == ["begun", "not begun", "last"]
 
 
-async def test_a_system_that_gives_no_more_threads_later_stops_nothing(monkeypatch: pytest.MonkeyPatch):
+async def test_a_system_that_gives_no_more_threads_later_stops_nothing(no_more_threads: Callable[[], None]):
     thread, done = OwnThread("test"), list[int]()
 
-    def refuse(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    no_more_threads()
     for number in range(3):
         await thread.run(done.append, number)
     assert done == [0, 1, 2]

@@ -75,7 +75,7 @@ def test_nothing_is_sent_by_a_gateway_that_is_then_refused(offline, section, tab
     assert "webhooks.away" not in done.err
 
 
-@pytest.mark.parametrize("name", ["audit-journal", "audit-shipper", "disk-calls"])
+@pytest.mark.parametrize("name", ["audit-journal", "audit-shipper", "disk-calls", "serving", "webhook-dns"])
 def test_a_system_that_gives_no_more_threads_is_said_to_be_one(command, name, monkeypatch: pytest.MonkeyPatch):
     start = threading.Thread.start
 

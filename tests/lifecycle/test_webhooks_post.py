@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -201,6 +201,17 @@ async def test_an_endpoint_with_something_to_say_beforehand_is_heard_out():
         tried = await poster.post(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", b"{}", SIGNED)
     server.close()
     assert (tried.status, tried.error) == (200, None)
+
+
+async def test_where_the_system_gives_no_more_threads_names_are_looked_up_by_those_there_are(
+    no_more_threads: Callable[[], None],
+):
+    """Told as a failure, it would be counted against the endpoint."""
+    lookup = Lookup()
+    no_more_threads()
+    found = await asyncio.gather(*(lookup("127.0.0.1", 443) for _ in range(3)))
+    assert found == [["127.0.0.1"]] * 3
+    lookup.close()
 
 
 async def test_names_that_are_never_answered_hold_up_no_try_where_webhooks_are_made(monkeypatch: pytest.MonkeyPatch):

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -437,15 +437,12 @@ async def test_refused_opens_lose_no_descriptor(store: disk.Disk, alarms: Alarms
 
 
 async def test_where_the_system_gives_no_more_threads_those_there_are_read_on_and_lose_no_descriptor(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, no_more_threads: Callable[[], None]
 ) -> None:
     (root / "ok.wav").write_bytes(bytes(PIECE + 1))
     store = disk.Disk("lab", DiskStore(kind="disk", root=root), QUICK)
 
-    def refuse(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    no_more_threads()
     before = descriptors()
     version = (await store.stat("ok.wav")).version
     sources = await asyncio.gather(*(store.open("ok.wav", Span(0, PIECE + 1), version) for _ in range(4)))

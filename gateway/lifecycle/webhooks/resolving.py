@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from ...config import Webhooks
+from ...threads import Threads
 from .guard import ELSEWHERE, Forbidden, Guard
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -31,7 +31,7 @@ class Lookup:
     """The system's own resolver, on threads of its own: one that hangs keeps nobody else waiting."""
 
     def __init__(self, threads: int = _THREADS) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="webhook-dns")
+        self._threads = Threads(threads, "webhook-dns")
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
         ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
