@@ -50,7 +50,7 @@ class Disk:
         version = identity(found)
         try:
             modified = datetime.fromtimestamp(found.st_mtime_ns // 1_000_000_000, UTC)
-        except (ValueError, OverflowError):
+        except (ValueError, OverflowError, OSError):
             raise OriginFailed(f"store {self._name}: a file's date is in no year from 1 to 9999; touch it") from None
         return Stat(size=found.st_size, etag=f'"{version}"', version=version, modified=modified)
 

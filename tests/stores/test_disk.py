@@ -452,7 +452,9 @@ async def test_where_the_system_gives_no_more_threads_those_there_are_read_on_an
     assert descriptors() == before
 
 
-@pytest.mark.parametrize("when", [300_000_000_000, -100_000_000_000], ids=["far ahead", "long ago"])
+@pytest.mark.parametrize(
+    "when", [300_000_000_000, -100_000_000_000, 2**60], ids=["far ahead", "long ago", "beyond what C counts years in"]
+)
 async def test_a_file_of_a_date_that_no_calendar_has_is_no_defect(when: int) -> None:
     with tempfile.TemporaryDirectory(dir=TMPFS) as root:
         (Path(root) / "a.wav").write_bytes(b"bytes")
