@@ -191,8 +191,8 @@ def _counts_url(url: SecretStr) -> SecretStr:
     text = url.get_secret_value()
     try:
         parts = urlsplit(text)
-        known = parts.scheme in {"redis", "rediss"} and parts.hostname is not None and parts.port != 0
-        shared = known and _is_host(parts.hostname or "") and re.fullmatch("(/[0-9]*)?", parts.path) is not None
+        known = parts.scheme in {"redis", "rediss"} and parts.hostname is not None and _is_host(parts.hostname)
+        shared = known and parts.port != 0 and re.fullmatch("(/[0-9]*)?", parts.path) is not None
     except ValueError:  # which would quote the password of a URL that lacks its host
         shared = False
     if not shared and text != "memory://":
