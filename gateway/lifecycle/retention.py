@@ -212,10 +212,11 @@ class _Sweep:
         """Whether the object of ``dues`` is gone."""
         store = place[0]
         async with self._room:
+            asked = self._failures[store] < PATIENCE
             try:
                 await self._delete_known(place, dues)
             except Refusal as refusal:
-                self._failures[store] += 1
+                self._failures[store] += asked
                 detail = refusal.detail or refusal.reason
                 log.warning("retention_not_deleted", store=store, call=str(dues[0].call), problem=detail)
                 self._failed(dues, _STATUS.get(type(refusal), 502), refusal.reason, detail)

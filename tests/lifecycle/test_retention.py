@@ -19,7 +19,7 @@ from gateway.catalog.retention import leased
 from gateway.config import DiskStore
 from gateway.errors import NotFound, OriginFailed, Unavailable
 from gateway.lifecycle.places import alike
-from gateway.lifecycle.retention import PATIENCE, Fate
+from gateway.lifecycle.retention import AT_ONCE, PATIENCE, Fate
 from gateway.model import NewCall, Object, State
 from gateway.stores.disk import Disk
 
@@ -482,6 +482,28 @@ async def test_a_store_that_is_away_is_not_asked_for_ever(ending: Ending):
         assert bool(await ending.events(call)) == (done.fate is Fate.FAILED)
     ending.store.before_delete = nothing
     assert set(await ending.sweep()) == set(calls)
+
+
+@disk_only
+async def test_a_store_that_goes_away_amid_a_batch_is_not_asked_for_the_rest_of_it(ending: Ending):
+    """Each question may last as long as the store's own bound, and nobody else sweeps meanwhile."""
+    calls = [await ending.call(expires_at=PAST) for _ in range(3 * PATIENCE)]
+
+    async def away() -> None:
+        raise Unavailable("store main: cannot connect")
+
+    ending.store.before_delete = away
+    told = await ending.sweep(batch=len(calls))
+    assert Counter(done.fate for done in told.values()) == {Fate.FAILED: len(calls)}
+    assert PATIENCE <= ending.store.asked.total() < PATIENCE + AT_ONCE < len(calls)
+    reasons = Counter(done.reason for done in told.values())
+    asked_no_more = f"store main: failed {PATIENCE} times running, and is asked no more for now"
+    assert reasons == {
+        "store main: cannot connect": ending.store.asked.total(),
+        asked_no_more: len(calls) - ending.store.asked.total(),
+    }
+    ending.store.before_delete = nothing
+    assert Counter(done.fate for done in (await ending.sweep()).values()) == {Fate.DELETED: len(calls)}
 
 
 @disk_only
