@@ -2,20 +2,22 @@
 
 import asyncio
 import time
+from collections import Counter
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.errors import Unavailable
 from gateway.lifecycle import sweeps
-from gateway.lifecycle.retention import Summary
+from gateway.lifecycle.retention import Fate, Summary
 from gateway.lifecycle.sweeps import FIRST_S, Sweeps
 
 
 class Sweeper:
     """Ends each sweep as it is told to; ``asked`` counts them."""
 
-    def __init__(self, *ends: Exception | None) -> None:
+    def __init__(self, *ends: Exception | Summary | None) -> None:
         self.ends = list(ends)
         self.asked = 0
         self.enough = asyncio.Event()
@@ -26,9 +28,9 @@ class Sweeper:
         if not self.ends:
             self.enough.set()
             return Summary()
-        if (end := self.ends.pop(0)) is not None:
+        if isinstance(end := self.ends.pop(0), Exception):
             raise end
-        return None
+        return end
 
 
 def run(sweeper: Any, interval_s: float) -> Sweeps:
@@ -45,6 +47,25 @@ async def test_neither_an_outage_nor_a_defect_is_the_last_sweep():
 @pytest.mark.parametrize(("end", "seconds"), [(None, 86_400), (RuntimeError("x"), 86_400), (Unavailable("x"), FIRST_S)])
 async def test_what_an_outage_ended_begins_anew_soon(end: Exception | None, seconds: float):
     assert await run(Sweeper(end), 86_400)._sweep() == seconds
+
+
+@pytest.mark.parametrize(
+    ("fates", "level"),
+    [
+        ({}, None),
+        ({Fate.DELETED: 2, Fate.SHARED: 1}, "info"),
+        ({Fate.DELETED: 2, Fate.FAILED: 1}, "warning"),
+        ({Fate.PUT_OFF: 1}, "warning"),
+    ],
+)
+async def test_what_a_sweep_did_is_one_line_of_the_log_and_a_warning_where_an_object_is_left(
+    fates: dict[Fate, int], level: str | None
+):
+    with capture_logs() as logged:
+        await run(Sweeper(Summary(Counter(fates), 7)), 86_400)._sweep()
+    told = {fate.value: count for fate, count in fates.items()}
+    line = {"event": "retention_swept", "log_level": level, "bytes": 7, **told}
+    assert logged == ([] if level is None else [line])
 
 
 @pytest.mark.parametrize(("interval_s", "most"), [(0.5, 0.5), (86_400, FIRST_S)])
