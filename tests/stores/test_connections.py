@@ -263,6 +263,8 @@ async def test_no_more_connections_are_made_than_may_be_and_those_who_wait_get_t
         await asyncio.gather(*(at.read(LONG if n % 2 else SPAN) for n in range(40)))
         assert server.total <= 3
         assert at.counts.requests == 40
+        await at.read()
+        assert (at.counts.connections, at.counts.reused) == (server.total, 41 - server.total)
 
 
 @on_both_loops
