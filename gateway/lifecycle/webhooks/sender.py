@@ -111,15 +111,16 @@ class Sender:
 
     async def _round(self) -> float:
         """Takes what there is room for. Returns the seconds after which to look again, unless the bell rings before."""
-        settings = self._settings
+        settings, clock = self._settings, asyncio.get_running_loop().time
+        # Asked ahead: what falls due between the questions would else be in the answer to neither.
+        asked_at, soon = clock(), await self._queue.next_s()
         await self._take(settings.concurrency - len(self._sending), failing=False, each=settings.per_endpoint)
         room = settings.concurrency - len(self._sending)
         await self._take(min(room, max(1, settings.concurrency // 2) - self._failing), failing=True, each=1)
         if time.monotonic() - self._tidied >= _TIDY_S:
             more = await self._queue.tidy(settings.keep_days * _DAY_S)
             self._tidied = -math.inf if more else time.monotonic()
-        soon = await self._queue.next_s()
-        return settings.poll_s if soon is None else min(settings.poll_s, soon)
+        return settings.poll_s if soon is None else min(settings.poll_s, soon - (clock() - asked_at))
 
     async def _take(self, room: int, *, failing: bool, each: int) -> None:
         if room <= 0:
