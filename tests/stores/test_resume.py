@@ -1,7 +1,9 @@
 """Bodies that break: taken up again byte for byte, or given up aloud."""
 
 import asyncio
+import os
 import random
+import socket
 from collections import Counter
 from collections.abc import Callable
 from unittest import mock
@@ -237,6 +239,28 @@ async def test_more_than_was_asked_for_is_never_passed_on() -> None:
     source = await open_resuming(ScriptedStore(ScriptedSource(b"abcdef")), "k", Span(0, 5), "v", 3)
     with pytest.raises(Broken):
         await source.read()
+
+
+class Lavish(ScriptedSource):
+    """Has six bytes at hand, and pours as many as it may."""
+
+    def at_hand(self) -> memoryview:
+        return memoryview(b"abcdef")
+
+    def pour(self, to: int, most: int) -> int:
+        return os.write(to, b"abcdef"[:most])
+
+    async def ready(self) -> None: ...
+
+
+async def test_more_than_was_asked_for_neither_leaves_with_the_head_nor_is_poured() -> None:
+    source = await open_resuming(ScriptedStore(Lavish()), "k", Span(0, 5), "v", 3)
+    with pytest.raises(Broken):
+        source.at_hand()
+    near, far = socket.socketpair()
+    with near, far:
+        assert [source.pour(near.fileno(), most) for most in (2, 100, 100)] == [2, 3, 0]
+        assert far.recv(100) == b"ababc"
 
 
 async def test_with_no_resumes_the_first_break_is_the_end() -> None:
