@@ -576,13 +576,19 @@ async def test_what_tls_has_decrypted_is_taken_though_the_socket_has_nothing_mor
 
 
 def body_over(
-    connection: Connection, length: int, came: bytes = b"", pipes: Pipes | None = None, widest: int = 0
+    connection: Connection,
+    length: int,
+    came: bytes = b"",
+    pipes: Pipes | None = None,
+    widest: int = 0,
+    *,
+    keep: bool = True,
 ) -> tuple[Body, list[Connection]]:
     """A body of which ``came`` has come; and where its connection is put by."""
     put: list[Connection] = []
     means = Means("store lab", 1.0, Counts(), bytearray(PIECE), pipes, widest)
     pool = cast("Pool", SimpleNamespace(put=put.append))
-    return body_of(means, pool, connection, memoryview(came), length, keep=True), put
+    return body_of(means, pool, connection, memoryview(came), length, keep=keep), put
 
 
 async def test_of_a_body_that_is_over_nothing_is_left_on_its_connection() -> None:
@@ -592,6 +598,37 @@ async def test_of_a_body_that_is_over_nothing_is_left_on_its_connection() -> Non
         far.send(b"abc")
         assert await body.read() == b"abc"
         assert (put, connection.collect, connection.deadline) == ([connection], None, inf)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+async def test_who_waits_for_a_short_answer_has_it_whole_and_nothing_broke_though_its_connection_ends(
+    *, keep: bool
+) -> None:
+    async with alone() as (connection, far):
+        body, put = body_over(connection, 3, keep=keep)
+        waiting = asyncio.create_task(body.ready())
+        await asyncio.sleep(0)
+        far.send(b"abc")
+        await asyncio.wait_for(waiting, 5)
+        assert (await body.read(), await body.read()) == (b"abc", b"")
+        assert put == ([connection] if keep else [])
+        assert body._means.counts.errors == {}
+
+
+@pytest.mark.parametrize("splices", [True, False])
+async def test_a_body_that_was_closed_says_so_to_whoever_asks_on(*, splices: bool) -> None:
+    """And keeps nobody waiting, nor busy, for what does not come any more."""
+    near, taker = socket.socketpair()
+    async with alone() as (connection, _far):
+        with near, taker:
+            body, put = body_over(connection, 3 * PIECE, b"abc", Pipes() if splices else None)
+            await body.close()
+            for ask in (body.ready, body.read):
+                with pytest.raises(Broken, match="read after close"):
+                    await ask()
+            with pytest.raises(Broken, match="read after close"):
+                body.pour(near.fileno(), 3)
+            assert (put, connection.descriptor, body._means.counts.errors) == ([], -1, {})
 
 
 class Unbounded:
