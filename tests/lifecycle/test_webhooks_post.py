@@ -6,6 +6,7 @@ import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,10 @@ from gateway.asks.webhooks import CreateEndpoint
 from gateway.config import Database
 from gateway.config import Webhooks as Settings
 from gateway.errors import Malformed
-from gateway.lifecycle.webhooks import Webhooks
-from gateway.lifecycle.webhooks.guard import Forbidden
+from gateway.lifecycle.webhooks import Webhooks, post
+from gateway.lifecycle.webhooks.guard import Forbidden, Guard, Target
 from gateway.lifecycle.webhooks.post import Poster
-from gateway.lifecycle.webhooks.resolving import Lookup, Resolve, Vetting
+from gateway.lifecycle.webhooks.resolving import CheckedResolver, Lookup, Resolve, Vetting
 
 PUBLIC = "93.184.215.14"
 SIGNED = {"webhook-id": "1"}
@@ -90,6 +91,39 @@ async def test_one_address_among_public_ones_spoils_a_name():
                 tried = await poster.post(f"http://mixed.example:{four.port}/", b"{}", SIGNED)
             assert tried.error == "address_forbidden"
         assert (four.connections, six.connections) == (0, 0)
+
+
+class Blind(Guard):
+    """Finds no fault with any address."""
+
+    def check(self, addresses: Sequence[str]) -> None: ...
+
+
+@pytest.mark.parametrize(("blind", "addresses"), [("resolver", ["127.0.0.1"]), ("socket", [PUBLIC, "127.0.0.1"])])
+async def test_each_of_the_two_looks_at_an_address_refuses_it_without_the_other(
+    blind: str, addresses: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    if blind == "resolver":
+        monkeypatch.setattr(post, "CheckedResolver", lambda resolve, _guard: CheckedResolver(resolve, Blind()))
+    async with on_one_port("127.0.0.1", "::1") as (four, six), posting(Zone(addresses)) as poster:
+        if blind == "socket":
+            poster._guard = Blind(http=True)
+        tried = await poster.post(f"http://hooks.example:{four.port}/", b"{}", SIGNED)
+        assert (tried.status, tried.error) == (None, "address_forbidden")
+        assert (four.connections, six.connections) == (0, 0)
+
+
+@pytest.mark.parametrize("other", [{"host": "other.example"}, {"port": 81}])
+async def test_a_url_that_two_parsers_read_differently_goes_nowhere(other: dict[str, Any]):
+    class Other(Guard):
+        def target(self, url: str) -> Target:
+            return replace(super().target(url), **other)
+
+    zone = Zone([PUBLIC])
+    async with posting(zone) as poster:
+        poster._guard = Other(http=True)
+        assert (await poster.post("http://hooks.example/", b"{}", SIGNED)).error == "address_forbidden"
+    assert zone.asked == []
 
 
 async def test_a_connection_is_made_to_the_address_that_was_looked_at_and_none_is_asked_for_again():
