@@ -37,7 +37,7 @@ from .common import Exit, Stop, examples, run, stderr, stdout
     "--audio",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Your own recordings (wav, mp3, m4a, mp4, webm, ogg) in place of made ones.",
+    help="Your own recordings (wav, mp3, m4a, mp4, webm, ogg, opus) in place of made ones.",
 )
 @click.option("--once", is_flag=True, help="Start, check everything once, stop; exit 1 where a check fails.")
 def demo(*, port: int, state: Path, store: str, audio: Path | None, once: bool) -> None:

@@ -156,7 +156,7 @@ def families(sources: Sources) -> Iterator[Metric]:
     lag = HistogramMetricFamily(f"{PREFIX}event_loop_lag_seconds", "How late a timer went off, four times a second.")
     _add(lag, [], sources.lag.lags)
     yield lag
-    yield _gauge("event_loop_lag_max_seconds", "The latest since the scrape before.", sources.lag.worst())
+    yield _gauge("event_loop_lag_max_seconds", "The longest lag since the scrape before.", sources.lag.worst())
     build = GaugeMetricFamily(f"{PREFIX}build_info", "Always 1; what runs.", labels=["version", "python"])
     build.add_metric([sources.version, platform.python_version()], 1)
     yield build
