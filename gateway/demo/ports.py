@@ -7,12 +7,12 @@ import socket
 from contextlib import ExitStack, suppress
 
 UNGIVEN = range(20_000, 22_700)
-"""Below the ports that systems give to outgoing connections: nobody takes one between our looking and our server's start.
+"""Below the ports that systems use for outgoing connections, so that none is taken between the check and the server's start.
 
-So are those 10,000 above, where SeaweedFS has one more of its own.
+That also holds for the ports 10,000 above, which SeaweedFS takes besides.
 """
 _given: set[int] = set()
-"""By this process, to none of whose servers it gives another's that is still to start, or is down for a while."""
+"""Ports given before, never given again: their servers may not have started yet, or be down for a moment."""
 
 
 def free_ports(count: int) -> list[int]:

@@ -30,7 +30,7 @@ KINDS = {
 }
 """What ``--audio`` takes, by the files' endings."""
 SAMPLES = 2
-"""Raised where the made samples change, so that an old state is filled anew."""
+"""Version of the made samples: a change of it has an old state filled anew."""
 MEETING = Path(__file__).with_name("meeting.webm")
 """The made call "support" for a minute, encoded once: nothing that the demo needs can encode video."""
 

@@ -22,7 +22,7 @@ _SHOWN = "shown"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What one route takes. All of it empty: nothing that is known here."""
+    """The credentials that one route takes. All empty: none of the known kinds."""
 
     bearer: bool = False
     keys: tuple[str, ...] = ()

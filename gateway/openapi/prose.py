@@ -28,7 +28,7 @@ class Place:
 
 
 def index(surface: Surface, told: Sequence[Operation], base: str, others: Sequence[Place]) -> str:
-    """``others``: the surfaces beside this one that are told of."""
+    """``llms.txt``: one line for each operation. ``others``: further surfaces to link to."""
     lines = [*_head(surface, told, base), "", "## Endpoints", ""]
     lines += [f"- [{_line(operation)}]({base}/llms-full.txt): {operation.summary}" for operation in told]
     lines += [
@@ -43,7 +43,7 @@ def index(surface: Surface, told: Sequence[Operation], base: str, others: Sequen
 
 
 def whole(surface: Surface, told: Sequence[Operation], described: Json, base: str) -> str:
-    """``described``: the OpenAPI document."""
+    """``llms-full.txt``: parameters, answers and errors of each operation. ``described``: the OpenAPI document."""
     lines = [*_head(surface, told, base), *_errors(described)]
     for operation in told:
         lines += ["", f"## {_line(operation)}", ""]

@@ -15,13 +15,13 @@ _NAMES = {type(None): "null", bool: "boolean", int: "integer", float: "number", 
 
 
 class _Told(GenerateJsonSchema):
-    """Without titles that only repeat the names, and without null for a default."""
+    """pydantic's schemas without titles that repeat the names, and without defaults of null."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  Any: pydantic's own
         return False
 
     def default_schema(self, schema: Any) -> Json:  # Any: pydantic's own
-        """What is left out may stay as it is where null means something; and clients send the defaults they are told of."""
+        """Leaves out a default of null: clients send documented defaults, and a null that is sent may mean something else than none."""
         if schema.get("default", schema) is None:
             return self.generate_inner(schema["schema"])
         return super().default_schema(schema)
@@ -35,11 +35,11 @@ class Schemas:
     named: Mapping[str, Json]
 
     def body(self, kind: object) -> Json:
-        """Of a request's body."""
+        """The schema of a request's body."""
         return self.of[id(kind), "validation"]
 
     def body_required(self, kind: Any) -> bool:  # Any: whatever pydantic reads as a type
-        """Whether a request's body must be there: one that is not counts as ``{}``."""
+        """Whether a request must have a body: a missing one counts as ``{}``, which may be valid."""
         try:
             TypeAdapter[Any](kind).validate_python({})
         except ValidationError:
@@ -47,7 +47,7 @@ class Schemas:
         return False
 
     def answer(self, kind: object) -> Json:
-        """Of an answer's."""
+        """The schema of an answer's body."""
         return self.of[id(kind), "serialization"]
 
 
