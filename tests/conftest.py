@@ -1,8 +1,10 @@
 """Fixtures of real parts, one section each."""
 
+import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -29,6 +31,17 @@ settings.load_profile("tests")
 # do the demos that tests start.
 _worker, _workers = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
 ports.UNGIVEN = range(10_000, 20_000)[int(_worker.removeprefix("gw")) :: int(_workers)]
+
+
+# --- the event loop --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def untold() -> list[Any]:
+    """What was left to the loop's own handler."""
+    contexts: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts.append(context))
+    return contexts
 
 
 # --- threads ---------------------------------------------------------------------------------------------------------

@@ -28,14 +28,6 @@ def bound() -> Iterator[socket.socket]:
         yield bound
 
 
-@pytest.fixture
-async def untold() -> list[Any]:
-    """What was left to the loop's own handler."""
-    contexts: list[Any] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts.append(context))
-    return contexts
-
-
 async def test_who_comes_while_no_descriptor_is_left_is_served_afterwards_and_the_log_has_a_line_of_it(
     bound: socket.socket, untold: list[Any], monkeypatch: pytest.MonkeyPatch
 ):

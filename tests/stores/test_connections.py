@@ -666,9 +666,7 @@ async def test_what_was_poured_counts_though_its_connection_cannot_be_bounded_or
             assert (put, connection.descriptor) == ([], -1), "nobody would see it end"
 
 
-async def test_who_asks_or_waits_where_nothing_more_can_be_watched_is_told_and_nobody_else() -> None:
-    untold: list[Any] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: untold.append(context))
+async def test_who_asks_or_waits_where_nothing_more_can_be_watched_is_told_and_nobody_else(untold: list[Any]) -> None:
     async with alone() as (connection, _far):
         with unwatched():
             with pytest.raises(OSError, match="No space"):

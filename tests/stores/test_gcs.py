@@ -155,7 +155,7 @@ async def test_what_is_no_token_is_an_outage(
 
 
 async def test_a_renewal_that_fails_behind_the_requests_is_told_of(
-    stub: GcsStub, store: Gcs, monkeypatch: pytest.MonkeyPatch
+    stub: GcsStub, store: Gcs, untold: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cast("Any", Token.acquire_access_token).retry, "wait", wait_none())
     stub.put("a", b"bytes")
@@ -163,8 +163,6 @@ async def test_a_renewal_that_fails_behind_the_requests_is_told_of(
     assert store._bearer is not None
     store._bearer.token.access_token_preempt_after = 0  # half its life is over
     stub.tokens_refused = True
-    untold: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: untold.append(context))
     with capture_logs() as logs:
         assert await read(store, "a") == b"bytes"
         renewal = store._bearer.token.acquiring

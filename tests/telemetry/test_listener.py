@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession
@@ -86,11 +87,9 @@ async def test_a_port_that_is_taken_is_refused_by_its_key():
 
 @pytest.mark.parametrize("beneath", [None, "0.sock"])
 async def test_who_scrapes_while_no_descriptor_is_left_has_the_page_afterwards_and_the_log_a_line_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beneath: str | None
+    tmp_path: Path, untold: list[Any], monkeypatch: pytest.MonkeyPatch, beneath: str | None
 ):
     monkeypatch.setattr(listening, "REST_S", 0.01)
-    untold: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: untold.append(context))
     path = None if beneath is None else tmp_path / beneath
     with capture_logs() as logs:
         async with serve_page(a_page, path=path) as port:
