@@ -56,7 +56,7 @@ async def test_closing_while_no_descriptor_is_left_ends_the_tries(
     monkeypatch.setattr(listening, "REST_S", 0)
     with capture_logs() as told, socket.create_connection(bound.getsockname()), no_descriptor_left():
         port = Listening(bound, Greeter, backlog=1024)
-        await until(lambda: bool(told))
+        await until(lambda: bool(told) and port._rest is not None)
         await port.close()
         for _ in range(10):
             await asyncio.sleep(0)  # in any of which a try would come
