@@ -96,6 +96,16 @@ async def test_one_that_ends_at_once_again_and_again_is_started_ever_later(tmp_p
     assert len(lines(told, "worker started", worker=0)) == 1
 
 
+async def test_one_that_served_for_long_is_replaced_at_once_however_often_it_ends(
+    tmp_path: Path, told: list[dict], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("gateway.workers.slot._STEADY_S", 0.0)
+    run = Run(tmp_path, OBEY + READY + "if slot == '1': raise SystemExit(3)\n" + STAY)
+    await until(lambda: len(lines(told, "worker exited", worker=1, status=3)) >= 4, within_s=30)
+    assert await run.end() == 0
+    assert lines(told, "worker failing") == []
+
+
 async def test_a_place_whose_socket_cannot_be_made_is_tried_again(told: list[dict]):
     class Port:
         left = 2
