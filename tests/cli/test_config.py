@@ -264,6 +264,18 @@ def test_a_wrong_configuration_is_refused_by_its_key(tmp_path, settings, named):
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"database": {"pool_min": 7, "pool_max": 7}},
+        {"audit": {"segment_bytes": 64_000_000, "journal_bytes": 64_000_000}},
+        {"identity": {"issuers": [ISSUER | {"jwks_refresh_s": 60, "jwks_min_interval_s": 60}]}},
+    ],
+)
+def test_what_may_not_be_larger_than_another_may_be_as_large(tmp_path, settings):
+    assert load(Command(tmp_path, settings).file)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "[::1]", "localhost", "login.localhost:8080"])
 def test_an_issuer_on_loopback_may_publish_its_keys_over_plain_http(tmp_path, host):
     command = Command(tmp_path, {"identity": {"issuers": [ISSUER | {"jwks_url": f"http://{host}/keys"}]}})
