@@ -16,6 +16,7 @@ from parts.clock import Clock
 from parts.postgres import Databases, StoppablePostgres
 
 from gateway.asks.links import ListLinks, RevokeLink
+from gateway.catalog import links
 from gateway.catalog.links import TIDIED_S, LinkBook
 from gateway.catalog.registry import Registry
 from gateway.config import Database
@@ -104,6 +105,18 @@ async def test_requests_of_one_playback_are_one_use_on_every_replica(database: s
         assert set(told) == {session}
         with pytest.raises(LinkUsedUp):
             await there.use(LinkUse(link.id, uuid4(), uuid4()))
+
+
+async def test_so_many_playbacks_are_remembered_and_those_not_heard_of_for_longest_are_forgotten(
+    book: LinkBook, acme: Tenant, call: UUID, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(links, "KEPT", 2)
+    link = a_link(acme, call, max_uses=3)
+    await book.add(link)
+    first, second, third = [LinkUse(link.id, uuid4(), uuid4()) for _ in range(3)]
+    for use in (first, second, first, third):
+        assert await book.use(use) == use.session
+    assert list(book._playing) == [first[:2], third[:2]]
 
 
 async def test_a_listener_who_comes_back_after_a_while_plays_once_more(
