@@ -102,6 +102,34 @@ async def test_a_tenant_has_so_many_endpoints_and_no_more_however_many_are_made_
     assert await add()
 
 
+async def test_pages_of_deliveries_hold_each_once_though_all_were_made_at_one_moment(desk: Desk):
+    endpoint = await desk.endpoint()
+    await desk.happen(5)
+    owner = await asyncpg.connect(desk.settings.url.get_secret_value())
+    await owner.execute("UPDATE webhook_deliveries SET created_at = '2026-11-02T10:00:00Z'")
+    await owner.close()
+    seen: list[UUID] = []
+    ask: ListDeliveries | None = ListDeliveries(endpoint, limit=2)
+    while ask is not None:
+        page = await desk.book.deliveries(desk.tenant, ask)
+        seen += [delivery.id for delivery in page.deliveries]
+        ask = None if page.cursor is None else replace(ask, cursor=page.cursor)
+    assert seen == sorted({due.id for due in await desk.take()}, reverse=True)
+    assert len(seen) == 5
+
+
+async def test_what_is_just_being_tried_is_not_tried_beside_that_however_often_it_is_asked_for(desk: Desk):
+    endpoint = await desk.endpoint()
+    await desk.happen()
+    (due,) = await desk.take()
+    for _ in range(2):
+        await desk.book.redeliver(desk.tenant, Redeliver(endpoint, due.id))
+        assert await desk.take() == []
+    await desk.age(61)  # its taker has ended, and the lease with it
+    (again,) = await desk.take()
+    assert again.id == due.id
+
+
 async def test_what_is_rolled_back_is_told_to_nobody(desk: Desk):
     await desk.endpoint()
     call = await desk.registry.create_call(desk.tenant, NewCall(aliases={"yotel": "call_1"}))
