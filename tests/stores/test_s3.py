@@ -186,13 +186,19 @@ async def test_one_signature_serves_all_ranges_of_an_object_for_a_while(
         assert b'\r\nIf-Match: "v"\r\n' in head
 
 
-async def test_kept_signatures_are_bounded(connect: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_kept_signatures_are_bounded_and_those_not_used_for_longest_go(
+    connect: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(s3_module, "TARGETS_KEPT", 3)
     async with CannedServer(RIGHT) as server:
         store = await connect(url=server.url)
+        await drain(await store.open("steady", FIVE, '"v"'))
+        first = store._kept["steady", '"v"']
         for n in range(10):
-            await drain(await store.open(f"key-{n}", FIVE, '"v"'))
-        assert [key for key, _ in store._kept] == ["key-7", "key-8", "key-9"]
+            for key in ("steady", f"key-{n}"):
+                await drain(await store.open(key, FIVE, '"v"'))
+        assert [key for key, _ in store._kept] == ["key-8", "steady", "key-9"]
+        assert store._kept["steady", '"v"'] is first
 
 
 @pytest.mark.parametrize(
@@ -237,6 +243,20 @@ async def test_only_s3s_own_word_makes_a_404(
         with pytest.raises(expected, match="store lab"):
             await store.open("a", FIVE, '"v"')
         assert len(server.heads) == asked
+
+
+async def test_a_bucket_that_was_there_is_asked_for_again_after_a_while_and_no_sooner(connect: Open) -> None:
+    gone = error("404 Not Found", "NoSuchKey")
+    async with CannedServer(gone, answer("200 OK"), gone, gone, answer("404 Not Found")) as server:
+        store = await connect(url=server.url)
+        for asked in (2, 3):
+            with pytest.raises(NotFound):
+                await store.open("a", FIVE, '"v"')
+            assert len(server.heads) == asked
+        store._bucket_seen -= s3_module.BUCKET_BELIEVED_S
+        with pytest.raises(OriginFailed, match="bucket 'recordings' does not exist"):
+            await store.open("a", FIVE, '"v"')
+        assert len(server.heads) == 5
 
 
 async def test_what_answers_404_to_everything_is_no_store_that_lost_an_object(connect: Open) -> None:
