@@ -20,7 +20,7 @@ from tenacity import wait_none
 from gateway.config import ConfigError, GcsStore, Origin
 from gateway.errors import NotFound, OriginFailed, OriginTimeout, Unavailable
 from gateway.model import Span, Store
-from gateway.stores import gcs_token, open_store
+from gateway.stores import gcs, gcs_token, open_store
 from gateway.stores.gcs import Gcs
 
 Emulated = Callable[..., Awaitable[Store]]
@@ -50,6 +50,21 @@ async def test_one_token_serves_everybody(stub: GcsStub, store: Gcs) -> None:
     stub.put("a", b"bytes")
     assert await asyncio.gather(*(read(store, "a") for _ in range(50))) == [b"bytes"] * 50
     assert stub.tokens_given == 1
+
+
+async def test_kept_requests_are_bounded_and_those_not_used_for_longest_go(
+    stub: GcsStub, store: Gcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gcs, "TARGETS_KEPT", 3)
+    stub.put("steady", b"bytes")
+    await read(store, "steady")
+    ((steady, first),) = store._kept.items()
+    for n in range(10):
+        stub.put(f"key-{n}", b"bytes")
+        for key in ("steady", f"key-{n}"):
+            assert await read(store, key) == b"bytes"
+    assert [key for key, _ in store._kept] == ["key-8", "steady", "key-9"]
+    assert store._kept[steady] is first
 
 
 async def test_a_token_taken_back_is_replaced_once(stub: GcsStub, store: Gcs, monkeypatch: pytest.MonkeyPatch) -> None:
