@@ -229,6 +229,7 @@ async def test_one_that_does_not_become_ready_is_killed(
     run = Run(tmp_path, STAY)
     assert await asyncio.wait_for(run.task, 20) != 0
     assert lines(told, "worker not ready in time")
+    assert len(lines(told, "worker exited", signal="SIGKILL")) == 1
 
 
 async def test_a_reload_whose_worker_fails_leaves_the_old_ones_and_the_next_may_succeed(
