@@ -123,17 +123,18 @@ class Gcs:
 
     async def open(self, key: str, span: Span, version: str) -> Body:
         try:
-            return await self._read(key, span, version)
+            target, header = await self._target(key, version)
+            try:
+                return await self._reader.get(target, span)
+            except Refused as error:
+                refused = error
+            return await self._again(key, span, version, header, refused)
         except (Refusal, Changed) as error:
             self.counts.refused(error)
             raise
 
-    async def _read(self, key: str, span: Span, version: str) -> Body:
-        target, header = await self._target(key, version)
-        try:
-            return await self._reader.get(target, span)
-        except Refused as error:
-            refused = error
+    async def _again(self, key: str, span: Span, version: str, header: dict[str, str], refused: Refused) -> Body:
+        """Once more, where another token than ``header``'s may help. Raises what the refusal means."""
         if refused.status == UNAUTHORIZED and self._bearer is not None and self._bearer.drop(header):
             target, _ = await self._target(key, version)
             try:

@@ -146,16 +146,17 @@ class S3:
 
     async def open(self, key: str, span: Span, version: str) -> Body:
         try:
-            return await self._read(key, span, version)
+            try:
+                return await self._reader.get(self._target(key, version) or await self._new_target(key, version), span)
+            except Refused as error:
+                refused = error
+            return await self._again(key, span, version, refused)
         except (Refusal, Changed) as error:
             self.counts.refused(error)
             raise
 
-    async def _read(self, key: str, span: Span, version: str) -> Body:
-        try:
-            return await self._reader.get(self._target(key, version) or await self._new_target(key, version), span)
-        except Refused as error:
-            refused = error
+    async def _again(self, key: str, span: Span, version: str, refused: Refused) -> Body:
+        """Once more, where other credentials may help. Raises what the refusal means."""
         if about_credentials(refused):
             self._kept.pop((key, version), None)
             if self._credentials is not None and credentials_over(refused):
