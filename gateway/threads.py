@@ -9,8 +9,8 @@ from contextlib import suppress
 class Threads(ThreadPoolExecutor):
     """At most ``most`` threads, one of them from the beginning; where the system gives no more, work waits for those there are.
 
-    A container at its limit of threads is such a place. The library's own raises then, though the work is queued and will run: nobody gets its result, and a file that it opened
-    stays open.
+    A container at its limit of threads is such a place. The library's own raises then, though the work is queued and will
+    run: nobody gets its result, and a file that it opened stays open.
     """
 
     def __init__(self, most: int, name: str) -> None:
