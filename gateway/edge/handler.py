@@ -154,20 +154,20 @@ class Handler:
             return await self._send(request, surface.refuse(BadRequest("framing"), head), told, surface.vary)
         if match.endpoint is None:
             return await self._send(request, surface.refuse(UnknownRoute(), head), told, surface.vary)
-        reply = self._without_walk(request, match.endpoint, head)
+        reply, page = self._without_walk(request, match.endpoint, head), match.endpoint.page
+        if reply is None and page is not None:
+            reply = await page_reply(page, surface, head)
         if reply is not None:
-            return await self._send(request, reply, told, None if match.endpoint.page else surface.vary)
+            return await self._send(request, reply, told, None if page else surface.vary)
         return await self._walk(request, match.endpoint, head, told)
 
     def _without_walk(self, request: web.BaseRequest, endpoint: Endpoint, head: Head) -> Reply | None:
-        """The answer to what touches nobody's recording; None: it is for a route."""
+        """The answer to what needs neither route nor page; None: it is for one of them."""
         surface = endpoint.mounted.surface
         if request.method == "OPTIONS":
             return self._options(request, endpoint)
         if request.method not in endpoint.methods:
             return surface.refuse(MethodNotAllowed(endpoint.allow), head)
-        if endpoint.page is not None:
-            return page_reply(endpoint.page, surface, head)
         return None
 
     async def _walk(self, request: web.BaseRequest, endpoint: Endpoint, head: Head, told: Told) -> web.StreamResponse:

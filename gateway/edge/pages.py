@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from datetime import UTC, datetime
 from functools import cache
@@ -14,13 +15,14 @@ from ..openapi import Page
 
 _KEPT = "public, max-age=300"
 _BEGUN = datetime.now(UTC)
-"""Pages are made at start."""
+"""What pages tell is settled at start."""
 
 
-def page_reply(page: Page, surface: Surface, head: Head) -> Reply:
+async def page_reply(page: Page, surface: Surface, head: Head) -> Reply:
     """200, 304 or 412, as the request's conditions have it."""
-    etag = _etag(page.body)
-    stat = Stat(len(page.body), etag, etag, _BEGUN)
+    body = await asyncio.to_thread(page.body)  # which may be about to make it
+    etag = _etag(body)
+    stat = Stat(len(body), etag, etag, _BEGUN)
     try:
         planned = plan(head.method, head.headers, stat, media_type=page.media_type, ranges=False)
     except Refusal as refusal:
@@ -28,7 +30,7 @@ def page_reply(page: Page, surface: Surface, head: Head) -> Reply:
     fields = {**planned.headers, "Cache-Control": _KEPT, "X-Content-Type-Options": "nosniff"}
     if planned.span is None:
         return Reply(planned.status, fields)
-    return Reply(planned.status, fields | {"Content-Type": page.media_type}, page.body)
+    return Reply(planned.status, fields | {"Content-Type": page.media_type}, body)
 
 
 @cache

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import orjson
 
@@ -11,39 +12,43 @@ from ..contract import Surface
 from .document import document
 from .operations import operations
 from .prose import Place, index, whole
+from .schemas import Json
 
 __all__ = ["PATHS", "Page", "Place", "pages"]
 
-PATHS = ("/openapi.json", "/llms.txt", "/llms-full.txt")
-"""Where the pages stand on every mount."""
 _MARKDOWN = "text/markdown; charset=utf-8"
+_MEDIA_TYPES = {"/openapi.json": "application/json", "/llms.txt": _MARKDOWN, "/llms-full.txt": _MARKDOWN}
+PATHS = tuple(_MEDIA_TYPES)
+"""Where the pages stand on every mount."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A document that is the same for everybody."""
+    """A document that is the same for everybody. ``body`` makes it when it is first asked for, in tens of milliseconds, and keeps it."""
 
     media_type: str
-    body: bytes
+    body: Callable[[], bytes]
 
 
 def pages(surface: Surface, places: Sequence[Place], others: Sequence[Place], *, version: str) -> Mapping[str, Page]:
     """Path → page. ``places``: where the surface stands, the page's own place first; ``others``: other surfaces to tell of."""
-    told = operations(surface)
-    described = document(surface, told, version=version)
     here = places[0].base
-    complete = {
-        **{key: described[key] for key in ("openapi", "info", "jsonSchemaDialect")},
-        "servers": [{"url": url or "/"} for url in dict.fromkeys(place.base for place in places)],
-        **described,
+    told = cache(lambda: operations(surface))
+    described = cache(lambda: document(surface, told(), version=version))
+    makers = {
+        "/openapi.json": lambda: _complete(described(), places, others),
+        "/llms.txt": lambda: index(surface, told(), here, others).encode(),
+        "/llms-full.txt": lambda: whole(surface, told(), described(), here).encode(),
     }
-    if others:
-        complete["x-surfaces"] = [
-            {"name": place.name, "url": place.base, "openapi": f"{place.base}/openapi.json", "description": place.about}
-            for place in others
-        ]
-    return {
-        "/openapi.json": Page("application/json", orjson.dumps(complete)),
-        "/llms.txt": Page(_MARKDOWN, index(surface, told, here, others).encode()),
-        "/llms-full.txt": Page(_MARKDOWN, whole(surface, told, described, here).encode()),
-    }
+    return {path: Page(_MEDIA_TYPES[path], cache(maker)) for path, maker in makers.items()}
+
+
+def _complete(described: Json, places: Sequence[Place], others: Sequence[Place]) -> bytes:
+    opening = {key: described[key] for key in ("openapi", "info", "jsonSchemaDialect")}
+    servers = [{"url": url or "/"} for url in dict.fromkeys(place.base for place in places)]
+    beside = {"x-surfaces": [_told_of(place) for place in others]} if others else {}
+    return orjson.dumps({**opening, "servers": servers, **described, **beside})
+
+
+def _told_of(place: Place) -> Json:
+    return {"name": place.name, "url": place.base, "openapi": f"{place.base}/openapi.json", "description": place.about}

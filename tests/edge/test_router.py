@@ -115,7 +115,7 @@ def test_shipped_mounts_stand_side_by_side():
 
 
 def test_pages_stand_on_their_mount_and_of_two_at_one_place_the_first_has_them():
-    first, second = Page("text/plain", b"native"), Page("text/plain", b"yotel")
+    first, second = Page("text/plain", lambda: b"native"), Page("text/plain", lambda: b"yotel")
     here = replace(mounted(NATIVE), pages={"/openapi.json": first})
     there = replace(mounted(YOTEL), pages={"/openapi.json": second})
     beside = replace(mounted(YOTEL, "/yotel"), pages={"/openapi.json": second})

@@ -23,7 +23,7 @@ NOTHING_TOLD = {204, 205, 405}
 def described(name: str) -> dict:
     surface = SURFACES[name]
     made = pages(surface, [Place(name, surface.about, f"http://gw/{name}")], [], version="1.2.3")
-    return orjson.loads(made["/openapi.json"].body)
+    return orjson.loads(made["/openapi.json"].body())
 
 
 DOCUMENTS = {name: described(name) for name in SURFACES}
@@ -298,14 +298,14 @@ def test_a_uuid_among_the_parameters_has_a_pattern():
 
 def test_a_surface_at_the_root_stands_on_the_server_itself():
     made = pages(SURFACES["yotel"], [Place("yotel", "", url) for url in ("", "http://gw", "")], [], version="1")
-    assert orjson.loads(made["/openapi.json"].body)["servers"] == [{"url": "/"}, {"url": "http://gw"}]
+    assert orjson.loads(made["/openapi.json"].body())["servers"] == [{"url": "/"}, {"url": "http://gw"}]
 
 
 @pytest.mark.parametrize("ranges", [False, True])
 def test_ranges_are_told_where_the_mount_heeds_them(ranges):
     surface = SURFACES["callsid"]
     mounted = replace(surface, routes=tuple(replace(route, ranges=ranges) for route in surface.routes))
-    document = orjson.loads(pages(mounted, [Place("callsid", "", "")], [], version="1")["/openapi.json"].body)
+    document = orjson.loads(pages(mounted, [Place("callsid", "", "")], [], version="1")["/openapi.json"].body())
     download = document["paths"]["/api/calls/{call_sid}/recording/download"]["get"]
     assert ({"206", "416"} <= download["responses"].keys()) is ranges
     assert ("Range" in {parameter["name"] for parameter in download["parameters"]}) is ranges

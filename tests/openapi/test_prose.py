@@ -16,7 +16,7 @@ def told(name: str, others=()) -> tuple[str, str]:
     made = pages(surface, [Place(name, surface.about, f"http://gw/{name}")], others, version="1.2.3")
     for page in (made["/llms.txt"], made["/llms-full.txt"]):
         assert page.media_type == "text/markdown; charset=utf-8"
-    return made["/llms.txt"].body.decode(), made["/llms-full.txt"].body.decode()
+    return made["/llms.txt"].body().decode(), made["/llms-full.txt"].body().decode()
 
 
 @pytest.mark.parametrize("name", SURFACES)
