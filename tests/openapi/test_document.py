@@ -9,10 +9,12 @@ import orjson
 import pytest
 import schemathesis
 
+from gateway import openapi
 from gateway.contract import Route
 from gateway.errors import Expired, Failed
 from gateway.model import State, Verb
 from gateway.openapi import Place, pages
+from gateway.openapi.document import document
 from gateway.openapi.operations import operation_id, operations
 from gateway.surfaces import SURFACES
 
@@ -294,6 +296,16 @@ def test_a_uuid_among_the_parameters_has_a_pattern():
     (link,) = DOCUMENTS["native"]["paths"]["/v1/links/{link_id}"]["delete"]["parameters"]
     assert jsonschema_rs.is_valid(link["schema"], "0192f5e4-0000-7000-8000-000000000000")
     assert not jsonschema_rs.is_valid(link["schema"], "0192f5e4")
+
+
+def test_pages_are_made_when_they_are_asked_for_and_once(monkeypatch: pytest.MonkeyPatch):
+    made = []
+    monkeypatch.setattr(openapi, "document", lambda *given, **named: made.append(given) or document(*given, **named))
+    told = pages(SURFACES["voki"], [Place("voki", "", "")], [], version="1")
+    assert made == []
+    assert told["/openapi.json"].body() is told["/openapi.json"].body()
+    assert told["/llms-full.txt"].body() is told["/llms-full.txt"].body()
+    assert len(made) == 1
 
 
 def test_a_surface_at_the_root_stands_on_the_server_itself():
