@@ -211,6 +211,22 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class Lifetime:
+    """What is told of when a recording started and how long it is kept; None: nothing, and what was told before holds.
+
+    It is kept as long as the longest of ``expires_at``, its own ``retention_days`` and its tenant's, which count from when it
+    started (else its call, else when it became ready); for ever where there is none of the three.
+    """
+
+    started_at: datetime | None = None
+    expires_at: datetime | None = None
+    retention_days: int | None = None
+
+
+NOTHING_TOLD = Lifetime()
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """An account."""
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from ..model import Entry, NewCall, State
+from ..model import NOTHING_TOLD, Entry, Lifetime, NewCall, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +44,7 @@ class PutRecording:
     """(store, key)"""
     media_type: str | None = None
     """Overrules what the object's header says."""
-    started_at: datetime | None = None
-    expires_at: datetime | None = None
-    retention_days: int | None = None
+    lifetime: Lifetime = NOTHING_TOLD
 
 
 class StoreKind(StrEnum):

@@ -22,7 +22,7 @@ from uuid_utils.compat import uuid7
 from ..aliases import PUBLIC, kept
 from ..config import Database
 from ..errors import Changed, Conflict, NotFound, Unavailable
-from ..model import Key, NewCall, Object, Recording, State, Tenant
+from ..model import NOTHING_TOLD, Key, Lifetime, NewCall, Object, Recording, State, Tenant
 from ..postgres import Pool, Pooled, borrow
 from . import queries, records, statements
 from .store import storable
@@ -131,9 +131,7 @@ class Registry:
         state: State | None = None,
         place: tuple[str, str] | None = None,
         object_: Object | None = None,
-        started_at: datetime | None = None,
-        retention_days: int | None = None,
-        expires_at: datetime | None = None,
+        lifetime: Lifetime = NOTHING_TOLD,
         moves: bool = True,
     ) -> Recording:
         """The call is being recorded, or its recording is being looked at (``state`` PENDING or PROCESSING).
@@ -151,11 +149,11 @@ class Registry:
         async with self._writing() as connection:
             held = await self._held(connection, tenant, call)
             stays = held["state"] == State.READY and place in {None, (held["store"], held["key"])}
-            told: tuple[object, ...] = (started_at, retention_days, expires_at)
             if held["state"] == State.READY and not (stays or moves):
-                stays, store, key, told = True, None, None, (None,) * 3
+                stays, store, key, lifetime = True, None, None, NOTHING_TOLD
             if place is not None and not stays:
                 await self._name(connection, held, place)
+            told = lifetime.started_at, lifetime.retention_days, lifetime.expires_at
             asked = [held["id"], tenant, held["state"] if stays or state is None else str(state), store, key, *told]
             if stays or place is None:
                 row = await connection.fetchrow(statements.PUT_RECORDING, *asked)
@@ -172,17 +170,13 @@ class Registry:
         duration_ms: int | None = None,
         channels: int | None = None,
         seekable: bool | None = None,
-        started_at: datetime | None = None,
-        retention_days: int | None = None,
-        expires_at: datetime | None = None,
+        lifetime: Lifetime = NOTHING_TOLD,
         seen: str | EllipsisType | None = ...,
     ) -> Recording:
         """The recording can be fetched. If it could not before, the event for webhooks is written in the same transaction.
 
         No event is written for a recording that is past its retention by then, as an old one may be.
 
-        It is kept as long as the longest of ``expires_at``, its own days (given now or before) and its tenant's, which count
-        from when it started (else its call, else now); for ever where there is none of the three.
         ``seen``: the version that was ready as ``object_`` was looked at, None for none.
         Raises NotFound (no such call of this tenant), Conflict (it has expired), Changed (a version of the same object that was
         not ``seen`` is ready by now: nobody knows which of them is the newer).
@@ -203,9 +197,9 @@ class Registry:
                 duration_ms,
                 channels,
                 seekable,
-                started_at,
-                expires_at,
-                retention_days,
+                lifetime.started_at,
+                lifetime.expires_at,
+                lifetime.retention_days,
             )
             if held["state"] != State.READY:
                 await self._announce(connection, tenant, call)

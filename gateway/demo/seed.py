@@ -18,7 +18,7 @@ from ..catalog.transcripts import Transcripts
 from ..errors import Conflict, NotFound
 from ..issuing import SCOPES, issue_key
 from ..lifecycle.pipeline import Outcome, Pipeline
-from ..model import CallRef, NewCall, Recording, Tenant
+from ..model import CallRef, Lifetime, NewCall, Recording, Tenant
 from ..model import State as RecordingState
 from . import cast, tokens
 from .cast import Sound
@@ -137,7 +137,7 @@ class Seeder:
         await self._registry.mark_failed(tenant.id, calls["failed"], "the recorder lost the call's media")
         with suppress(Conflict):  # an earlier run's has expired already
             await self._pipeline.register(
-                tenant.id, calls["expired"], *places["expired"], expires_at=now - timedelta(days=1)
+                tenant.id, calls["expired"], *places["expired"], lifetime=Lifetime(expires_at=now - timedelta(days=1))
             )
         foreign = await self._call(other, "foreign", now)
         await self._pipeline.register(other.id, foreign, *places["foreign"])

@@ -74,9 +74,7 @@ async def _one(pipeline: Pipeline, tenant: UUID, line: Line, *, fail_missing: bo
             call,
             row.store,
             row.key,
-            started_at=row.started_at,
-            expires_at=row.expires_at,
-            retention_days=row.retention_days,
+            lifetime=row.lifetime(),
             media_type=row.media_type,
             fail_missing=fail_missing,
         )

@@ -13,7 +13,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ..aliases import kept
-from ..model import KEY_BYTES, NewCall
+from ..model import KEY_BYTES, Lifetime, NewCall
 from ..moments import DAYS_MAX, Happened, Instant
 
 _ALIAS = re.compile(r"([a-z][a-z0-9_]{0,31}):(\S{1,255})")
@@ -104,6 +104,9 @@ class Row(BaseModel):
             answered_at=self.answered_at,
             ended_at=self.ended_at,
         )
+
+    def lifetime(self) -> Lifetime:
+        return Lifetime(self.started_at, self.expires_at, self.retention_days)
 
     def names(self) -> Iterator[str]:
         """What two rows may not share."""

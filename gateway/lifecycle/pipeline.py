@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from types import EllipsisType
 from typing import Protocol
@@ -14,7 +13,7 @@ from uuid import UUID
 from ..errors import Changed, OriginFailed, OriginTimeout
 from ..http.headers import OPAQUE, type_by_name
 from ..http.headers import media_type as servable
-from ..model import CallRef, Catalog, NewCall, Object, Recording, Stat, State, Store
+from ..model import NOTHING_TOLD, CallRef, Catalog, Lifetime, NewCall, Object, Recording, Stat, State, Store
 from .probe import Unfit, examine, stat_or_none
 
 PROBE_S = 60.0
@@ -36,9 +35,7 @@ class Registry(Protocol):
         state: State | None = None,
         place: tuple[str, str] | None = None,
         object_: Object | None = None,
-        started_at: datetime | None = None,
-        retention_days: int | None = None,
-        expires_at: datetime | None = None,
+        lifetime: Lifetime = NOTHING_TOLD,
         moves: bool = True,
     ) -> Recording: ...
 
@@ -51,9 +48,7 @@ class Registry(Protocol):
         duration_ms: int | None = None,
         channels: int | None = None,
         seekable: bool | None = None,
-        started_at: datetime | None = None,
-        retention_days: int | None = None,
-        expires_at: datetime | None = None,
+        lifetime: Lifetime = NOTHING_TOLD,
         seen: str | EllipsisType | None = ...,
     ) -> Recording: ...
 
@@ -102,20 +97,16 @@ class Pipeline:
         store: str,
         key: str,
         *,
-        started_at: datetime | None = None,
-        expires_at: datetime | None = None,
-        retention_days: int | None = None,
+        lifetime: Lifetime = NOTHING_TOLD,
         media_type: str | None = None,
         allow_empty: bool = False,
         fail_missing: bool = False,
     ) -> Result:
         """The recording of ``call`` lies in ``store`` under ``key``.
 
-        Repeating it only updates the times and days that are given, unless the object was replaced: then the new version is
-        registered.
+        Repeating it only updates the ``lifetime``, unless the object was replaced: then the new version is registered.
         ``media_type`` overrules what the bytes say; an object that cannot be parsed is accepted then, without a duration.
         ``allow_empty``: an object of no bytes is a recording. ``fail_missing``: no object means FAILED, not PENDING.
-        The recording is kept for the longest of ``expires_at``, ``retention_days`` and the tenant's days, as the registry counts.
 
         Raises UnknownStore; ValueError for a media type that is never served; NotFound (no such call), Conflict (it has
         expired); and where nothing could be decided, so that asking again may help: Unavailable, OriginFailed,
@@ -126,10 +117,8 @@ class Pipeline:
         ready = held if held is not None and held.state is State.READY else None
         stat = await stat_or_none(where, key)
         if ready is not None and stat is not None and _is(ready.object, store, key, stat, served):
-            if started_at not in {None, ready.started_at} or (expires_at, retention_days) != (None, None):
-                ready = await self.registry.put_recording(
-                    tenant, call, started_at=started_at, expires_at=expires_at, retention_days=retention_days
-                )
+            if lifetime not in {NOTHING_TOLD, Lifetime(ready.started_at)}:
+                ready = await self.registry.put_recording(tenant, call, lifetime=lifetime)
             return Result(Outcome.UNCHANGED, ready)
         seen = None if ready is None or ready.object is None else ready.object.stat.version
         recording = ready
@@ -140,9 +129,7 @@ class Pipeline:
                 state=State.PENDING if stat is None else State.PROCESSING,
                 place=(store, key),
                 object_=None if stat is None else as_stored(store, key, stat, served),
-                started_at=started_at,
-                retention_days=retention_days,
-                expires_at=expires_at,
+                lifetime=lifetime,
                 moves=False,
             )
             if recording.state is State.READY:  # by somebody else, since it was looked up
@@ -165,9 +152,7 @@ class Pipeline:
                 duration_ms=media.duration_ms,
                 channels=media.channels,
                 seekable=media.seekable,
-                started_at=started_at,
-                retention_days=retention_days,
-                expires_at=expires_at,
+                lifetime=lifetime,
                 seen=seen,
             )
         except Changed as error:

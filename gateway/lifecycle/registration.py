@@ -76,9 +76,7 @@ class Registration:
             state=ask.state,
             place=ask.place,
             object_=known,
-            started_at=ask.started_at,
-            expires_at=ask.expires_at,
-            retention_days=ask.retention_days,
+            lifetime=ask.lifetime,
         )
 
     async def _look(self, tenant: UUID, call: UUID, place: tuple[str, str], ask: PutRecording) -> None:
@@ -86,9 +84,7 @@ class Registration:
             tenant,
             call,
             *place,
-            started_at=ask.started_at,
-            expires_at=ask.expires_at,
-            retention_days=ask.retention_days,
+            lifetime=ask.lifetime,
             media_type=ask.media_type,
         )
         if result.recording.state is State.READY and result.outcome in {Outcome.PENDING, Outcome.FAILED}:

@@ -10,7 +10,7 @@ from parts.catalog import Replica, a_ready_call, an_object, by_id, replica
 
 from gateway.config import Catalog as Settings
 from gateway.errors import NotFound, Unavailable
-from gateway.model import CallRef, Key, Listing, NewCall, State, Tenant
+from gateway.model import CallRef, Key, Lifetime, Listing, NewCall, State, Tenant
 
 SHA256 = b"k" * 32
 
@@ -185,7 +185,9 @@ async def test_each_change_is_seen_by_the_other_replica_within_a_second(database
             (here.registry.put_recording(acme.id, call, state=State.PROCESSING), State.PROCESSING),
             (here.registry.mark_ready(acme.id, call, an_object()), State.READY),
             (
-                here.registry.mark_ready(acme.id, call, an_object(), expires_at=datetime(2020, 1, 1, tzinfo=UTC)),
+                here.registry.mark_ready(
+                    acme.id, call, an_object(), lifetime=Lifetime(expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+                ),
                 State.EXPIRED,
             ),
         ):

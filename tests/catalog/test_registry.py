@@ -13,7 +13,7 @@ from parts.catalog import a_ready_call, an_object, by_id
 from gateway.catalog.registry import Registry
 from gateway.catalog.store import PostgresCatalog
 from gateway.errors import Conflict, NotFound
-from gateway.model import CallRef, Key, Listing, NewCall, State, Tenant
+from gateway.model import CallRef, Key, Lifetime, Listing, NewCall, State, Tenant
 from gateway.postgres import Pool
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -140,7 +140,9 @@ async def test_what_comes_past_its_end_is_announced_to_nobody_unless_it_is_held(
     await registry.put_recording(acme.id, held)
     await pool.execute("UPDATE recordings SET hold = true")
     for call in (over, held):
-        await registry.mark_ready(acme.id, call, an_object(), expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+        await registry.mark_ready(
+            acme.id, call, an_object(), lifetime=Lifetime(expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+        )
     assert [event["data"]["call_id"] for event in await _outbox(pool)] == [str(held)]
 
 
@@ -157,11 +159,13 @@ async def test_what_came_past_its_end_is_announced_no_later_whatever_makes_it_fe
         await pool.execute("UPDATE recordings SET hold = true")
 
     async def give_another_end() -> None:
-        await registry.mark_ready(acme.id, call, an_object(), expires_at=datetime(2120, 1, 1, tzinfo=UTC))
+        await registry.mark_ready(
+            acme.id, call, an_object(), lifetime=Lifetime(expires_at=datetime(2120, 1, 1, tzinfo=UTC))
+        )
 
     for revive in (give_another_end, hold, keep_for_long):
         call = await registry.create_call(acme.id, NewCall())
-        await registry.mark_ready(acme.id, call, an_object(), started_at=over, expires_at=over)
+        await registry.mark_ready(acme.id, call, an_object(), lifetime=Lifetime(started_at=over, expires_at=over))
         assert (await catalog.find(acme.id, by_id(call))).state(datetime.now(UTC)) is State.EXPIRED
         await revive()
         assert (await catalog.find(acme.id, by_id(call))).state(datetime.now(UTC)) is State.READY
@@ -318,8 +322,10 @@ async def test_the_longest_of_all_that_is_said_counts_from_when_the_recording_st
 ):
     acme = await registry.create_tenant("acme", "Acme", retention_days=tenants_days)
     call = await registry.create_call(acme.id, NewCall(started_at=START - timedelta(hours=1)))
-    await registry.put_recording(acme.id, call, started_at=START, retention_days=own_days, expires_at=before)
-    ready = await registry.mark_ready(acme.id, call, an_object(), expires_at=given)
+    await registry.put_recording(
+        acme.id, call, lifetime=Lifetime(started_at=START, retention_days=own_days, expires_at=before)
+    )
+    ready = await registry.mark_ready(acme.id, call, an_object(), lifetime=Lifetime(expires_at=given))
     assert ready.expires_at == wanted
 
 
@@ -344,7 +350,7 @@ async def test_an_end_beyond_all_dates_is_told_as_none(
     told: datetime | None,
 ):
     call = await registry.create_call(acme.id, NewCall(started_at=LAST - timedelta(days=1)))
-    await registry.mark_ready(acme.id, call, an_object(), expires_at=given)
+    await registry.mark_ready(acme.id, call, an_object(), lifetime=Lifetime(expires_at=given))
     await registry.create_tenant("acme", "Acme", retention_days=days)
     found = await catalog.find(acme.id, CallRef(None, str(call)))
     (listed,) = (await catalog.list(acme.id, Listing())).entries

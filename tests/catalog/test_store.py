@@ -12,7 +12,7 @@ from gateway.catalog.registry import Registry
 from gateway.catalog.store import PostgresCatalog
 from gateway.config import Database
 from gateway.errors import Malformed, NotFound, Unavailable
-from gateway.model import CallRef, Key, Listing, NewCall, State, Tenant
+from gateway.model import CallRef, Key, Lifetime, Listing, NewCall, State, Tenant
 from gateway.postgres import Connection, Pool, connect, open_pool
 
 
@@ -137,7 +137,7 @@ async def test_a_listing_is_narrowed_by_state_and_time(catalog: PostgresCatalog,
     await registry.mark_ready(acme.id, ready, an_object())
     await registry.put_recording(acme.id, pending)
     await registry.mark_failed(acme.id, failed, "no audio")
-    await registry.mark_ready(acme.id, over, an_object(), expires_at=now - timedelta(days=1))
+    await registry.mark_ready(acme.id, over, an_object(), lifetime=Lifetime(expires_at=now - timedelta(days=1)))
     table = [
         (Listing(state=State.READY), {ready}),
         (Listing(state=State.PENDING), {pending}),

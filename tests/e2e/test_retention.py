@@ -20,7 +20,7 @@ from parts.stage import Shelf, Stage
 
 from gateway.catalog.registry import Registry
 from gateway.config import Origin
-from gateway.model import NewCall, Object, Store
+from gateway.model import Lifetime, NewCall, Object, Store
 from gateway.postgres import open_pool
 from gateway.stores import open_store
 
@@ -77,7 +77,7 @@ class Vault:
         stat = await self.store.stat(key)
         call = await self.registry.create_call(self.stage.tenant, NewCall())
         place = Object("s3", key, stat, "audio/wav")
-        await self.registry.mark_ready(self.stage.tenant, call, place, expires_at=expires_at)
+        await self.registry.mark_ready(self.stage.tenant, call, place, lifetime=Lifetime(expires_at=expires_at))
         return Filed(call, "", data, stat.etag, stat.modified)
 
     async def settled(self) -> None:

@@ -14,7 +14,7 @@ from parts.wavs import silence
 from gateway.catalog.registry import Registry
 from gateway.errors import Conflict, NotFound, OriginFailed, OriginTimeout, Unavailable
 from gateway.lifecycle.pipeline import Outcome, Pipeline, UnknownStore, as_stored
-from gateway.model import Object, Recording, Source, Span, Stat, State
+from gateway.model import Lifetime, Object, Recording, Source, Span, Stat, State
 
 # Just now: what is past its end as it comes is told to nobody.
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=2)
@@ -248,14 +248,18 @@ async def test_what_becomes_ready_while_another_place_is_looked_at_stays_so_unle
 async def test_what_is_refused_shortens_nothing(works: Works, spoilt: str):
     call = await works.call(yotel="c-1")
     first = await works.pipeline.register(
-        works.tenant, call, "main", works.put("a.wav", silence()), retention_days=3650, started_at=START
+        works.tenant,
+        call,
+        "main",
+        works.put("a.wav", silence()),
+        lifetime=Lifetime(retention_days=3650, started_at=START),
     )
     key = f"{works.folder}/gone.wav" if spoilt == "gone" else works.put("b.wav", b"no audio")
-    again = {"retention_days": 1, "started_at": START + timedelta(days=1), "expires_at": START + timedelta(days=9000)}
-    await works.pipeline.register(works.tenant, call, "main", key, **again)
+    again = Lifetime(START + timedelta(days=1), START + timedelta(days=9000), retention_days=1)
+    await works.pipeline.register(works.tenant, call, "main", key, lifetime=again)
     assert (await works.find(call)).recording == first.recording
-    moved = await works.pipeline.register(works.tenant, call, "main", works.put("c.wav", silence()), **again)
-    assert (moved.recording.started_at, moved.recording.expires_at) == (again["started_at"], again["expires_at"])
+    moved = await works.pipeline.register(works.tenant, call, "main", works.put("c.wav", silence()), lifetime=again)
+    assert (moved.recording.started_at, moved.recording.expires_at) == (again.started_at, again.expires_at)
 
 
 async def test_an_object_replaced_while_it_is_read_is_read_again(works: Works):
@@ -374,7 +378,9 @@ async def test_it_is_kept_as_long_as_the_longest_of_what_was_given_and_the_tenan
 ):
     await works.registry.create_tenant("acme", "Acme", retention_days=tenants_days)
     call = await works.call(yotel="c-1")
-    result = await works.pipeline.register(works.tenant, call, "main", works.put("a.wav", silence()), **given)
+    result = await works.pipeline.register(
+        works.tenant, call, "main", works.put("a.wav", silence()), lifetime=Lifetime(**given)
+    )
     assert result.recording.expires_at == expected
 
 
@@ -389,9 +395,11 @@ async def test_it_is_kept_as_long_as_the_longest_of_what_was_given_and_the_tenan
 )
 async def test_what_is_told_of_the_same_object_later_counts_too(works: Works, given, expected):
     call, key = await works.call(yotel="c-1"), works.put("a.wav", silence())
-    await works.pipeline.register(works.tenant, call, "main", key, retention_days=30, started_at=START)
+    await works.pipeline.register(
+        works.tenant, call, "main", key, lifetime=Lifetime(retention_days=30, started_at=START)
+    )
     works.store.opened.clear()
-    again = await works.pipeline.register(works.tenant, call, "main", key, **given)
+    again = await works.pipeline.register(works.tenant, call, "main", key, lifetime=Lifetime(**given))
     assert again.outcome is Outcome.UNCHANGED
     assert (again.recording.started_at, again.recording.expires_at) == (given.get("started_at", START), expected)
     assert (await works.find(call)).recording == again.recording

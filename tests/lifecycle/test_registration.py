@@ -9,7 +9,7 @@ import pytest
 from gateway.asks.pipeline import PutRecording
 from gateway.errors import Conflict, NotFound
 from gateway.lifecycle.registration import Registration, contradiction, unfit_key
-from gateway.model import Stat, State
+from gateway.model import Lifetime, Stat, State
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,15 @@ class Noted:
 )
 async def test_what_is_told_of_an_object_that_is_not_ready_is_kept(media_type: str | None, expected: str) -> None:
     noted: Any = Noted(Stat(9, '"e"', "v", datetime(2026, 3, 1, tzinfo=UTC), "audio/mpeg"))
-    ask = PutRecording(state=State.PROCESSING, place=("main", "acme/a"), media_type=media_type, retention_days=7)
+    ask = PutRecording(
+        state=State.PROCESSING, place=("main", "acme/a"), media_type=media_type, lifetime=Lifetime(retention_days=7)
+    )
     await Registration(noted, noted, lambda _tag: None)._put(uuid4(), uuid4(), ask)
-    assert (noted.put["state"], noted.put["place"], noted.put["retention_days"]) == (State.PROCESSING, ask.place, 7)
+    assert (noted.put["state"], noted.put["place"], noted.put["lifetime"]) == (
+        State.PROCESSING,
+        ask.place,
+        ask.lifetime,
+    )
     assert noted.put["object_"].media_type == expected
 
 

@@ -20,7 +20,7 @@ from gateway.config import DiskStore
 from gateway.errors import NotFound, OriginFailed, Unavailable
 from gateway.lifecycle.places import alike
 from gateway.lifecycle.retention import AT_ONCE, PATIENCE, Fate
-from gateway.model import NewCall, Object, State
+from gateway.model import Lifetime, NewCall, Object, State
 from gateway.stores.disk import Disk
 
 NOW = datetime.now(UTC)
@@ -104,7 +104,7 @@ async def test_what_never_was_ready_ends_without_an_object(ending: Ending):
     ending.put("never/looked/at.wav", b"?")
     place = ("main", "never/looked/at.wav")
     for call in (failed, pending):
-        await ending.registry.put_recording(ending.tenant, call, place=place, expires_at=PAST)
+        await ending.registry.put_recording(ending.tenant, call, place=place, lifetime=Lifetime(expires_at=PAST))
     await ending.registry.put_recording(ending.tenant, unplanned, place=place)
     await ending.registry.mark_failed(ending.tenant, failed, "it is no audio")
     stat = await ending.store.stat(place[1])

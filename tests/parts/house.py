@@ -25,7 +25,7 @@ from pydantic import TypeAdapter
 from gateway.catalog.registry import Registry
 from gateway.config import ENV_PREFIX, AnyStore, Database, Origin
 from gateway.identity.keys import mint
-from gateway.model import Key, NewCall, Object, State
+from gateway.model import Key, Lifetime, NewCall, Object, State
 from gateway.postgres import open_pool
 from gateway.stores import open_store
 
@@ -262,7 +262,12 @@ class Office:
             made = await registry.create_call(tenant, new)
             place = Object(store, key, stat, media_type)
             await registry.mark_ready(
-                tenant, made, place, duration_ms=duration_ms, channels=channels, expires_at=expires_at
+                tenant,
+                made,
+                place,
+                duration_ms=duration_ms,
+                channels=channels,
+                lifetime=Lifetime(expires_at=expires_at),
             )
         return Filed(made, named["yotel"], data, stat.etag, stat.modified, named)
 

@@ -19,7 +19,7 @@ from gateway.config import Database
 from gateway.event import Intent, Outcome, Trail
 from gateway.lifecycle.places import Alike
 from gateway.lifecycle.retention import Done, Sweeper
-from gateway.model import CallRef, Entry, Link, NewCall, Object, Source, Span, Stat, Store
+from gateway.model import CallRef, Entry, Lifetime, Link, NewCall, Object, Source, Span, Stat, Store
 from gateway.postgres import Pool, open_pool
 
 from .audit import settings
@@ -162,17 +162,15 @@ class Ending:
         assert summary.fates == Counter(done.fate for done in told.values())
         return told
 
-    async def call(self, *, key: str | None = None, tenant: UUID | None = None, **more: Any) -> UUID:
-        """A ready recording of a new call; ``more`` as mark_ready and put_recording take it. Its object is put, too."""
+    async def call(self, *, key: str | None = None, tenant: UUID | None = None, **told: Any) -> UUID:
+        """A ready recording of a new call; ``told``: its Lifetime. Its object is put, too."""
         tenant = tenant or self.tenant
         call = await self.registry.create_call(tenant, NewCall())
-        if (days := more.pop("retention_days", None)) is not None:
-            await self.registry.put_recording(tenant, call, retention_days=days)
         if key is None:
             key = f"{self.folder}/{call}.wav"
             self.put(key, call.bytes)
         stat = await self.store.stat(key)
-        await self.registry.mark_ready(tenant, call, Object("main", key, stat, "audio/wav"), **more)
+        await self.registry.mark_ready(tenant, call, Object("main", key, stat, "audio/wav"), lifetime=Lifetime(**told))
         return call
 
     def key(self, call: UUID) -> str:

@@ -17,7 +17,7 @@ from gateway.catalog.registry import Registry
 from gateway.config import Origin
 from gateway.identity.keys import mint
 from gateway.identity.links import Links
-from gateway.model import NewCall, Object, State
+from gateway.model import Lifetime, NewCall, Object, State
 from gateway.postgres import open_pool
 from gateway.stores import open_store
 
@@ -212,7 +212,9 @@ class Settler:
         finally:
             await opened.close()
         end = _LONG_AGO if state in {"expired", "swept", "held"} else None
-        await registry.mark_ready(owner.id, call, place, duration_ms=1000, channels=1, expires_at=end)
+        await registry.mark_ready(
+            owner.id, call, place, duration_ms=1000, channels=1, lifetime=Lifetime(expires_at=end)
+        )
         if state == "swept":
             await self._stage.office.rows("UPDATE recordings SET state = 'expired' WHERE call_id = $1", call)
         if state == "held":

@@ -14,7 +14,7 @@ from ...contract import RETRY_S, Doc, Found, Reply, Route
 from ...errors import Malformed
 from ...event import Method
 from ...http.headers import NAMES
-from ...model import Entry, Head, NewCall, State, Verb
+from ...model import Entry, Head, Lifetime, NewCall, State, Verb
 from ...moments import DAYS_MAX, Happened, Instant
 from .._bodies import LINE, WHOLE, Body, read_body
 from .._words import json_reply
@@ -157,9 +157,7 @@ def _put_recording(head: Head) -> PutRecording:
         failure=asked.failure,
         place=None if asked.store is None or asked.key is None else (asked.store, asked.key),
         media_type=asked.media_type,
-        started_at=asked.started_at,
-        expires_at=asked.expires_at,
-        retention_days=asked.retention_days,
+        lifetime=Lifetime(asked.started_at, asked.expires_at, asked.retention_days),
     )
 
 
