@@ -1,6 +1,7 @@
 """schemathesis against one surface of a running demo: its own document, its credentials, its calls."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import tomlkit
 
 CALLS = {"id", "call_id", "call_sid"}
 """Path parameters that name a call, wherever the path speaks of calls or recordings."""
+FAR = 10_000
+"""Characters."""
 SETTINGS = tomllib.loads((Path(__file__).parents[2] / "schemathesis.toml").read_text("utf-8"))
 """What users have, too."""
 
@@ -39,7 +42,8 @@ def fuzz(facts: dict[str, Any], surface: str, cases: int, folder: Path) -> Fuzze
     command = [Path(sys.executable).with_name("schemathesis"), "--config-file", config, "run", schema]
     command += ["--url", described["mount"], "--max-examples", str(cases)]
     command += ["--seed", "1", "--no-color", "--continue-on-failure", "--suppress-health-check", "all"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    kept = {"HYPOTHESIS_STORAGE_DIRECTORY": str(folder.parent / "hypothesis")}  # tables of characters, for all surfaces
+    done = subprocess.run(command, cwd=folder, env=os.environ | kept, capture_output=True, text=True, check=False)
     generated = re.search(r"^\s*(\d+) generated", done.stdout, re.MULTILINE)
     return Fuzzed(done.returncode, int(generated[1]) if generated else 0, done.stdout + done.stderr)
 
@@ -68,6 +72,7 @@ def _acquaint(document: dict[str, Any], described: dict[str, Any], links: list[s
                     parameter["schema"] = {"anyOf": [{"enum": links}, schema]}
                 elif name == "slug":
                     parameter["schema"] = {"anyOf": [{"const": "demo"}, schema]}
+    _shorten(document)
     bodies = document["components"]["schemas"]
     asked = [operation.get("requestBody") for methods in document["paths"].values() for operation in methods.values()]
     _close({name: schema for name, schema in bodies.items() if name not in _reached(asked, bodies)})
@@ -78,6 +83,18 @@ def _acquaint(document: dict[str, Any], described: dict[str, Any], links: list[s
     ):
         if name in bodies:
             bodies[name]["properties"][member] = {"enum": values}
+
+
+def _shorten(schema: Any) -> None:
+    """Takes away bounds that no generated text comes near: each is made a part of a pattern, and that takes seconds."""
+    if isinstance(schema, dict):
+        if isinstance(bound := schema.get("maxLength"), int) and bound > FAR:
+            del schema["maxLength"]
+        for each in schema.values():
+            _shorten(each)
+    elif isinstance(schema, list):
+        for each in schema:
+            _shorten(each)
 
 
 def _reached(schema: Any, named: dict[str, Any]) -> set[str]:
