@@ -16,7 +16,7 @@ from gateway.http.preconditions import plan
 from gateway.http.ranges import _select, select
 from gateway.model import Plan, Stat
 
-COUNT = 120_000
+COUNT = 100_000
 SEED = 9110
 DATA = bytes(range(1, 65))
 STATUS = {BadRequest: 400, PreconditionFailed: 412, Unsatisfiable: 416}

@@ -16,7 +16,7 @@ from gateway.errors import NotFound
 from gateway.lifecycle.bulk import Done, Fate, run
 from gateway.lifecycle.manifest import Line, Row
 from gateway.lifecycle.pipeline import Outcome, Pipeline, Result
-from gateway.model import CallRef, Listing, Recording, State
+from gateway.model import CallRef, Lifetime, Listing, Recording, State
 
 disk_only = pytest.mark.parametrize("works", ["disk"], indirect=True)
 
@@ -148,7 +148,7 @@ async def test_exactly_so_many_are_under_way(concurrency: int):
 async def test_what_a_row_says_of_its_recording_goes_with_it():
     pipeline: Any = Counted()
     at = datetime(2026, 3, 1, tzinfo=UTC)
-    said = {"started_at": at, "expires_at": at + timedelta(days=9), "retention_days": 7, "media_type": "audio/wav"}
-    row = line(1, "a.wav", **said)
+    kept = {"started_at": at, "expires_at": at + timedelta(days=9), "retention_days": 7}
+    row = line(1, "a.wav", **kept, media_type="audio/wav")
     assert [done.fate async for done in run(pipeline, uuid4(), [row])] == [Fate.READY]
-    assert pipeline.told == [said | {"fail_missing": False}]
+    assert pipeline.told == [{"lifetime": Lifetime(**kept), "media_type": "audio/wav", "fail_missing": False}]
