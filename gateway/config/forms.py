@@ -39,7 +39,7 @@ _MAPPED = 96
 def unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
     """A network of IPv4-mapped IPv6 addresses as the IPv4 network it means: addresses are compared as IPv4."""
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
-    if mapped is None or network.prefixlen < _MAPPED:
+    if mapped is None:
         return network
     return IPv4Network((int(mapped), network.prefixlen - _MAPPED))
 

@@ -1,6 +1,7 @@
 """How a store is reached: names, addresses, TLS."""
 
 import asyncio
+import gc
 import socket
 import ssl
 from pathlib import Path
@@ -71,6 +72,25 @@ async def test_a_name_whose_look_up_hangs_is_looked_up_once_however_many_want_it
             may_tell.set()
             await asyncio.gather(*(at.read() for _ in range(9)))
         assert asked == 1
+
+
+async def test_a_look_up_that_fails_once_nobody_waits_for_it_is_nobodys_business(untold: list[Any]) -> None:
+    loop, dialer, may_fail = asyncio.get_running_loop(), Dialer("h", 1, None, 0), asyncio.Event()
+
+    async def look_up(*_about: Any, **_how: Any) -> Any:
+        await may_fail.wait()
+        raise socket.gaierror
+
+    with mock.patch.object(loop, "getaddrinfo", look_up):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(dialer.dial(), 0.01)
+        looking = dialer._looking
+        assert looking is not None
+        may_fail.set()
+        await asyncio.wait([looking])
+        del looking
+    gc.collect()
+    assert untold == []
 
 
 async def test_a_name_that_could_not_be_looked_up_is_looked_up_again_and_each_address_has_its_turn() -> None:

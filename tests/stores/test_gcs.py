@@ -109,6 +109,24 @@ async def test_a_token_is_renewed_ahead_of_its_end_and_nobody_waits_for_it(stub:
     assert stub.tokens_given == 2
 
 
+async def test_a_renewal_under_way_as_the_store_closes_is_called_off(stub: GcsStub, untold: list[Any]) -> None:
+    stub.put("a", b"bytes")
+    store = Gcs("lab", stub.settings(), QUICK, google=stub.endpoint)
+    await store.stat("a")
+    assert store._bearer is not None
+    store._bearer.token.access_token_preempt_after = 0  # half its life is over
+    stub.may_give.clear()
+    stub.asked_for_token.clear()
+    await store.stat("a")
+    await stub.asked_for_token.wait()
+    renewal = store._bearer.token.acquiring
+    await store.close()
+    stub.may_give.set()
+    assert renewal is not None
+    assert renewal.cancelled()
+    assert untold == []
+
+
 async def test_one_who_leaves_while_a_token_is_fetched_takes_nobody_along(stub: GcsStub, store: Gcs) -> None:
     stub.put("a", b"bytes")
     stub.may_give.clear()
