@@ -118,11 +118,17 @@ async def _brittle_stage(
         made.close()
 
 
+def _listening(stage: Stage) -> bool:
+    """Whether the gateway hears of changes again: as it begins to, it forgets what it knew."""
+    told = [line["event"] for line in list(stage.house.logs) if str(line.get("event")).startswith("catalog.listen")]
+    return told[-1:] == ["catalog.listening"]
+
+
 @pytest.fixture
 def brittle(_brittle_stage: Stage, stoppable_postgres: StoppablePostgres) -> Brittle:
     """Ready when the test begins."""
     end = time.monotonic() + 20
-    while _brittle_stage.house.get("/readyz")[0] != 200:
+    while _brittle_stage.house.get("/readyz")[0] != 200 or not _listening(_brittle_stage):
         assert time.monotonic() < end, "the gateway did not find its Postgres again"
         time.sleep(0.05)  # it is the gateway that finds it, and tells nobody
     return Brittle(_brittle_stage, stoppable_postgres)
