@@ -7,8 +7,6 @@ import os
 import queue
 import random
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import urllib.request
@@ -30,6 +28,7 @@ from gateway.postgres import open_pool
 from gateway.stores import open_store
 
 from .aliases import fresh
+from .forked import Forked, start
 
 START_S = 60.0
 SERVE = "import asyncio; from gateway.workers import serve; from gateway.config import load; asyncio.run(serve(load()))"
@@ -80,7 +79,7 @@ class House:
     serve: str = SERVE
     """What the process runs."""
     base_url: str = ""
-    process: subprocess.Popen[str] | None = None
+    process: Forked | None = None
     logs: list[dict[str, Any]] = field(default_factory=list)
     _listener: threading.Thread | None = field(default=None, repr=False)
 
@@ -103,13 +102,7 @@ class House:
     def start(self) -> None:
         """Returns once it listens. Its log lines are kept in ``logs``."""
         (self.folder / "journal").mkdir(exist_ok=True)
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", self.serve],
-            env=self.environment(),
-            cwd=self.folder,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self.process = start(self.serve, env=self.environment(), own=ENV_PREFIX, cwd=self.folder)
         serving: queue.Queue[str | None] = queue.Queue()
         self._listener = threading.Thread(target=self._listen, args=(self.process, serving), daemon=True)
         self._listener.start()
@@ -118,8 +111,7 @@ class House:
             raise RuntimeError(f"the gateway did not start: {self.logs}")
         self.base_url = url
 
-    def _listen(self, process: "subprocess.Popen[str]", serving: "queue.Queue[str | None]") -> None:
-        assert process.stderr is not None
+    def _listen(self, process: Forked, serving: "queue.Queue[str | None]") -> None:
         with process.stderr:
             for line in process.stderr:
                 try:
