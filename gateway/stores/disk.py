@@ -19,6 +19,7 @@ from ..errors import Changed, NotFound, OriginFailed, OriginTimeout, Refusal, Un
 from ..model import PIECE, Link, Source, Span, Stat
 from ..threads import Threads
 from .beneath import Escape, RootMissing, delete_beneath, look_at, open_beneath
+from .counts import Counts
 from .file_body import FileBody, Mark, Room, mark, read_checked
 
 THREADS: Final = 16
@@ -43,7 +44,8 @@ class Disk:
         self._folder = _Folder(f"store {name}", settings.root)
         self._origin = origin
         self._pool = Threads(THREADS, f"disk-{name}")
-        self._room = Room(name, self._pool, origin.progress_s)
+        self.counts = Counts()
+        self._room = Room(name, self._pool, origin.progress_s, self.counts)
 
     async def stat(self, key: str) -> Stat:
         found = await self._ask(key, self._begin(self._folder.look, key))
@@ -55,13 +57,21 @@ class Disk:
         return Stat(size=found.st_size, etag=f'"{version}"', version=version, modified=modified)
 
     async def open(self, key: str, span: Span, version: str) -> Source:
+        self.counts.requests += 1
+        try:
+            file, found, first = await self._opened(key, span, version)
+        except (Refusal, Changed) as error:
+            self.counts.refused(error)
+            raise
+        return FileBody(self._room, file, span, found, first)
+
+    async def _opened(self, key: str, span: Span, version: str) -> tuple[int, Mark, bytes]:
         opening = self._begin(self._folder.open, key, span, version)
         try:
-            file, found, first = await self._ask(key, opening)
+            return await self._ask(key, opening)
         except BaseException:
             opening.add_done_callback(_close_late)  # it may have succeeded since, with nobody there to take it
             raise
-        return FileBody(self._room, file, span, found, first)
 
     async def sign(self, key: str, ttl: timedelta, *, media_type: str, disposition: str | None) -> Link | None:  # noqa: ARG002 - a folder signs nothing
         return None

@@ -15,6 +15,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from ..errors import Broken, Changed
 from ..model import PIECE, Span
+from .counts import Counts
 
 NOWAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
 STRIDE: Final = 4 * PIECE
@@ -36,7 +37,13 @@ class Room:
     store: str
     pool: ThreadPoolExecutor
     progress_s: float
+    counts: Counts
     scratch: memoryview = field(default_factory=lambda: memoryview(bytearray(STRIDE)), repr=False)
+
+    def broken(self, why: str) -> Broken:
+        """A body's end before its time, counted."""
+        self.counts.errors["origin_broken"] += 1
+        return Broken(f"store {self.store}: {why}")
 
 
 class FileBody:
@@ -141,15 +148,18 @@ class FileBody:
         if got:
             try:
                 _same(self._file, self._known)
+            except Changed as error:
+                self._room.counts.refused(error)
+                raise
             except OSError as error:
-                raise Broken(f"store {self._room.store}: {error.strerror} in mid-file") from None
+                raise self._room.broken(f"{error.strerror} in mid-file") from None
         return got
 
     async def _read_in_thread(self) -> bytes:
         want = min(PIECE, self._stop - self._at)
         piece = await self._in_thread(read_checked, self._file, self._at, want, self._known)
         if not piece:
-            raise Broken(f"store {self._room.store}: the file ended early")
+            raise self._room.broken("the file ended early")
         return piece
 
     async def _in_thread(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
@@ -157,8 +167,11 @@ class FileBody:
             self._pending = pending = self._room.pool.submit(work, *args, **named)
             async with asyncio.timeout(self._room.progress_s):
                 return await asyncio.wrap_future(pending)
+        except Changed as error:
+            self._room.counts.refused(error)
+            raise
         except (OSError, RuntimeError) as error:  # RuntimeError: the pool was shut down
-            raise Broken(f"store {self._room.store}: {type(error).__name__} in mid-file") from None
+            raise self._room.broken(f"{type(error).__name__} in mid-file") from None
 
 
 def mark(found: os.stat_result) -> Mark:

@@ -135,7 +135,7 @@ async def test_the_figures_are_what_clients_did_and_what_postgres_has(calls: Cal
     assert figures.sum("cache_lookups_total", cache="calls", outcome="hit") > 0
     assert figures.sum("catalog_changes_heard") == 1
     # Two bodies, two of one range and one of two, each of them; and those that were left.
-    assert figures.by("origin_requests_total", "store") == {("s3",): 6 + 3, ("gcs",): 6}
+    assert figures.by("origin_requests_total", "store") == {("s3",): 6 + 3, ("gcs",): 6, ("disk",): 6}
     for store in ("s3", "gcs"):
         over = [figures.sum(f"origin_{name}_total", store=store) for name in ("connections", "connections_reused")]
         assert sum(over) == figures.sum("origin_requests_total", store=store)

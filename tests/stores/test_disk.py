@@ -18,7 +18,7 @@ from parts.labs import QUICK, read
 from parts.pouring import descriptors
 
 from gateway.config import DiskStore
-from gateway.errors import Changed, NotFound, OriginFailed, OriginTimeout, Unavailable
+from gateway.errors import Changed, NotFound, OriginFailed, OriginTimeout, Refusal, Unavailable
 from gateway.model import PIECE, Span
 from gateway.stores import beneath, disk
 from gateway.stores.beneath import Escape, open_beneath
@@ -315,7 +315,7 @@ def test_a_folder_swapped_for_a_link_while_it_is_walked_leads_nowhere(root: Path
     ],
 )
 async def test_a_failing_disk_is_no_404(
-    store: disk.Disk, monkeypatch: pytest.MonkeyPatch, code: int, expected: type[Exception]
+    store: disk.Disk, monkeypatch: pytest.MonkeyPatch, code: int, expected: type[Refusal]
 ) -> None:
     real = os.open
 
@@ -328,6 +328,7 @@ async def test_a_failing_disk_is_no_404(
     for asking in (store.stat("sub/ok.wav"), store.open("ok.wav", Span(0, 1), "any")):
         with pytest.raises(expected):
             await asking
+    assert store.counts.errors == {expected.reason: 1}
 
 
 @pytest.mark.parametrize(("length", "agrees"), [(4, False), (PIECE + 1, True)], ids=["another", "to be kept open"])

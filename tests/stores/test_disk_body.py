@@ -89,6 +89,7 @@ async def test_a_file_written_to_while_it_is_read_is_changed(
         await source.read()
     await source.close()
     assert got == b"x" * len(got)
+    assert store.counts.errors == {"object_changed": 1}
 
 
 @pytest.mark.usefixtures("either_way")
@@ -126,6 +127,7 @@ async def test_a_disk_that_ends_a_file_before_its_size_is_broken(
     with pytest.raises(Broken, match="ended early"):
         await source.read()
     await source.close()
+    assert store.counts.errors == {"origin_broken": 1}
 
 
 @pytest.mark.usefixtures("either_way")
@@ -175,6 +177,7 @@ async def test_a_disk_that_fails_in_mid_file_is_broken(
     with pytest.raises(Broken):
         await source.read()
     await source.close()
+    assert store.counts.errors == {"origin_broken": 1}
 
 
 def failing(number: int) -> Callable[..., int]:
@@ -309,6 +312,7 @@ async def test_a_file_written_to_while_it_is_poured_never_comes_to_its_end(
     await source.close()
     tap.sock.close()
     assert moment <= len(await taking) < LONG
+    assert store.counts.errors == {"object_changed": 1}
 
 
 @pytest.mark.usefixtures("data")
@@ -493,6 +497,7 @@ async def test_what_the_disk_fails_with_is_the_files(
         with pytest.raises(Broken):
             await pour(source, tap.sock, LONG - PIECE)
     await source.close()
+    assert store.counts.errors == {"origin_broken": 1}
 
 
 async def test_a_file_system_that_cannot_tell_what_is_at_hand_is_read_by_a_thread(
