@@ -7,11 +7,15 @@ import hashlib
 from datetime import UTC, datetime
 from functools import cache
 
+import structlog
+
 from ..contract import Reply, Surface
-from ..errors import Refusal
+from ..errors import Internal, Refusal
 from ..http.preconditions import plan
 from ..model import Head, Stat
 from ..openapi import Page
+
+log = structlog.get_logger("gateway.request")
 
 _KEPT = "public, max-age=300"
 _BEGUN = datetime.now(UTC)
@@ -19,8 +23,12 @@ _BEGUN = datetime.now(UTC)
 
 
 async def page_reply(page: Page, surface: Surface, head: Head) -> Reply:
-    """200, 304 or 412, as the request's conditions have it."""
-    body = await asyncio.to_thread(page.body)  # which may be about to make it
+    """200, 304 or 412, as the request's conditions have it; 500 where the page cannot be made."""
+    try:
+        body = await asyncio.to_thread(page.body)  # which may be about to make it
+    except Exception:
+        log.exception("defect", request_id=head.request_id, surface=surface.name)
+        return surface.refuse(Internal(), head)
     etag = _etag(body)
     stat = Stat(len(body), etag, etag, _BEGUN)
     try:
