@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from aiohttp import ClientResponseError
@@ -22,6 +22,9 @@ SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
 
 RETRY_S: Final = 15.0
 """Seconds between fresh tokens for refused ones at least."""
+
+_REFUSED: Final = frozenset({400, 401, 403})
+"""What asking again seldom changes."""
 
 log = structlog.get_logger(__name__)
 
@@ -59,11 +62,8 @@ class Bearer:
     async def header(self) -> dict[str, str]:
         """What authorises a request. Raises OriginFailed, Unavailable."""
         try:
-            async with asyncio.timeout(self._patience_s):
-                # Shielded: the fetch is shared, and one caller's end must not cancel the others'.
-                token = await asyncio.shield(self.token.get())
+            token = await self._token_or_refusal()
         except Exception as error:  # noqa: BLE001  an endpoint, or a file, may give anything: not gcloud-aio's to word
-            # It asks five times over, for longer than anybody here waits: what it was told is more than that.
             raise self._failed(self.token.failure or _why(error)) from None
         if (renewal := self.token.acquiring) is not None and renewal is not self._renewal:
             self._renewal = renewal
@@ -88,8 +88,25 @@ class Bearer:
             await asyncio.wait([renewal])
         await self.token.close()
 
+    async def _token_or_refusal(self) -> str | None:
+        """Whichever comes first: gcloud-aio asks five times over, for longer than anybody here waits. Raises what it met, TimeoutError."""
+        token = self.token
+        if token.acquiring is None or token.acquiring.done():
+            token.refused.clear()
+        # Never cancelled: the fetch is shared, and one caller's end must not be the others'.
+        getting = asyncio.ensure_future(token.get())
+        getting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        refused = asyncio.ensure_future(token.refused.wait())
+        try:
+            await asyncio.wait((getting, refused), timeout=self._patience_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            refused.cancel()
+        if not getting.done():
+            raise TimeoutError
+        return getting.result()
+
     def _failed(self, why: int | str) -> OriginFailed | Unavailable:
-        if why in {400, 401, 403}:
+        if why in _REFUSED:
             fix = "check the service account, and this machine's clock"
             return OriginFailed(f"{self._where}: Google gives no token ({why}); {fix}")
         return Unavailable(f"{self._where}: no token to be had ({why})")
@@ -105,13 +122,21 @@ class _Told(Token):
 
     failure: int | str | None = None
 
+    def __init__(self, **given: Any) -> None:  # Any: as the library takes them
+        super().__init__(**given)
+        self.refused = asyncio.Event()
+        """It was told what asking again seldom changes."""
+
     async def refresh(self, *, timeout: int) -> TokenResponse:  # noqa: ASYNC109  as the library declares it
         try:
             told = await super().refresh(timeout=timeout)
         except Exception as error:
             self.failure = _why(error)
+            if self.failure in _REFUSED:
+                self.refused.set()
             raise
         self.failure = None
+        self.refused.clear()
         return told
 
 

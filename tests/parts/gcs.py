@@ -123,6 +123,8 @@ class GcsStub:
     token_life_s: int = 3600
     tokens_refused: bool = False
     """The token endpoint says no."""
+    tokens_failing: int = 0
+    """So many times the token endpoint cannot say anything."""
     tokens_disowned: bool = False
     """No token that it gives is good for anything."""
     denied: bool = False
@@ -197,6 +199,9 @@ class GcsStub:
         await self.may_give.wait()
         if self.tokens_refused or form.get("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer":
             return web.json_response({"error": "invalid_grant"}, status=400)
+        if self.tokens_failing:
+            self.tokens_failing -= 1
+            return web.json_response({"error": "internal_failure"}, status=500)
         self.tokens_given += 1
         token = f"token-{self.tokens_given}"
         self._valid.add(token)

@@ -15,7 +15,7 @@ from parts.canned import CannedServer, answer, outspoken
 from parts.gcs import GcsStub
 from parts.labs import QUICK, drain, read
 from structlog.testing import capture_logs
-from tenacity import wait_none
+from tenacity import wait_fixed, wait_none
 
 from gateway.config import ConfigError, GcsStore, Origin
 from gateway.errors import NotFound, OriginFailed, OriginTimeout, Unavailable
@@ -140,17 +140,44 @@ async def test_one_who_leaves_while_a_token_is_fetched_takes_nobody_along(stub: 
     assert stub.tokens_given == 1
 
 
-async def test_no_token_is_no_404_and_why_there_is_none_is_told(stub: GcsStub) -> None:
-    """gcloud-aio asks again and again, for longer than anybody waits."""
+async def test_no_token_is_no_404_and_why_there_is_none_is_told_at_once(
+    stub: GcsStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cast("Any", Token.acquire_access_token).retry, "wait", wait_fixed(60))
     stub.tokens_refused = True
-    store = Gcs("lab", stub.settings(), QUICK.model_copy(update={"first_byte_s": 0.2}), google=stub.endpoint)
+    store = Gcs("lab", stub.settings(), QUICK.model_copy(update={"first_byte_s": 60}), google=stub.endpoint)
     why = r"no token \(400\); check the service account, and this machine's clock"
-    for asking in (store.stat("a"), store.open("a", Span(0, 1), "1")):
-        with pytest.raises(OriginFailed, match=why):
-            await asking
-    with pytest.raises(Unavailable, match=why):
-        await store.check()
+    async with asyncio.timeout(20):
+        for asking in (store.stat("a"), store.open("a", Span(0, 1), "1")):
+            with pytest.raises(OriginFailed, match=why):
+                await asking
+        with pytest.raises(Unavailable, match=why):
+            await store.check()
     await store.close()
+
+
+async def test_a_refused_token_is_asked_for_again_and_nobody_needs_to_wait_for_it(
+    stub: GcsStub, store: Gcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cast("Any", Token.acquire_access_token).retry, "wait", wait_none())
+    stub.put("a", b"bytes")
+    stub.tokens_refused = True
+    with pytest.raises(OriginFailed):
+        await store.stat("a")
+    assert store._bearer is not None
+    stub.tokens_refused = False
+    if (asking := store._bearer.token.acquiring) is not None:
+        await asyncio.wait([asking])
+    assert await read(store, "a") == b"bytes"
+
+
+async def test_where_tokens_fail_for_now_they_are_asked_for_again(
+    stub: GcsStub, store: Gcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cast("Any", Token.acquire_access_token).retry, "wait", wait_none())
+    stub.put("a", b"bytes")
+    stub.tokens_failing = 2
+    assert await read(store, "a") == b"bytes"
 
 
 def token_told(**fields: Any) -> bytes:
