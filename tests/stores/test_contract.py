@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from parts.audit import until
 from parts.faults import Fault, FaultProxy, Kind
 from parts.labs import QUICK, DiskLab, Lab, drain, fetch, read, signed, store_of, unused_port
+from parts.pouring import descriptors
 
 from gateway.errors import Broken, Changed, NotFound, OriginFailed, OriginTimeout, Refusal, Unavailable
 from gateway.model import PIECE, Span
@@ -271,6 +273,16 @@ async def test_a_store_that_is_away_deletes_nothing_and_says_so(lab: Lab) -> Non
     store = await store_of(lab, port=unused_port())
     with pytest.raises(Unavailable, match="store lab"):
         await store.delete("a.wav", "1")
+
+
+async def test_a_store_that_was_closed_holds_no_descriptor(lab: Lab) -> None:
+    lab.put("closed.wav", sound(3 * PIECE))
+    before = descriptors()
+    store = await lab.make(QUICK)
+    assert len(await read(store, "closed.wav")) == 3 * PIECE
+    await store.check()
+    await store.close()
+    await until(lambda: descriptors() <= before, within_s=5)  # a lab within this process has the other end of each
 
 
 async def test_check_passes_where_all_is_well(lab: Lab) -> None:

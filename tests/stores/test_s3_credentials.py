@@ -162,6 +162,16 @@ async def ending_in(store: S3, left: timedelta) -> None:
 OWN = {"access_key_id": None, "secret_access_key": None}
 
 
+async def test_a_store_that_is_closed_waits_for_no_credentials_any_more(connect: Open, role: Role) -> None:
+    store = await connect(url=f"http://127.0.0.1:{unused_port()}", **OWN)
+    role.may_answer.clear()
+    asking = asyncio.create_task(signed(store, "k"))
+    await role.asked.wait()
+    await store.close()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(asking, 5)
+
+
 async def test_a_web_identity_whose_token_is_not_there_is_an_outage_and_no_defect(
     connect: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
