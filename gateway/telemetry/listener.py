@@ -9,7 +9,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 
@@ -83,13 +83,18 @@ async def serve_page(
     else:
         sockets = await _bound(host, port)
         port = sockets[0].getsockname()[1]
-    listeners = [Listening(each, server, backlog=_BACKLOG) for each in sockets]
-    try:
+    async with AsyncExitStack() as open_until_then:
+        open_until_then.push_async_callback(server.shutdown, _CLOSE_S)
+        for each in sockets:
+            open_until_then.callback(each.close)
+        try:
+            for each in sockets:
+                open_until_then.push_async_callback(Listening(each, server, backlog=_BACKLOG).close)
+        except OSError as error:  # of two that have bound a port it is the first's who listens
+            if path is not None:
+                raise
+            raise _taken(host, port, error) from error
         yield port
-    finally:
-        for listener in listeners:
-            await listener.close()
-        await server.shutdown(_CLOSE_S)
 
 
 async def refuse_taken(*, host: str, port: int) -> None:
@@ -105,11 +110,14 @@ async def _bound(host: str, port: int) -> list[socket.socket]:
         sockets = [each.dup() for each in server.sockets]  # its own are closed with it
         server.close()
     except OSError as error:
-        named = error.errno and not isinstance(error, socket.gaierror)  # whose numbers are its own
-        reason = os.strerror(error.errno or 0) if named else str(error)
-        problem = f"metrics.port: cannot listen on {host}:{port}: {reason}; change metrics.host or metrics.port"
-        raise ConfigError([problem]) from error
+        raise _taken(host, port, error) from error
     return sockets
+
+
+def _taken(host: str, port: int, error: OSError) -> ConfigError:
+    named = error.errno and not isinstance(error, socket.gaierror)  # whose numbers are its own
+    reason = os.strerror(error.errno or 0) if named else str(error)
+    return ConfigError([f"metrics.port: cannot listen on {host}:{port}: {reason}; change metrics.host or metrics.port"])
 
 
 def _bound_at(path: Path) -> socket.socket:

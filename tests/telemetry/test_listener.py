@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 from aiohttp.web_protocol import RequestHandler
 from parts.audit import until
 from parts.figures import some_figures
-from parts.pouring import no_descriptor_left
+from parts.pouring import descriptors, no_descriptor_left
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
@@ -83,6 +83,26 @@ async def test_a_port_that_is_taken_is_refused_by_its_key():
         with pytest.raises(ConfigError, match=rf"metrics\.port: cannot listen on 127\.0\.0\.1:{port}: Address already"):
             async with serve_page(a_page, port=port):
                 pytest.fail("it listens")
+
+
+async def test_a_port_that_is_taken_at_the_same_moment_is_refused_by_its_key(monkeypatch: pytest.MonkeyPatch):
+    """Two may bind it, and the first who listens has it."""
+    bound = listener._bound
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+        async def both(host: str, port: int) -> list[socket.socket]:
+            sockets = await bound(host, port)
+            other.bind(sockets[0].getsockname())
+            other.listen()
+            return sockets
+
+        monkeypatch.setattr(listener, "_bound", both)
+        before = descriptors()
+        with pytest.raises(ConfigError, match=r"metrics\.port: .* in use"):
+            async with serve_page(a_page):
+                pytest.fail("it listens")
+        assert descriptors() == before
 
 
 @pytest.mark.parametrize("beneath", [None, "0.sock"])
