@@ -293,6 +293,27 @@ async def test_many_that_are_gone_at_once_wait_for_none_of_each_other(desk: Desk
     assert await desk.states(endpoint) == {DeliveryState.DROPPED: 20}
 
 
+async def test_however_many_wait_for_postgres_requests_have_the_pool_but_two_connections(desk: Desk):
+    endpoint = await desk.endpoint()
+    await desk.happen(desk.settings.pool_max)
+    taken = await desk.take()
+    holder, onlooker = [await asyncpg.connect(desk.settings.url.get_secret_value()) for _ in range(2)]
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with holder.transaction():
+        await holder.fetch("SELECT FROM webhook_endpoints WHERE id = $1 FOR UPDATE", endpoint)
+        settling = [asyncio.create_task(desk.settle(due, FAILED, AGAIN)) for due in taken]
+        async with asyncio.timeout(20):
+            while await onlooker.fetchval(waiting) < 2:  # noqa: ASYNC110  Postgres tells nobody who waits for whom
+                await asyncio.sleep(0.01)
+            # Each of these needs a connection of its own at the same time.
+            await asyncio.gather(*(desk.pool.fetchval("SELECT 1 FROM pg_sleep(0.1)") for _ in taken[2:]))
+        assert await onlooker.fetchval(waiting) == 2
+    await asyncio.gather(*settling)
+    await holder.close()
+    await onlooker.close()
+    assert await desk.states(endpoint) == {DeliveryState.PENDING: len(taken)}
+
+
 async def test_the_answer_of_a_former_address_switches_nothing_off(desk: Desk):
     endpoint = await desk.endpoint()
     await desk.happen(2)
