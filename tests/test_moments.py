@@ -50,6 +50,17 @@ def test_what_happened_leaves_room_for_the_days_it_is_kept(told: str, *, instant
         assert EITHER["what happened"].validate_python(told) + timedelta(days=DAYS_MAX)
 
 
+@pytest.mark.parametrize("kind", EITHER)
+@pytest.mark.parametrize(
+    "told",
+    ["20260525", "20260525100448", "1779703488", "+1779703488", "1779703488.5", "-1", 20260525, 1779703488.5, True],
+)
+def test_a_number_is_no_time(kind: str, told: object):
+    """Taken for Unix' clock, a date without its dashes would be a day of 1970 or of the year 2612."""
+    with pytest.raises(ValidationError, match="must be a time with its zone, as 2026-05-25T10:04:48Z"):
+        EITHER[kind].validate_python(told)
+
+
 def test_a_time_is_kept_as_that_of_utc():
     kept = EITHER["an instant"].validate_python("2026-05-25T10:04:48+02:00")
     assert kept.isoformat() == "2026-05-25T08:04:48+00:00"

@@ -277,6 +277,11 @@ RECORDINGS = {
         ["body", "media_type"],
         "must be a media type that is served",
     ),
+    "a date without its dashes": (
+        {"started_at": "20260525"},
+        ["body", "started_at"],
+        "must be a time with its zone",
+    ),
     "no day at all": ({"retention_days": 0}, ["body", "retention_days"], "greater than or equal to 1"),
 }
 
