@@ -146,8 +146,8 @@ def _u64(body: bytes) -> int:
 def _data_size(window: Window, body: int, size: int, wide: int | None, order: Literal["<", ">"]) -> int:
     """A size that was never filled in (0, or all ones) is everything up to the object's end."""
     there = max(0, window.size - body)
-    if size == _STREAMED and wide is not None:
-        size = wide
+    if size == _STREAMED:
+        size = there if wide is None else wide
     if size == 0 and there:
         after = window.at(body, 8)
         trailing = len(after) == 8 and after[:4] in _LAST_CHUNKS

@@ -195,6 +195,13 @@ def test_no_samples_last_no_time():
     assert identify(Window.over(riff(fmt(), data(0)))).duration_ms == 0
 
 
+def test_samples_beyond_what_a_size_can_say_count_where_it_was_never_written():
+    """A recorder that could not go back, and went on past 4 GiB."""
+    head = riff(fmt(), data(0, size=0xFFFFFFFF), size=0xFFFFFFFF)
+    read = wav.read(Window.over(head, 44 + 16_000 * 300_000))
+    assert (read.data_size, read.duration_ms) == (16_000 * 300_000, 300_000_000)
+
+
 def test_a_header_beyond_the_known_bytes_says_which_it_needs():
     raw = riff(fmt(), chunk(b"LIST", bytes(100_000)), data(16000))
     window = Window.over(raw[:BLOCK], len(raw))
