@@ -1,7 +1,7 @@
-"""What a memory of the catalog lets go of: of links, which it serves only while Postgres is away. Postgres is in this process."""
+"""What a memory of the catalog lets go of, above all of links, which it serves only while Postgres is away. Postgres is in this process."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,11 +13,15 @@ from parts.clock import Clock
 from gateway.catalog.cache import CachedCatalog
 from gateway.config import Catalog as Settings
 from gateway.errors import Unavailable
-from gateway.model import IssuedLink
+from gateway.model import Call, CallRef, Entry, IssuedLink, Key, Tenant
 
 NOW = datetime(2026, 11, 2, tzinfo=UTC)
 LINK = IssuedLink(uuid4(), uuid4(), uuid4(), NOW, None, NOW + timedelta(hours=1))
 TAKEN_BACK = replace(LINK, revoked_at=NOW)
+TENANT = Tenant(LINK.tenant, "acme", "Acme")
+ENTRY = Entry(Call(LINK.call, TENANT.id, {}), None, TENANT)
+SHA256 = b"k" * 32
+KEY = Key(uuid4(), TENANT.id, TENANT.slug, "laptop", "rg_live_…abcd", frozenset(), None, NOW)
 AWAY = Unavailable("away")
 
 
@@ -101,3 +105,59 @@ async def test_an_answer_that_comes_late_displaces_none_that_was_asked_for_later
     old.set_result(LINK)
     assert await first == LINK
     assert await desk.told(AWAY) == TAKEN_BACK
+
+
+async def test_a_link_is_asked_for_though_another_question_has_no_answer_for_long():
+    desk = Desk()
+    await desk.told(LINK)
+    hanging = asyncio.create_task(desk.cached.link(uuid4()))
+    question = await desk.questions.asked.get()
+    desk.clock.now += 5
+    async with asyncio.timeout(10):
+        assert await desk.told(TAKEN_BACK) == TAKEN_BACK
+    question.set_result(None)
+    assert await hanging is None
+
+
+class Once:
+    """In place of a PostgresCatalog: there for one question, and away from then on."""
+
+    def __init__(self) -> None:
+        self._answers: list[Any] = []
+
+    def answers(self, answer: object) -> None:
+        self._answers.append(answer)
+
+    async def _answer(self, *_asked: object) -> Any:
+        if not self._answers:
+            raise AWAY
+        return self._answers.pop()
+
+    find = key = tenant = _answer
+
+
+@pytest.mark.parametrize(
+    ("ask", "answer", "tags"),
+    [
+        (
+            lambda cached: cached.find(TENANT.id, CallRef(None, str(LINK.call))),
+            ENTRY,
+            [f"call:{LINK.call}", f"tenant:{TENANT.id}"],
+        ),
+        (lambda cached: cached.key(SHA256), KEY, [f"key:{SHA256.hex()}", f"tenant:{TENANT.id}"]),
+        (lambda cached: cached.tenant("acme"), TENANT, [f"tenant:{TENANT.id}"]),
+    ],
+    ids=["call", "key", "tenant"],
+)
+async def test_nothing_that_may_have_changed_is_served(
+    ask: Callable[[CachedCatalog], Awaitable[object]], answer: object, tags: list[str]
+):
+    for heard in [lost_and_heard_again, *(lambda cached, tag=tag: cached.changed(tag) for tag in tags)]:
+        behind: Any = Once()
+        cached = CachedCatalog(behind, Settings(), clock=Clock())
+        cached.restored()
+        behind.answers(answer)
+        assert [await ask(cached) for _ in range(2)] == [answer] * 2
+        heard(cached)
+        with pytest.raises(Unavailable):
+            await ask(cached)
