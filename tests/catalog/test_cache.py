@@ -126,6 +126,19 @@ async def test_a_question_that_all_have_left_is_remembered_all_the_same(one: Rep
     assert one.watched.asked["find"] == 1
 
 
+async def test_who_closes_it_waits_for_the_questions_under_way(one: Replica, acme: Tenant):
+    call = await a_ready_call(one.registry, acme.id)
+    await one.settle()
+    one.watched.answers.clear()
+    leaving = asyncio.create_task(one.cached.find(acme.id, by_id(call)))
+    await one.watched.waiting.wait()
+    leaving.cancel()
+    closing = asyncio.create_task(one.cached.close())
+    assert await asyncio.wait([leaving, closing], timeout=0.1) == ({leaving}, {closing})
+    one.watched.answers.set()
+    await closing
+
+
 async def test_listings_are_asked_each_time(one: Replica, acme: Tenant):
     for _ in range(2):
         await one.cached.list(acme.id, Listing())

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Self, cast
 from uuid import UUID, uuid4
@@ -17,7 +17,7 @@ from gateway.catalog.listener import Listener
 from gateway.config import Catalog as Settings
 from gateway.config import Database
 from gateway.errors import NotFound, Unavailable
-from gateway.model import CallRef, Catalog, Entry, Listing, Tenant
+from gateway.model import CallRef, Catalog, Entry, Listing, Page, Tenant, Transcript
 from gateway.postgres import Connection, connect
 
 STALE_S = 600
@@ -292,3 +292,37 @@ async def test_whoever_comes_as_a_question_fails_does_not_close_the_line_for_goo
     await behind.fail(one, NotFound())
     with pytest.raises(NotFound):
         await late
+
+
+class Unanswering:
+    """A catalog that never answers, and counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def transcript(self, _tenant: UUID, _call: UUID) -> Transcript | None:
+        self.asked += 1
+        raise Unavailable("away")
+
+    async def list(self, _tenant: UUID, _listing: Listing) -> Page:
+        self.asked += 1
+        raise Unavailable("away")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [lambda cached: cached.list(uuid4(), Listing()), lambda cached: cached.transcript(uuid4(), uuid4())],
+    ids=["listing", "transcript"],
+)
+async def test_what_is_never_remembered_waits_for_no_postgres_that_was_away_a_moment_ago(
+    ask: Callable[[CachedCatalog], Awaitable[object]],
+):
+    clock, behind = Clock(), Unanswering()
+    cached = CachedCatalog(cast("Catalog", behind), Settings(), clock=clock)
+    asked: list[int] = []
+    for later_s in (0.0, 0.5, 0.0, 1.0):
+        clock.now += later_s
+        with pytest.raises(Unavailable):
+            await (ask(cached) if asked else cached.transcript(uuid4(), uuid4()))
+        asked.append(behind.asked)
+    assert asked == [1, 1, 1, 2]
