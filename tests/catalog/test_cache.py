@@ -7,6 +7,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 from parts.catalog import Replica, a_ready_call, an_object, by_id, replica
+from structlog.testing import capture_logs
 
 from gateway.config import Catalog as Settings
 from gateway.errors import NotFound, Unavailable
@@ -316,6 +317,17 @@ async def test_a_lost_listener_empties_the_memory(one: Replica, database: str):
         assert tenant is not None
         assert tenant.name == "Changed unheard"
     assert one.watched.asked["tenant"] == before + 1
+
+
+async def test_each_loss_of_the_listener_is_told(one: Replica, database: str):
+    owner = await asyncpg.connect(database)
+    with capture_logs() as logs:
+        for _ in range(2):
+            one.ear.forget()
+            await owner.execute(f"SELECT pg_terminate_backend(pid) FROM ({LISTENERS}) AS l")
+            await one.ear.hears("restored")
+    await owner.close()
+    assert [entry["event"] for entry in logs] == ["catalog.listener_lost", "catalog.listening"] * 2
 
 
 async def test_without_a_listener_nothing_is_served_from_memory(database: str):

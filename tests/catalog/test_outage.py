@@ -294,6 +294,25 @@ async def test_whoever_comes_as_a_question_fails_does_not_close_the_line_for_goo
         await late
 
 
+async def test_once_it_answers_again_as_many_may_ask_as_will():
+    clock, behind = Clock(), Asked()
+    cached = CachedCatalog(cast("Catalog", behind), Settings(), clock=clock)
+    tenant, refs = uuid4(), [by_id(uuid4()) for _ in range(3)]
+    for answer in (Unavailable("away"), NotFound()):
+        asking = asyncio.ensure_future(cached.find(tenant, refs[0]))
+        await _turns()
+        await behind.fail(refs[0], answer)
+        with pytest.raises(type(answer)):
+            await asking
+        clock.now += 2  # a pause is over
+    together = [asyncio.ensure_future(cached.find(tenant, ref)) for ref in refs]
+    await _turns()
+    assert list(behind.asked) == [ref.id for ref in refs]
+    for ref in refs:
+        await behind.fail(ref, NotFound())
+    await asyncio.gather(*together, return_exceptions=True)
+
+
 class Unanswering:
     """A catalog that never answers, and counts what it is asked."""
 
@@ -320,9 +339,9 @@ async def test_what_is_never_remembered_waits_for_no_postgres_that_was_away_a_mo
     clock, behind = Clock(), Unanswering()
     cached = CachedCatalog(cast("Catalog", behind), Settings(), clock=clock)
     asked: list[int] = []
-    for later_s in (0.0, 0.5, 0.0, 1.0):
+    for later_s in (0.0, 0.5, 0.0, 1.0, 0.5):
         clock.now += later_s
         with pytest.raises(Unavailable):
             await (ask(cached) if asked else cached.transcript(uuid4(), uuid4()))
         asked.append(behind.asked)
-    assert asked == [1, 1, 1, 2]
+    assert asked == [1, 1, 1, 2, 2]
