@@ -13,9 +13,9 @@ import pytest
 from parts.collector import Collector, collecting
 
 from gateway.config import ConfigError, Tracing
-from gateway.errors import NotFound
+from gateway.errors import NotFound, Unavailable
 from gateway.event import Intent, Outcome, Result
-from gateway.model import Caller, CallRef, Presented, Span
+from gateway.model import Call, Caller, CallRef, Entry, Presented, Span, Tenant
 from gateway.telemetry.spans import CURRENT, TracedCatalog, TracedOpening, TracedProver, TracedTrail
 from gateway.telemetry.tracing import OpenTelemetryTracer, open_tracer
 
@@ -147,7 +147,7 @@ class Parts:
     async def prove(self, _presented: Presented, _address: str) -> Caller:
         return CALLER
 
-    async def find(self, _tenant: UUID | None, _ref: CallRef) -> None:
+    async def find(self, _tenant: UUID | None, _ref: CallRef) -> Entry:
         raise NotFound("call +15550123 is nobody's")
 
     def intend(self, _intent: Intent) -> asyncio.Future[None]:
@@ -191,6 +191,35 @@ async def test_steps_are_children_and_the_tenant_is_who_proved_himself(collector
     assert by_name["find"].attributes == {"error.type": "NotFound"}
     for secret in (b"secret-token", b"192.0.2.1", b"calls/key", b"+15550123", str(CALL.id).encode()):
         assert secret not in collector.wire
+
+
+async def test_a_step_that_the_journal_failed_is_told_as_such(collector: Collector):
+    parts = Parts()
+    async with tracer_to(collector) as tracer:
+        span = tracer.begin("GET", "native", ROUTE, None)
+        assert span is not None
+        durable = TracedTrail(parts).intend(an_intent())
+        parts.durable.set_exception(Unavailable("no space on /secret"))
+        with pytest.raises(Unavailable):
+            await durable
+        span.end(503, Result.REFUSED, 0, "unavailable")
+    (journal,) = [told for told in collector.spans if told.name == "journal"]
+    assert (journal.failed, journal.attributes) == (True, {"error.type": "Unavailable"})
+
+
+async def test_the_tenant_is_whose_the_call_is_where_anybody_may_ask(collector: Collector):
+    found = Entry(Call(uuid4(), TENANT, {}), None, Tenant(TENANT, "acme", "Acme"))
+
+    class Finding(Parts):
+        async def find(self, _tenant: UUID | None, _ref: CallRef) -> Entry:
+            return found
+
+    async with tracer_to(collector) as tracer:
+        span = tracer.begin("GET", "agentphone", ROUTE, None)
+        assert span is not None
+        assert await TracedCatalog(Finding()).find(None, CALL) is found
+        span.end(200, Result.COMPLETE, 1, None)
+    assert collector.spans[-1].attributes["recording_gateway.tenant"] == str(TENANT)
 
 
 async def test_an_intent_that_nobody_awaits_is_left_alone(collector: Collector):
