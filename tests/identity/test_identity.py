@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -159,6 +160,18 @@ async def test_a_broken_configuration_leaves_nothing_open():
     issuer = Issuer(issuer=ISSUER, audience=AUDIENCE, public_key_file=Path("/nowhere.pem"))
     with pytest.raises(ConfigError, match=r"identity\.issuers\.0\.public_key_file"):
         await Identity.open(Settings(issuers=(issuer,)), credentials())
+
+
+async def test_closing_gives_up_the_fetches_under_way(server: JwksServer):
+    server.open.clear()
+    before = asyncio.all_tasks()
+    identity = await Identity.open(
+        Settings(issuers=(Issuer(issuer=ISSUER, audience=AUDIENCE, jwks_url=server.url),)), credentials()
+    )
+    (fetch,) = [task for task in asyncio.all_tasks() - before if task.get_name().startswith("jwks")]
+    await server.asked.wait()
+    await identity.close()
+    assert fetch.cancelled()
 
 
 async def test_closing_twice_is_closing_once(identity: Identity):

@@ -161,6 +161,8 @@ async def test_an_unknown_key_is_no_refusal_while_the_issuer_is_away(server: Jwk
     server.status = 200
     clock.now += INTERVAL
     assert await jwks.key("new", "RS256") == public("new")
+    with pytest.raises(Unauthenticated):  # what was away once is believed again
+        await jwks.key("never published", "RS256")
 
 
 async def test_keys_that_were_never_had_are_an_outage_and_soon_tried_again(
