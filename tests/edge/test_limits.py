@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from functools import partial
 from ipaddress import IPv6Address
 from uuid import UUID, uuid4
 
@@ -163,6 +164,14 @@ async def test_guesser_behind_the_same_address_locks_no_proven_caller_out(clock:
     await refused(lambda: limits.suspect(shared, own))
 
 
+async def test_guesses_from_one_64_are_counted_together(clock: Clock):
+    limits = limited(clock, failing="2/minute")
+    for host in (1, 2):
+        await limits.failed(f"2001:db8::{host}")
+    assert (await refused(lambda: limits.suspect("2001:db8::3", NOBODY))).policy == "failing"
+    await limits.suspect("2001:db8:0:1::1", NOBODY)
+
+
 async def test_credential_that_was_refused_is_looked_at_as_a_guess_is_until_it_is_proven_again(clock: Clock):
     limits, own, address = limited(clock, failing="3/minute"), Presented("a key that was proven"), "203.0.113.9"
     await limits.caller(key_of(uuid4()), own)
@@ -219,6 +228,19 @@ async def test_one_429_a_window_is_told_as_new(clock: Clock):
     clock.now += 61
     await limits.stranger("a")
     assert not (await refused(lambda: limits.stranger("a"))).repeated
+
+
+async def test_it_is_told_as_new_to_each_whom_it_concerns_by_each_policy_and_for_as_long_as_its_window(clock: Clock):
+    limits = limited(clock, public="1/hour", failing="1/hour")
+    for who in ("a", "b"):
+        await limits.stranger(who)
+        await limits.failed(who)
+    asking = [
+        ask for who in ("a", "b") for ask in (partial(limits.stranger, who), partial(limits.suspect, who, NOBODY))
+    ]
+    for repeated in (False, True, True):
+        assert [(await refused(ask)).repeated for ask in asking] == [repeated] * 4
+        clock.now += 61
 
 
 async def test_what_is_not_configured_is_not_counted(clock: Clock):

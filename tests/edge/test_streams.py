@@ -130,6 +130,15 @@ def test_the_same_refusal_is_told_as_new_once_a_minute_and_anothers_by_itself(cl
     assert not full(streams, third).repeated
 
 
+def test_a_refusal_by_another_bound_is_told_as_new():
+    streams = bounds(1, tenant=1)
+    release = streams.admit(ONE, HERE)
+    assert [limited(streams, ONE, HERE).repeated for _ in range(2)] == [False, True]
+    release()
+    streams.admit(OTHER, THERE)
+    assert [full(streams, ONE, HERE).repeated for _ in range(2)] == [False, True]
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_bounds_hold_however_streams_come_and_go_and_nothing_is_left_behind(seed: int):
     chance = random.Random(seed)
