@@ -98,6 +98,7 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
             {"server": {"public_url": "https://example.com:99999"}},
             "server.public_url: give an absolute http or https URL",
         ),
+        ({"server": {"public_url": "https://example.com:0"}}, "server.public_url: give an absolute http or https URL"),
         ({"server": {"public_url": "https://example.com:x"}}, "server.public_url: give an absolute http or https URL"),
         (
             {"server": {"public_url": "https://a:b@example.com"}},
@@ -179,6 +180,10 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
             {"stores": {"a": {"kind": "s3", "bucket": "abc", "access_key_id": "x"}}},
             "access_key_id and secret_access_key go together",
         ),
+        (
+            {"stores": {"a": {"kind": "s3", "bucket": "abc", "secret_access_key": "x"}}},
+            "access_key_id and secret_access_key go together",
+        ),
         ({"mounts": [{"surface": "yotl"}]}, "there are native, yotel"),
         (
             {"identity": {"roles": ["guest", "admin"]}, "mounts": [{"surface": "native"}, {"surface": "voki"}]},
@@ -255,6 +260,9 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
             "identity.roles: attendant stands in it twice",
         ),
         ({"mounts": [{"surface": "native"}, {"surface": "native", "prefix": "/"}]}, "mounts: "),
+        ({"cors": {"origins": ["*", "app.example"]}}, "cors.origins: 'app.example' is no origin"),
+        ({"audit": {"ship_interval_ms": 0}}, "audit.ship_interval_ms: Input should be greater than 0"),
+        ({"retention": {"batch": 1001}}, "retention.batch: Input should be less than or equal to 1000"),
     ],
 )
 def test_a_wrong_configuration_is_refused_by_its_key(tmp_path, settings, named):
@@ -274,6 +282,11 @@ def test_a_wrong_configuration_is_refused_by_its_key(tmp_path, settings, named):
 )
 def test_what_may_not_be_larger_than_another_may_be_as_large(tmp_path, settings):
     assert load(Command(tmp_path, settings).file)
+
+
+def test_an_issuer_may_have_several_audiences_and_an_audience_several_issuers(tmp_path):
+    issuers = [ISSUER, ISSUER | {"audience": "another"}, ISSUER | {"issuer": "https://another.example"}]
+    assert len(load(Command(tmp_path, {"identity": {"issuers": issuers}}).file).identity.issuers) == 3
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "[::1]", "localhost", "login.localhost:8080"])
