@@ -94,6 +94,15 @@ async def test_what_was_refused_is_not_counted(clock: Clock):
     assert [await counter.hit(rate, "a") for _ in range(5)] == [None] * 5
 
 
+@pytest.mark.parametrize("silent_s", [119, 120, 121, 150, 179, 180, 1000])
+async def test_who_was_silent_for_long_may_ask_as_much_as_anybody_and_no_more(clock: Clock, silent_s: int):
+    counter, rate = Counter(BoundedMemory(clock=clock)), parse("5/minute")
+    for _ in range(5):
+        await counter.hit(rate, "a")
+    clock.now += silent_s
+    assert [await counter.hit(rate, "a") is None for _ in range(8)] == [True] * 5 + [False] * 3
+
+
 @pytest.mark.parametrize(
     ("counts", "wait"),
     [
