@@ -154,8 +154,9 @@ async def test_what_answers_nonsense_counts_as_away(nonsense: bytes):
     assert [await counts.hit(RATE, "a") for _ in range(5)] == [None] * 5
     assert await counts.hit(RATE, "a") is not None
     assert await counts.look(RATE, "a") is not None
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable) as away:
         await counts.check()
+    assert away.value.detail, "it says why"
     first = answered
     async with asyncio.timeout(10):
         while answered == first:  # noqa: ASYNC110  being asked again, it tells nobody
