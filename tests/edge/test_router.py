@@ -57,6 +57,19 @@ def test_a_path_leads_to_its_route(host, path, surface, template, params):
 
 
 @pytest.mark.parametrize(
+    ("mounts", "surface"),
+    [
+        ([mounted(YOTEL, "/yotel"), mounted(NATIVE, "/native")], NATIVE),
+        ([mounted(YOTEL, "/yotel"), mounted(SURFACES["voki"], "/voki")], YOTEL),
+    ],
+    ids=["the native one wherever it stands", "else the first"],
+)
+def test_what_no_mount_claims_is_worded_by_one_of_them(mounts, surface):
+    router = Router(mounts)
+    assert (router.match("gw", "/elsewhere").mounted, router.fallback) == (None, surface)
+
+
+@pytest.mark.parametrize(
     ("host", "path", "surface"),
     [
         ("gw", "/", "native"),
