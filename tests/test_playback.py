@@ -10,7 +10,7 @@ from multidict import CIMultiDict, MultiDict
 
 from gateway.contract import Reply
 from gateway.draft import Draft
-from gateway.errors import NotFound, Unavailable
+from gateway.errors import Changed, NotFound, Unavailable
 from gateway.event import Intent, Method
 from gateway.model import Head
 from gateway.playback import Answer, Playback
@@ -49,9 +49,10 @@ async def test_a_body_that_could_not_be_put_on_record_is_not_left_open_and_wants
     assert (stage.closed, opening.cr_frame, draft.intended) == (admits, None, False)
 
 
-async def test_a_store_s_refusal_is_told_only_once_its_request_is_on_record():
+@pytest.mark.parametrize("answer", [NotFound, Changed])
+async def test_a_store_s_refusal_is_told_only_once_its_request_is_on_record(answer: type[Exception]):
     async def missing() -> Any:
-        raise NotFound
+        raise answer
 
     stage: Any = Opening(admits=True)
     playback = Playback(*[stage] * 7)
@@ -59,6 +60,24 @@ async def test_a_store_s_refusal_is_told_only_once_its_request_is_on_record():
     with pytest.raises(Unavailable):
         await playback._record_and_open(draft, missing())
     assert not draft.intended
+
+
+async def test_who_leaves_while_his_request_is_put_on_record_leaves_no_body_open():
+    asked = asyncio.Event()
+
+    class Writing(Opening):
+        def intend(self, _intent: Intent) -> asyncio.Future[None]:
+            asked.set()
+            return asyncio.get_running_loop().create_future()
+
+    stage: Any = Writing(admits=True)
+    playback = Playback(*[stage] * 7)
+    draft = Draft.begin("native", Method.STREAM, Head("GET", {}, MultiDict(), CIMultiDict()))
+    playing = asyncio.create_task(playback._record_and_open(draft, stage.open()))
+    await asked.wait()
+    playing.cancel()
+    await asyncio.wait([playing])
+    assert (playing.cancelled(), stage.closed) == (True, True)
 
 
 class Ending:
