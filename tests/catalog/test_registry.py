@@ -57,6 +57,22 @@ async def test_a_call_registered_twice_is_one_and_learns(registry: Registry, cat
     assert entry.call.ended_at == START
 
 
+async def test_what_is_not_told_again_of_a_call_stays(registry: Registry, acme: Tenant, pool: Pool):
+    told = {
+        "direction": "outbound",
+        "from_number": "+15550100",
+        "to_number": "+15550101",
+        "voice_agent": True,
+        "started_at": START,
+        "answered_at": START + timedelta(seconds=5),
+        "ended_at": START + timedelta(seconds=65),
+    }
+    call = await registry.create_call(acme.id, NewCall(**told))
+    await registry.create_call(acme.id, NewCall(id=call, aliases={"yotel": "yt-1"}))
+    kept = await pool.fetchrow(f"SELECT {', '.join(told)} FROM calls WHERE id = $1", call)
+    assert dict(kept or {}) == told
+
+
 async def test_who_registers_a_call_is_told_whether_it_is_new(registry: Registry, acme: Tenant):
     new = NewCall(aliases={"yotel": "yt-1"})
     first, again = await registry.put_call(acme.id, new), await registry.put_call(acme.id, new)
