@@ -2,6 +2,8 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,7 +18,22 @@ from gateway.contract import Found, Reply, Route
 from gateway.draft import Draft
 from gateway.errors import NotFound, Refusal, TooMany, Unauthenticated, Unavailable
 from gateway.event import Intent, Method, Outcome, Result
-from gateway.model import Caller, CallRef, Entry, Head, Presented, Verb
+from gateway.model import (
+    Call,
+    Caller,
+    CallRef,
+    Entry,
+    Head,
+    Link,
+    LinkAsk,
+    Object,
+    Presented,
+    Recording,
+    Stat,
+    State,
+    Tenant,
+    Verb,
+)
 from gateway.playback import Answer
 from gateway.policy import NO_ROLES
 from gateway.surfaces.native import SURFACE
@@ -266,3 +283,32 @@ async def test_who_left_before_his_answer_is_told_from_whom_the_end_of_the_proce
     draft.intended = True
     access.abandoned(draft, ending=ending)
     assert [(each.status, each.result, each.reason) for each in acting.told] == [(0, *told)]
+
+
+@pytest.mark.parametrize(
+    ("left_s", "ttl_s"),
+    [(0.3, 1), (1, 1), (600, 600), (7200, 3600), (None, 3600)],
+    ids=["its last moment", "its last second", "minutes", "hours", "for ever"],
+)
+async def test_what_a_store_signs_ends_with_the_recording_and_lives_for_a_second_at_least(
+    left_s: float | None, ttl_s: float
+):
+    signed: list[timedelta] = []
+
+    class Signing:
+        async def sign(self, _key: str, ttl: timedelta, **_how: object) -> Link:
+            signed.append(ttl)
+            return Link("https://store.example/key", now + ttl)
+
+    now, tenant, store = datetime.now(UTC), uuid4(), "main"
+    ends = None if left_s is None else now + timedelta(seconds=left_s)
+    known = Object(store, "key", Stat(1, '"v"', "v", now), "audio/wav")
+    recording = Recording(uuid4(), State.READY, known, expires_at=ends)
+    entry = Entry(Call(uuid4(), tenant, {}), recording, Tenant(tenant, "acme", "Acme"))
+    head = Head("POST", {}, MultiDict(), CIMultiDict())
+    others: Any = None
+    route: Any = SimpleNamespace(link=lambda _head: LinkAsk(timedelta(hours=1)), disposition=lambda _found: None)
+    stores: Any = {store: Signing()}
+    access = Access(others, others, stores, others, others, others, others, NO_ROLES, {})
+    await access._link(route, Found(head, "", now, entry), known, Draft.begin(SURFACE.name, Method.LINK, head))
+    assert signed == [timedelta(seconds=ttl_s)]
