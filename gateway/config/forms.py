@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -173,9 +173,17 @@ def _folder(path: object) -> object:
 
 
 def _host(text: str) -> str:
-    if not _is_host(text):
-        raise ValueError("give an address or a host name")
+    if not _is_host(text) or "/" in text or (":" in text and not _is_address(text)):
+        raise ValueError("give an address or a host name, without port or brackets")
     return text
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 Host = Annotated[str, Field(min_length=1), AfterValidator(_host)]

@@ -120,6 +120,11 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
         ({"server": {"host": "a..b"}}, "server.host: give an address or a host name"),
         ({"metrics": {"host": "a\0b", "port": 0}}, "metrics.host: give an address or a host name"),
         ({"metrics": {"host": "a" * 64, "port": 0}}, "metrics.host: give an address or a host name"),
+        *(
+            ({section: {"host": host, "port": 0}}, f"\n  {section}.host: give an address or a host name, without")
+            for section in ("server", "metrics")
+            for host in ("[::1]", "127.0.0.1:8080", "unix:/run/gateway.sock", "/run/gateway.sock")
+        ),
         ({"tracing": {"endpoint": "http://a..b:4318"}}, "tracing.endpoint: give an absolute http or https URL"),
         *(
             ({"database": {"url": f"postgresql://u:hunter2@{rest}"}}, "database.url: give postgresql://")
