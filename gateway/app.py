@@ -38,6 +38,7 @@ from .edge.server import Server
 from .edge.streams import StreamBounds
 from .http.cors import response_headers
 from .identity import Identity
+from .issuing import SCOPES
 from .lifecycle.pipeline import Pipeline
 from .lifecycle.places import alike
 from .lifecycle.retention import Sweeper
@@ -70,8 +71,9 @@ _LOOK_S = 0.05
 
 
 def router(config: Config) -> Router:
-    """The mounts as configured. Raises ConfigError where two of them collide, or one asks for a role there is not."""
+    """The mounts as configured. Raises ConfigError where two of them collide, or a role or a scope is none there is."""
     _refuse_unknown_roles(config)
+    _refuse_unknown_scopes(config)
     surfaces = [_as_mounted(mount) for mount in config.mounts]
     places = [
         Place(surface.name, surface.about, config.public_url(mount))
@@ -93,6 +95,17 @@ def _refuse_unknown_roles(config: Config) -> None:
         if missing := sorted(asked - set(config.identity.roles)):
             problems.append(f"identity.roles: {surface} asks for {', '.join(missing)}; list it, or mount no {surface}")
     if problems:
+        raise ConfigError(problems)
+
+
+def _refuse_unknown_scopes(config: Config) -> None:
+    """One that no route asks for would permit nothing."""
+    if problems := [
+        f"identity.issuers.{number}.scopes: no scope is called {scope!r}; there are {', '.join(SCOPES)}"
+        for number, issuer in enumerate(config.identity.issuers)
+        for scope in issuer.scopes
+        if scope not in SCOPES
+    ]:
         raise ConfigError(problems)
 
 

@@ -236,6 +236,8 @@ class Pipeline(Section):
         # A slug that goes on would begin with another tenant's prefix.
         if re.search(r"\{tenant\}([a-z0-9_-]|$)", self.key_prefix):
             raise ValueError('key_prefix: {tenant} must be followed by what no slug holds; write "{tenant}/"')
+        if other := re.search(r"\{(?!tenant\})[^{}]*\}", self.key_prefix):
+            raise ValueError(f"key_prefix: {other[0]} is filled in by nothing; write {{tenant}}")
         try:
             groups = re.compile(self.key_pattern).groupindex
         except (re.error, OverflowError, RecursionError) as error:

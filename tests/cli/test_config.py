@@ -195,8 +195,16 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
             "identity.roles: voki asks for attendant; list it",
         ),
         (
+            {"identity": {"issuers": [ISSUER | {"scopes": ["calls:read", "recordings:downlod"]}]}},
+            "identity.issuers.0.scopes: no scope is called 'recordings:downlod'; there are calls:read, ",
+        ),
+        (
             {"pipeline": {"key_prefix": "{tenant}"}},
             "pipeline.key_prefix: {tenant} must be followed by what no slug holds",
+        ),
+        (
+            {"pipeline": {"key_prefix": "{slug}/"}},
+            "pipeline.key_prefix: {slug} is filled in by nothing; write {tenant}",
         ),
         (
             {
