@@ -71,6 +71,7 @@ ENV_PREFIX = "RECORDING_GATEWAY__"
 ENV_FILE = "RECORDING_GATEWAY_CONFIG"
 LEAST_JOURNAL = 65_536
 """Of ``audit.journal_bytes``: one access may take 4096, and some are under way."""
+_TABLES = frozenset({"mounts", "issuers"})
 _OWN_KEY = re.compile(r"[a-z0-9_.]+: ")
 
 
@@ -173,7 +174,7 @@ def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None
     try:
         return Config(**values)
     except ValidationError as error:
-        raise ConfigError([_problem(dict(e)) for e in error.errors()]) from error
+        raise ConfigError(_problems([dict(e) for e in error.errors()])) from error
     except SettingsError as error:
         problems = [f"{name}: not JSON; a list or a table is given as JSON" for name in _no_json()]
         raise ConfigError(problems or [f"environment: {error}"]) from None
@@ -205,6 +206,18 @@ def _refuse_unknown_environment() -> None:
         raise ConfigError(problems)
 
 
+def _problems(errors: list[dict[str, Any]]) -> list[str]:
+    """A list that has lost what is wrong in it is called too short as well: that alone is no problem."""
+
+    def follows(error: dict[str, Any]) -> bool:
+        within = error["loc"]
+        return error["type"] == "too_short" and any(
+            other["loc"][: len(within)] == within and len(other["loc"]) > len(within) for other in errors
+        )
+
+    return [_problem(error) for error in errors if not follows(error)]
+
+
 def _problem(error: dict[str, Any]) -> str:
     steps = error["loc"]
     if steps[:1] == ("stores",):
@@ -218,5 +231,13 @@ def _problem(error: dict[str, Any]) -> str:
             message = "required; add it"
         case "union_tag_not_found" | "union_tag_invalid":
             message = 'kind must be "s3", "gcs" or "disk"'
+        case "tuple_type":
+            message = "give a list"
+            if steps[-1] in _TABLES:
+                message += f"; each of its tables begins with [[{path}]]"
+        case "too_short":
+            message = "give at least one"
+        case "model_type" | "model_attributes_type" | "mapping_type" | "dict_type":
+            message = "give a table"
     within = path and _OWN_KEY.match(message)  # found by looking at a whole table, whose words begin with the key in it
     return f"{path}{'.' if within else ': '}{message}" if path else message

@@ -191,8 +191,13 @@ Host = Annotated[str, Field(min_length=1), AfterValidator(_host)]
 Folder = Annotated[Path, BeforeValidator(_folder)]
 
 
-RATE = r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$"
-Rate = Annotated[str, Field(pattern=RATE)]
+def _rate(text: str) -> str:
+    if re.fullmatch("[1-9][0-9]{0,8}/(second|minute|hour|day)", text) is None:
+        raise ValueError('give a rate as "600/minute", or per second, hour or day')
+    return text
+
+
+Rate = Annotated[str, AfterValidator(_rate)]
 
 
 def _counts_url(url: SecretStr) -> SecretStr:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,11 +13,20 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from .forms import BaseUrl, Delay, Seconds, Section, strong
 
+_LONGEST = 32
+"""Characters of a key's prefix at most."""
+
+
+def _key_prefix(text: str) -> str:
+    if len(text) > _LONGEST or re.fullmatch("[a-z][a-z0-9]*(_[a-z0-9]+)*", text) is None:
+        raise ValueError(f'give a prefix as "rg_live": lower-case letters, digits and _, at most {_LONGEST}')
+    return text
+
 
 class Keys(Section):
     """API keys."""
 
-    prefixes: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=32)], ...] = Field(
+    prefixes: tuple[Annotated[str, AfterValidator(_key_prefix)], ...] = Field(
         ("rg_live", "yt_live"),
         min_length=1,
         description="recognisable key prefixes; the first is what `keys create` uses",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from .forms import BaseUrl, BufferBytes, Count, Folder, Seconds, Section
 
@@ -15,12 +15,31 @@ _S3_HOST = re.compile(r"((?!-)[a-z0-9-]{1,63}(?<!-)(\.|$))+|.*:.*", re.ASCII)
 """What AWS' library takes for a host, in lower case."""
 
 
+_REGION = re.compile("(?![0-9]+$)(?!-)[a-zA-Z0-9-]{,63}(?<!-)")
+"""As AWS' library checks it."""
+
+
+def _bucket(text: str) -> str:
+    if "://" in text:
+        raise ValueError("give the bucket's name alone, without a scheme and a folder")
+    return text
+
+
+def _region(text: str) -> str:
+    if _REGION.fullmatch(text) is None:
+        raise ValueError("give a region's name, as eu-central-1")
+    return text
+
+
+Bucket = Annotated[str, Field(min_length=3), AfterValidator(_bucket)]
+
+
 class S3Store(Section):
     """An S3 bucket, or any endpoint that speaks S3."""
 
     kind: Literal["s3"]
-    bucket: str = Field(description="bucket name", min_length=3)
-    region: str = Field("us-east-1", description="region that signatures name")
+    bucket: Bucket = Field(description="bucket name")
+    region: Annotated[str, AfterValidator(_region)] = Field("us-east-1", description="region that signatures name")
     endpoint: BaseUrl | None = Field(None, description="URL of an S3-compatible server; unset: AWS")
     addressing: Literal["auto", "path", "virtual"] = Field(
         "auto", description="bucket in the path, or (virtual) in the host name; auto: path where an endpoint is given"
@@ -50,7 +69,7 @@ class GcsStore(Section):
     """A Google Cloud Storage bucket."""
 
     kind: Literal["gcs"]
-    bucket: str = Field(description="bucket name", min_length=3)
+    bucket: Bucket = Field(description="bucket name")
     service_account_file: Path | None = Field(
         None, description="JSON key file; unset: the instance's own identity. Signed URLs need the file"
     )

@@ -276,6 +276,33 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
         ({"cors": {"origins": ["*", "app.example"]}}, "cors.origins: 'app.example' is no origin"),
         ({"audit": {"ship_interval_ms": 0}}, "audit.ship_interval_ms: Input should be greater than 0"),
         ({"retention": {"batch": 1001}}, "retention.batch: Input should be less than or equal to 1000"),
+        ({"limits": {"public": "1200 per minute"}}, '\n  limits.public: give a rate as "600/minute", or per second,'),
+        ({"identity": {"keys": {"prefixes": ["rg-live"]}}}, '\n  identity.keys.prefixes.0: give a prefix as "rg_live"'),
+        ({"server": {"trusted_proxies": "10.0.0.0/8"}}, "\n  server.trusted_proxies: give a list\n"),
+        ({"mounts": {"surface": "native"}}, "\n  mounts: give a list; each of its tables begins with [[mounts]]\n"),
+        (
+            {"identity": {"issuers": ISSUER}},
+            "\n  identity.issuers: give a list; each of its tables begins with [[identity.issuers]]\n",
+        ),
+        ({"mounts": []}, "\n  mounts: give at least one\n"),
+        ({"webhooks": {"schedule_s": []}}, "\n  webhooks.schedule_s: give at least one\n"),
+        ({"limits": 5}, "\n  limits: give a table\n"),
+        ({"stores": 5}, "\n  stores: give a table\n"),
+        ({"identity": {"issuers": [ISSUER | {"roles": "admin"}]}}, "\n  identity.issuers.0.roles: give a table\n"),
+        *(
+            (
+                {"stores": {"a": {"kind": "s3", "bucket": "abc", "region": region}}},
+                "stores.a.region: give a region's name",
+            )
+            for region in ("Frank furt", "eu_central_1")
+        ),
+        *(
+            (
+                {"stores": {"a": {"kind": kind, "bucket": f"{kind}://abc/def"}}},
+                "stores.a.bucket: give the bucket's name",
+            )
+            for kind in ("s3", "gcs")
+        ),
     ],
 )
 def test_a_wrong_configuration_is_refused_by_its_key(tmp_path, settings, named):
@@ -374,6 +401,13 @@ def test_a_mount_emits_links_to_where_clients_reach_it(server, mount, url):
 def test_every_problem_is_named_at_once(tmp_path):
     done = Command(tmp_path, {"server": {"port": -1, "x": 1}, "log": {"level": "loud"}})("config", "check")
     assert [part for part in ("server.port", "server.x", "log.level") if part not in done.err] == []
+
+
+def test_a_list_is_not_called_empty_for_what_is_wrong_in_it(tmp_path):
+    done = Command(tmp_path, {"mounts": [{"surface": "yotl"}], "identity": {"keys": {"prefixes": ["A"]}}})(
+        "config", "check"
+    )
+    assert [line.split(":")[0] for line in done.err.splitlines()[1:]] == ["  mounts.0", "  identity.keys.prefixes.0"]
 
 
 def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):
