@@ -8,9 +8,10 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from asyncpg.exceptions import UndefinedTableError
+from asyncpg.exceptions import InsufficientPrivilegeError, UndefinedTableError
 
 from ..config import Database
+from ..errors import Unavailable
 from ..postgres import Connection, Pooled
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -56,11 +57,13 @@ async def migrate(database: Database) -> list[str]:
 
 
 async def pending(connection: Connection | Pooled) -> list[str]:
-    """The names of the files that the database has yet to see, in order. Raises what asyncpg raises."""
+    """The names of the files that the database has yet to see, in order. Raises Unavailable, and what asyncpg raises."""
     try:
         rows = await connection.fetch("SELECT version FROM public.schema_migrations")
     except UndefinedTableError:
         rows = []
+    except InsufficientPrivilegeError as error:
+        raise Unavailable(f"{error}; see database.role: grant recording_gateway to the login") from error
     applied = {row["version"] for row in rows}
     return [path.name for path in sorted(MIGRATIONS.glob("*.sql")) if path.name.split("_")[0] not in applied]
 

@@ -9,6 +9,7 @@ from parts.postgres import Databases, StoppablePostgres
 
 from gateway.catalog.schema import MIGRATIONS, MigrationFailed, migrate, pending
 from gateway.config import Database
+from gateway.errors import Unavailable
 from gateway.postgres import connect
 
 FILES = [path.name for path in sorted(MIGRATIONS.glob("*.sql"))]
@@ -31,6 +32,18 @@ async def test_what_is_pending_is_known_at_every_step(databases: Databases):
     assert await pending(connection) == []
     await connection.execute("DELETE FROM schema_migrations WHERE version > '0001'")
     assert await pending(connection) == FILES[1:]
+    await connection.close()
+    await databases.drop(url)
+
+
+async def test_a_login_that_may_read_nothing_is_told_which_role_it_lacks(databases: Databases):
+    url = databases.url(await databases.empty())
+    await migrate(Database(url=url))
+    connection = await asyncpg.connect(url)
+    await connection.execute("CREATE ROLE stranger; SET ROLE stranger")
+    with pytest.raises(Unavailable, match=r"see database\.role: grant recording_gateway to the login"):
+        await pending(connection)
+    await connection.execute("RESET ROLE; DROP ROLE stranger")
     await connection.close()
     await databases.drop(url)
 
