@@ -1,6 +1,7 @@
 """What is GCS's own: tokens, key files, generations, objects that Google would unpack."""
 
 import asyncio
+import gc
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -178,6 +179,25 @@ async def test_where_tokens_fail_for_now_they_are_asked_for_again(
     stub.put("a", b"bytes")
     stub.tokens_failing = 2
     assert await read(store, "a") == b"bytes"
+
+
+async def test_a_token_that_is_refused_once_nobody_waits_for_it_is_left_to_nobody(
+    stub: GcsStub, untold: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cast("Any", Token.acquire_access_token).retry, "wait", wait_none())
+    store = Gcs("lab", stub.settings(), QUICK.model_copy(update={"first_byte_s": 0.2}), google=stub.endpoint)
+    stub.tokens_refused = True
+    stub.may_give.clear()
+    with pytest.raises(Unavailable):
+        await store.check()
+    assert store._bearer is not None
+    assert store._bearer.token.acquiring is not None
+    stub.may_give.set()
+    await asyncio.wait([store._bearer.token.acquiring])
+    await asyncio.sleep(0)
+    await store.close()
+    gc.collect()
+    assert untold == []
 
 
 def token_told(**fields: Any) -> bytes:
