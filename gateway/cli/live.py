@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AsyncExitStack
 from tempfile import TemporaryFile
 
@@ -15,6 +16,9 @@ from ..identity import Identity
 from ..postgres import open_pool
 from ..stores import open_store
 from .common import OutOfReach
+
+_PAGE = 4096
+"""Bytes, less than which no disk gives."""
 
 
 async def reach(config: Config, console: Console) -> None:
@@ -84,12 +88,16 @@ async def _limits(config: Config) -> str | None:
 
 
 def _journal(config: Config) -> str | None:
-    """Tried with a file without a name, which is gone when it is closed; nothing is made that is not there."""
+    """Tried with a file without a name, which is gone when it is closed; nothing is made that is not there.
+
+    On a full disk a file can still be made, but nothing be written to it.
+    """
     folder = config.audit.journal_dir
     try:
         there = next(step for step in (folder, *folder.parents) if step.exists())
-        with TemporaryFile(dir=there):
-            pass
+        with TemporaryFile(buffering=0, dir=there) as file:
+            file.write(bytes(_PAGE))
+            os.fsync(file.fileno())
     except OSError as error:
-        return f"cannot be written ({error}); {folder} must belong to the service's user"
+        return f"cannot be written ({error}); {folder} must belong to the service's user, and its disk have room"
     return None

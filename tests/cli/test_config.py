@@ -1,4 +1,5 @@
 import re
+import resource
 import subprocess
 import sys
 import tomllib
@@ -666,6 +667,17 @@ def test_live_finds_out_that_no_journal_can_be_made_even_as_root(command):
         command.settings["audit"]["journal_dir"] = place
         done = command("config", "check", "--live")
         assert (done.code, "audit.journal_dir: cannot be written" in done.err) == (69, True)
+
+
+def test_live_finds_out_that_the_journal_s_disk_is_full(command):
+    config = load(command.file)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        said = live._journal(config)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(said).startswith("cannot be written ([Errno 27] File too large")
 
 
 def test_live_says_so_where_the_way_to_the_journal_is_closed(command, monkeypatch):
