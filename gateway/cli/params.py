@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import click
 
@@ -39,6 +40,14 @@ def note(text: str) -> str:
     if _LINE.fullmatch(text) is None:
         raise click.BadParameter(f"{text!r} is no note; write at most 200 characters on one line")
     return text
+
+
+def key_id(text: str) -> UUID:
+    """Not repeated where it is none: it may be the key itself."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise click.BadParameter("write the key's id, as `recording-gateway keys list` shows it") from None
 
 
 def utf8(text: str) -> str:

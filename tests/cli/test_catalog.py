@@ -224,7 +224,7 @@ def test_a_revoked_key_says_when_and_stays_listed(acme):
             "identity.keys.prefixes",
         ),
         (("keys", "revoke", "01936f2e-8d3b-7c11-9a52-0d6f5be0c0de"), 1, "keys list"),
-        (("keys", "revoke", "mine"), 2, "mine"),
+        (("keys", "revoke", "mine"), 2, "write the key's id, as `recording-gateway keys list` shows it"),
         (("tenants", "show", "nobody"), 1, "tenants list"),
         (("tenants", "set", "nobody", "--recording"), 1, "tenants list"),
         (("tenants", "set", "acme"), 2, "--retention-days"),
@@ -243,3 +243,8 @@ def test_what_cannot_be_done_is_refused_with_the_fix(acme, words, code, said):
     done = acme(*words)
     assert (done.code, done.out) == (code, "")
     assert said in done.err
+
+
+def test_a_secret_given_for_a_key_s_id_is_not_repeated(acme):
+    done = acme("keys", "revoke", "rg_live_hunter2")
+    assert (done.code, "hunter2" in done.err) == (2, False)
