@@ -7,6 +7,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def bar(console: Console, *, hidden: bool = False) -> Progress:
-    """A bar on ``console``, which goes as its context ends. ``hidden``: nothing is shown."""
+    """A bar on ``console``, which goes as its context ends. ``hidden``, or no terminal: nothing is shown."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=True, disable=hidden)
+    return Progress(*columns, console=console, transient=True, disable=hidden or not console.is_terminal)
