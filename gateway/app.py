@@ -93,7 +93,9 @@ def _refuse_unknown_roles(config: Config) -> None:
     for surface in sorted({mount.surface for mount in config.mounts}):
         asked = {route.role for route in SURFACES[surface].routes if route.role is not None}
         if missing := sorted(asked - set(config.identity.roles)):
-            problems.append(f"identity.roles: {surface} asks for {', '.join(missing)}; list it, or mount no {surface}")
+            problems.append(
+                f"identity.roles: {surface} asks for {', '.join(missing)}, not in the list; add what is missing, or mount no {surface}"
+            )
     if problems:
         raise ConfigError(problems)
 

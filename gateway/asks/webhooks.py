@@ -9,6 +9,9 @@ from enum import StrEnum
 from typing import Literal
 from uuid import UUID
 
+OVERLAP_MAX_S = 7 * 86_400
+"""The longest that a former secret may go on signing."""
+
 
 class DeliveryState(StrEnum):
     """A delivery is in exactly one of these."""

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import orjson
 from rich.console import Console
 from rich.text import Text
 
-from ..config import Config, ConfigError, load
+from ..config import Config, ConfigError, Unbindable, load
 
 T = TypeVar("T")
 WIDEST = 100_000
@@ -51,9 +52,11 @@ class Refused(Stop):
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Turns a refused configuration into Stop, every problem on a line of its own."""
+    """Turns a refused configuration into Stop, every problem on a line of its own; a port that is taken is no such refusal."""
     try:
         yield
+    except Unbindable as error:
+        raise Stop(str(error)) from error
     except ConfigError as error:
         problems = "".join(f"\n  {problem}" for problem in error.problems)
         raise Refused(f"the configuration is refused:{problems}") from error
@@ -112,6 +115,11 @@ def _plain(*, stderr: bool = False, width: int | None = None) -> Console:
 def timestamp(when: datetime | None) -> str | None:
     """ISO 8601 in UTC to the second, with ``Z``, for JSON on stdout."""
     return None if when is None else when.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def json_line(value: object) -> bytes:
+    """For stdout: times as ``timestamp`` has them."""
+    return orjson.dumps(value, option=orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

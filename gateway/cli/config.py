@@ -22,7 +22,11 @@ def config() -> None:
         "RECORDING_GATEWAY__SERVER__PORT=9000 recording-gateway config check --live",
     )
 )
-@click.option("--live", is_flag=True, help="Also reach Postgres, every store and the journal from here.")
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Also reach Postgres, issuers, every store, the journal and the Redis of limits from here.",
+)
 @chosen
 def check(choice: Chosen, *, live: bool) -> None:
     """Refuse a wrong or unknown key, naming it and the fix.

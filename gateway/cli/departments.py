@@ -5,13 +5,12 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 import click
-import orjson
 from rich.table import Table
 
 from ..asks.tenants import DeleteDepartment, Department, ListDepartments, PutDepartment
 from . import params
 from .catalog import accounts, tenant_of
-from .common import Chosen, chosen, examples, run, stderr, stdout
+from .common import Chosen, chosen, examples, json_line, run, stderr, stdout
 
 _tenant = click.option("--tenant", "-t", required=True, metavar="SLUG", help="Whose departments.")
 
@@ -41,7 +40,7 @@ def list_(choice: Chosen, *, tenant: str, as_json: bool) -> None:
     found = run(work())
     if as_json:
         for department in found:
-            click.echo(orjson.dumps(department))
+            click.echo(json_line(department))
         return
     table = Table("id", "name", "created", box=None, pad_edge=False)
     for department in found:

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import click
-import orjson
 from rich.table import Table
 
 from ..identity.keys import Minted
@@ -15,7 +14,7 @@ from ..issuing import SCOPES, issue_key
 from ..model import Key
 from . import params
 from .catalog import opened, tenant_of
-from .common import Chosen, Stop, chosen, examples, run, stderr, stdout
+from .common import Chosen, Stop, chosen, examples, json_line, run, stderr, stdout
 
 
 @click.group()
@@ -87,7 +86,7 @@ def create(
 
     key, minted = run(work())
     if as_json:
-        click.echo(orjson.dumps({**_plain(key), "secret": minted.secret}))
+        click.echo(json_line({**_plain(key), "secret": minted.secret}))
         return
     stderr().print(f"key {key.id} ({key.hint}) of {tenant}: {_until(key)}. Its secret is shown once:")
     click.echo(minted.secret)
@@ -109,7 +108,7 @@ def list_(choice: Chosen, *, tenant: str | None, as_json: bool) -> None:
     found = run(work())
     if as_json:
         for key in found:
-            click.echo(orjson.dumps(_plain(key)))
+            click.echo(json_line(_plain(key)))
         return
     table = Table("id", "tenant", "name", "hint", "scopes", "role", "created", "state", box=None, pad_edge=False)
     for key in found:

@@ -54,12 +54,17 @@ async def _database(catalog: PostgresCatalog) -> str | None:
 
 
 async def _identity(config: Config, catalog: PostgresCatalog) -> str | None:
-    """Key files are read; key sets that issuers publish are not waited for."""
+    """Key files are read, and key sets that issuers publish are asked for."""
     try:
         identity = await Identity.open(config.identity, catalog)
+        try:
+            await identity.check()
+        finally:
+            await identity.close()
     except ConfigError as error:
         return "; ".join(error.problems)
-    await identity.close()
+    except Unavailable as error:
+        return error.detail
     return None
 
 

@@ -12,8 +12,10 @@ import click
 from ..moments import DAYS_MAX
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DAYS = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
-_LENGTH = re.compile(r"([1-9][0-9]{0,5})([smhdw])", re.ASCII)
+_DAYS = re.compile(r"[1-9][0-9]*", re.ASCII)
+_LENGTH = re.compile(r"([1-9][0-9]*)([smhdw])", re.ASCII)
+_DIGITS = 12
+"""More than a hundred years have in any unit."""
 _LONGEST = timedelta(days=DAYS_MAX)
 _LINE = re.compile(r"[^\x00-\x1F\x7F\uD800-\uDFFF]{0,200}")
 """As the API takes one; an argument that was not UTF-8 comes with surrogates in it."""
@@ -23,9 +25,10 @@ def length(text: str) -> timedelta:
     """``90d``, ``12h``: a number and a unit."""
     if (match := _LENGTH.fullmatch(text)) is None:
         raise click.BadParameter(f"{text!r} is no length of time; write 90d, 12h or 30m: a number and s, m, h, d or w")
-    if (said := timedelta(**{_UNITS[match[2]]: int(match[1])})) > _LONGEST:
+    unit = timedelta(**{_UNITS[match[2]]: 1})
+    if len(match[1]) > _DIGITS or int(match[1]) > _LONGEST / unit:
         raise click.BadParameter(f"{text!r} is longer than a hundred years; write {_LONGEST.days}d at most")
-    return said
+    return int(match[1]) * unit
 
 
 def name(text: str) -> str:
@@ -79,11 +82,11 @@ def days(text: str) -> Days:
     """``365`` or ``forever``."""
     if text == "forever":
         return Days(None)
-    if (match := _DAYS.fullmatch(text)) is None:
+    if _DAYS.fullmatch(text) is None:
         raise click.BadParameter(f"{text!r} is no number of days; write 365, or forever")
-    if (number := int(match[0])) > DAYS_MAX:
+    if len(text) > _DIGITS or int(text) > DAYS_MAX:
         raise click.BadParameter(f"{text!r} is longer than a hundred years; write {DAYS_MAX} at most, or forever")
-    return Days(number)
+    return Days(int(text))
 
 
 def when(text: str) -> datetime:

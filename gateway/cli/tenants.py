@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import click
-import orjson
 from rich.table import Table
 
 from ..asks.tenants import ChangeTenant
@@ -16,7 +15,7 @@ from ..catalog.tenants import Tenants
 from ..model import Tenant
 from . import params
 from .catalog import accounts, opened, pooled, tenant_of
-from .common import Chosen, chosen, examples, run, stdout
+from .common import Chosen, chosen, examples, json_line, run, stdout
 
 
 @click.group()
@@ -135,7 +134,7 @@ def list_(choice: Chosen, *, as_json: bool) -> None:
         _table(found)
         return
     for tenant in found:
-        click.echo(orjson.dumps(tenant))
+        click.echo(json_line(tenant))
 
 
 def _change(
@@ -154,7 +153,7 @@ def _change(
 
 def _tell(tenant: Tenant, *, as_json: bool) -> None:
     if as_json:
-        click.echo(orjson.dumps(tenant))
+        click.echo(json_line(tenant))
     else:
         _table([tenant])
 

@@ -13,6 +13,7 @@ import orjson
 from rich.table import Table
 
 from ..asks.webhooks import (
+    OVERLAP_MAX_S,
     ChangeEndpoint,
     CreateEndpoint,
     DeleteEndpoint,
@@ -32,7 +33,7 @@ from ..errors import Malformed
 from ..lifecycle.webhooks import Desk, Lookup, open_desk
 from . import params
 from .catalog import pooled, tenant_of
-from .common import Chosen, Stop, chosen, examples, run, stderr, stdout
+from .common import Chosen, Stop, chosen, examples, json_line, run, stderr, stdout
 
 T = TypeVar("T")
 
@@ -75,7 +76,7 @@ def list_(choice: Chosen, *, slug: str, as_json: bool) -> None:
     found = _at_desk(choice, slug, lambda desk, tenant: desk.all(tenant, ListEndpoints()))
     if as_json:
         for endpoint in found:
-            click.echo(orjson.dumps(endpoint))
+            click.echo(json_line(endpoint))
         return
     table = Table("id", "url", "description", "state", box=None, pad_edge=False)
     for endpoint in found:
@@ -101,6 +102,8 @@ def change(
     choice: Chosen, webhook: UUID, *, slug: str, url: str | None, description: str | None, enabled: bool | None
 ) -> None:
     """Change a webhook, or switch it on or off; what is not given stays as it is."""
+    if url is None and description is None and enabled is None:
+        raise click.UsageError("name what shall change: --url, --description, --on or --off")
     ask = ChangeEndpoint(webhook, url, description, enabled)
     changed = _at_desk(choice, slug, lambda desk, tenant: desk.change(tenant, ask))
     stderr().print(f"webhook {changed.id}: {_state(changed)}")
@@ -124,6 +127,8 @@ def rotate(
     """Give a webhook another secret, and print it, once."""
     if at_once and overlap is not None:
         raise click.UsageError("--at-once and --overlap exclude each other")
+    if overlap is not None and overlap.total_seconds() > OVERLAP_MAX_S:
+        raise click.BadParameter(f"write a week at most: {OVERLAP_MAX_S // 86_400}d", param_hint="--overlap")
     seconds = 0 if at_once else None if overlap is None else int(overlap.total_seconds())
     made = _at_desk(choice, slug, lambda desk, tenant: desk.rotate(tenant, RotateSecret(webhook, seconds)))
     _show_secret(made, as_json=as_json)
@@ -157,7 +162,7 @@ def deliveries(choice: Chosen, webhook: UUID, *, slug: str, state: str | None, l
     found = _at_desk(choice, slug, lambda desk, tenant: desk.deliveries(tenant, ask)).deliveries
     if as_json:
         for delivery in found:
-            click.echo(orjson.dumps(delivery))
+            click.echo(json_line(delivery))
         return
     table = Table("id", "event", "call", "created", "state", "tries", "last", box=None, pad_edge=False)
     for delivery in found:
@@ -213,8 +218,8 @@ async def _desk(config: Config, slug: str) -> AsyncIterator[tuple[Desk, UUID]]:
 
 def _show_secret(made: Secreted, *, as_json: bool) -> None:
     if as_json:
-        told: dict[str, Any] = {**orjson.loads(orjson.dumps(made.endpoint)), "secret": made.secret}
-        click.echo(orjson.dumps(told))
+        told: dict[str, Any] = {**orjson.loads(json_line(made.endpoint)), "secret": made.secret}
+        click.echo(json_line(told))
         return
     stderr().print(f"webhook {made.endpoint.id}: its secret is shown once:")
     click.echo(made.secret)

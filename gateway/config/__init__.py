@@ -83,6 +83,10 @@ class ConfigError(Exception):
         self.problems = problems
 
 
+class Unbindable(ConfigError):
+    """What is configured cannot be listened on at present; it may be free in a moment."""
+
+
 class Config(BaseSettings):
     """Everything that can be set."""
 
@@ -128,6 +132,8 @@ class Config(BaseSettings):
             raise ValueError("audit.segment_bytes: larger than audit.journal_bytes; make it smaller")
         if self.database.pool_min > self.database.pool_max:
             raise ValueError("database.pool_min: larger than database.pool_max; make it smaller")
+        if self.metrics.port and self.metrics.port == self.server.port:
+            raise ValueError(f"metrics.port: {self.metrics.port} is server.port; give another")
         return self
 
     @property
@@ -161,7 +167,7 @@ def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None
     values: dict[str, Any] = {}
     if named is not None:
         try:
-            values = tomllib.loads(named.read_text("utf-8"))
+            values = tomllib.loads(named.read_text("utf-8-sig"))
         except OSError as error:
             raise ConfigError(
                 [f"{named}: cannot be read ({error.strerror}); check the path and its permissions"]

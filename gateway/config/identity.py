@@ -134,10 +134,10 @@ class Identity(Section):
             raise ValueError("link_keys: each must have at least 32 bytes; `openssl rand -base64 48` makes one")
         # The order is the rank: a role listed twice would have two.
         if twice := sorted({role for role in self.roles if self.roles.count(role) > 1}):
-            raise ValueError(f"roles: {', '.join(twice)} stands in it twice; list each role once, lowest first")
+            raise ValueError(f"roles: twice in it: {', '.join(twice)}; list each role once, lowest first")
         if len({(i.issuer, i.audience) for i in self.issuers}) != len(self.issuers):
             raise ValueError("issuers: two of them share issuer and audience")
         for number, issuer in enumerate(self.issuers):
             if unknown := sorted(set(issuer.roles.values()) - set(self.roles)):
-                raise ValueError(f"issuers.{number}.roles: names {', '.join(unknown)}; list it in identity.roles")
+                raise ValueError(f"issuers.{number}.roles: names {', '.join(unknown)}, not listed in identity.roles")
         return self

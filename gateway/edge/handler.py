@@ -47,6 +47,7 @@ _REQUEST_ID = istr("X-Request-Id")
 _TRACEPARENT = istr("traceparent")
 _ORIGIN = istr("Origin")
 _CODING = istr("Transfer-Encoding")
+_CHUNKED = "chunked"
 
 
 @dataclass(slots=True)
@@ -248,6 +249,8 @@ class Handler:
     async def _with_body(self, request: web.BaseRequest, head: Head) -> Head:
         if (request.content_length or 0) > self._settings.max_body_bytes:
             raise TooLarge(most=self._settings.max_body_bytes)  # by its own word: it need not come first
+        if request.headers.get(_CODING, _CHUNKED).strip().lower() != _CHUNKED:
+            raise BadRequest("a transfer coding beside chunked")  # of which the parser undoes the chunks alone
         if _awaits_word(request) and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:

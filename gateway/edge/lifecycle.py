@@ -23,6 +23,7 @@ _Seen = tuple[float, dict[str, str]]
 
 _ALIVE = "/healthz"
 PROBES = frozenset({_ALIVE, "/readyz"})
+_FIELDS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _CHECK_S = 2.0
 _KEPT_S = 1.0
 
@@ -74,9 +75,7 @@ class Lifecycle:
             await asyncio.wait([self._looking])
 
     def _only_get(self, method: str) -> Reply | None:
-        return (
-            None if method in {"GET", "HEAD"} else Reply(405, {"Allow": "GET, HEAD", "Cache-Control": "no-store"}, b"")
-        )
+        return None if method in {"GET", "HEAD"} else Reply(405, {"Allow": "GET, HEAD", **_FIELDS}, b"")
 
     async def _ready(self) -> Reply:
         if self.leaving:
@@ -116,4 +115,4 @@ class Lifecycle:
 
 
 def _json(status: int, body: Mapping[str, object]) -> Reply:
-    return Reply(status, {"Content-Type": "application/json", "Cache-Control": "no-store"}, orjson.dumps(body))
+    return Reply(status, {"Content-Type": "application/json", **_FIELDS}, orjson.dumps(body))

@@ -64,6 +64,11 @@ class Identity:
             raise Lapsed(caller, NotFound("the tenant named beside the credential is not the credential's own"))
         return caller
 
+    async def check(self) -> None:
+        """Waits for each issuer's keys. Raises Unavailable, naming the first that gives none."""
+        for jwks in self._jwks:
+            await jwks.check()
+
     async def close(self) -> None:
         """Gives up fetches under way; may be repeated."""
         for jwks in self._jwks:

@@ -75,14 +75,24 @@ class Jwks:
         if key is not None:
             return key
         if self._failure is not None:
-            raise Unavailable(f"JWKS {self._url}: {self._failure}", retry_after=max(1, math.ceil(self._wait())))
+            raise self._away()
         raise refused("signed with a key its issuer does not publish for that algorithm")
+
+    async def check(self) -> None:
+        """Waits for the first fetch. Raises Unavailable: it failed, or gave no key that verifies anything here."""
+        if (task := self._fetch()) is not None:
+            await asyncio.shield(task)
+        if self._failure is not None:
+            raise self._away()
 
     async def close(self) -> None:
         """Gives up a fetch under way."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+
+    def _away(self) -> Unavailable:
+        return Unavailable(f"JWKS {self._url}: {self._failure}", retry_after=max(1, math.ceil(self._wait())))
 
     def _wait(self) -> float:
         """Seconds until the issuer may be asked again."""

@@ -17,7 +17,7 @@ import structlog
 from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
 from aiohttp.web_protocol import RequestHandler
 
-from ..config import ConfigError
+from ..config import Unbindable
 from ..listening import Listening
 from .pages import merge
 
@@ -75,7 +75,7 @@ async def serve_page(
     """Answers GET and HEAD /metrics while the context lasts, at ``path`` or else at ``host`` and the port that it gives.
 
     Nothing is removed at the end: a path may be a successor's by then.
-    Raises ConfigError where the port can't be had, OSError where the path can't.
+    Raises Unbindable where the port can't be had, OSError where the path can't.
     """
     server = _Server(page)
     if path is not None:
@@ -98,13 +98,13 @@ async def serve_page(
 
 
 async def refuse_taken(*, host: str, port: int) -> None:
-    """Raises ConfigError where the port can't be had. Nobody is answered."""
+    """Raises Unbindable where the port can't be had. Nobody is answered."""
     for each in await _bound(host, port):
         each.close()
 
 
 async def _bound(host: str, port: int) -> list[socket.socket]:
-    """A socket for each address of ``host``, bound and no more. Raises ConfigError."""
+    """A socket for each address of ``host``, bound and no more. Raises Unbindable."""
     try:
         server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port, start_serving=False)
         sockets = [each.dup() for each in server.sockets]  # its own are closed with it
@@ -114,10 +114,10 @@ async def _bound(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def _taken(host: str, port: int, error: OSError) -> ConfigError:
+def _taken(host: str, port: int, error: OSError) -> Unbindable:
     named = error.errno and not isinstance(error, socket.gaierror)  # whose numbers are its own
     reason = os.strerror(error.errno or 0) if named else str(error)
-    return ConfigError([f"metrics.port: cannot listen on {host}:{port}: {reason}; change metrics.host or metrics.port"])
+    return Unbindable([f"metrics.port: cannot listen on {host}:{port}: {reason}; change metrics.host or metrics.port"])
 
 
 def _bound_at(path: Path) -> socket.socket:

@@ -193,7 +193,7 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
         ({"mounts": [{"surface": "yotl"}]}, "there are native, yotel"),
         (
             {"identity": {"roles": ["guest", "admin"]}, "mounts": [{"surface": "native"}, {"surface": "voki"}]},
-            "identity.roles: voki asks for attendant; list it",
+            "identity.roles: voki asks for attendant, not in the list; add",
         ),
         (
             {"identity": {"issuers": [ISSUER | {"scopes": ["calls:read", "recordings:downlod"]}]}},
@@ -215,7 +215,7 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
                     ]
                 }
             },
-            "identity.issuers.0.roles: names manger; list it in identity.roles",
+            "identity.issuers.0.roles: names manger, not listed in identity.roles",
         ),
         (
             {"identity": {"issuers": [ISSUER | {"jwks_refresh_s": 30}]}},
@@ -271,10 +271,11 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
         ({"cors": {"origins": ["https://app example.com"]}}, "is no origin"),
         (
             {"identity": {"roles": ["attendant", "manager", "attendant"]}},
-            "identity.roles: attendant stands in it twice",
+            "identity.roles: twice in it: attendant; list each",
         ),
         ({"mounts": [{"surface": "native"}, {"surface": "native", "prefix": "/"}]}, "mounts: "),
         ({"cors": {"origins": ["*", "app.example"]}}, "cors.origins: 'app.example' is no origin"),
+        ({"server": {"port": 9000}, "metrics": {"port": 9000}}, "metrics.port: 9000 is server.port; give another"),
         ({"audit": {"ship_interval_ms": 0}}, "audit.ship_interval_ms: Input should be greater than 0"),
         ({"retention": {"batch": 1001}}, "retention.batch: Input should be less than or equal to 1000"),
         ({"limits": {"public": "1200 per minute"}}, '\n  limits.public: give a rate as "600/minute", or per second,'),
@@ -655,6 +656,19 @@ def test_live_is_content_where_everything_is_there(command):
     assert ("\nstore calls: disk\n" in done.err, "no store is configured" in done.err) == (True, False)
     assert not (command.folder / "journal").exists()
     assert {line.index("http") for line in done.err.splitlines() if "http" in line} == {11}
+
+
+def test_live_names_an_issuer_whose_keys_are_not_to_be_had(command):
+    url = "http://127.0.0.1:1/jwks.json"
+    command.settings["identity"] = {"issuers": [{"issuer": "i", "audience": "a", "jwks_url": url}]}
+    done = command("config", "check", "--live")
+    assert (done.code, done.err.splitlines()[-1]) == (69, "Error: out of reach: identity")
+    assert f"identity: JWKS {url}: ClientConnectorError" in done.err
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "marked.toml").write_text("[server]\nport = 9000\n", "utf-8-sig")
+    assert load(tmp_path / "marked.toml").server.port == 9000
 
 
 def test_without_a_store_it_is_said_how_to_have_one(tmp_path):

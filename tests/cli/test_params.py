@@ -70,6 +70,13 @@ def test_what_cannot_be_meant_is_refused_as_it_was_written(take: Callable[[str],
     assert refused.value.message.startswith(f"{text!r} is ")
 
 
+@pytest.mark.parametrize("take", [params.length, params.days])
+@pytest.mark.parametrize("number", ["36501", "99999999", "9" * 5000], ids=["by a day", "by far", "beyond any number"])
+def test_what_is_too_long_is_called_so(take: Callable[[str], object], number: str):
+    with pytest.raises(click.BadParameter, match="is longer than a hundred years; write 36500"):
+        take(number + "d" * (take is params.length))
+
+
 @pytest.mark.parametrize(
     ("take", "text", "meant"),
     [

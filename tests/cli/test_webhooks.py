@@ -59,6 +59,7 @@ def test_a_ping_is_in_the_log_and_can_be_delivered_again(acme):
     assert (logged["id"], logged["state"], logged["type"]) == (queued, "pending", "webhook.ping")
     assert acme("webhooks", "redeliver", "-t", "acme", made["id"], queued).out.strip() == queued
     created = datetime.fromisoformat(logged["created_at"])
+    assert len(logged["created_at"]) == len("2026-11-02T10:00:00Z")
     row = [queued, "webhook.ping", "-", f"{created:%Y-%m-%d %H:%M:%S}", "pending"]
     assert acme("webhooks", "deliveries", "-t", "acme", made["id"]).table == [[*row, "0", "-"]]
     for number, status, error in ((1, "500", "'status'"), (2, "NULL", "'timeout'"), (3, "429", "'status'")):
@@ -92,6 +93,15 @@ def test_what_cannot_be_done_says_why(acme, words, said):
 def test_a_former_secret_cannot_both_sign_and_not(acme):
     done = acme("webhooks", "rotate", str(uuid4()), "-t", "acme", "--overlap", "2h", "--at-once")
     assert (done.code, done.out, "exclude each other" in done.err) == (2, "", True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("rotate", "--overlap", "8d"), "write a week at most: 7d"), (("change",), "name what shall change: --url")],
+)
+def test_what_the_api_would_refuse_is_refused(acme, words, said):
+    done = acme("webhooks", *words, str(uuid4()), "-t", "acme")
+    assert (done.code, done.out, said in done.err) == (2, "", True)
 
 
 @pytest.mark.parametrize("words", [("add", URL), ("change", str(uuid4()))])

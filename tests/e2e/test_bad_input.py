@@ -205,6 +205,7 @@ FRAMING = {
     "other coding": "POST {links} HTTP/1.1\r\n{own}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
     "coding hidden by a tab": "POST {links} HTTP/1.1\r\n{own}Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
     "coding twice": "POST {links} HTTP/1.1\r\n{own}Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+    "coding beside chunked": "POST {links} HTTP/1.1\r\n{own}Transfer-Encoding: gzip, chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n",
     "chunked on 1.0": "POST {links} HTTP/1.0\r\n{own}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n",
     "chunk size no number": "POST {links} HTTP/1.1\r\n{own}Transfer-Encoding: chunked\r\n\r\nxX\r\n{{}}\r\n0\r\n\r\n",
     "chunk size huge": "POST {links} HTTP/1.1\r\n{own}Transfer-Encoding: chunked\r\n\r\nffffffffffffffff1\r\n{{}}\r\n0\r\n\r\n",

@@ -263,7 +263,8 @@ async def test_without_postgres_at_start_it_serves_503_says_so_and_recovers_by_i
     house = House(url, store, {}, tmp_path)
     stage.houses.append(house)
     await asyncio.to_thread(house.start)
-    assert (await fetch(house.base_url, "/healthz"))[0].status == 200
+    client, _ = await fetch(house.base_url, "/healthz")
+    assert (client.status, client.fields["x-content-type-options"]) == (200, "nosniff")
     assert await checks(house) == (503, {"postgres": "unavailable", "journal": "ok", "store.disk": "ok"})
     client, body = await fetch(house.base_url, filed.native, fields)
     assert (client.status, client.fields["cache-control"]) == (503, "no-store")

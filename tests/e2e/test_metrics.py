@@ -273,7 +273,7 @@ async def test_a_port_that_is_taken_is_refused_at_start_by_its_key(stage: Stage)
             text=True,
             timeout=60,
         )
-    assert told.returncode == 78
+    assert told.returncode == 1
     assert f"metrics.port: cannot listen on 127.0.0.1:{port}" in told.stderr
     assert "Traceback" not in told.stderr
 

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import ClientSession, ClientTimeout
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from parts.clock import Clock
-from parts.issuer import JwksServer, jwk, rsa_key
+from parts.issuer import JwksServer, ec_key, jwk, rsa_key
 
 from gateway.errors import Unauthenticated, Unavailable
 from gateway.identity.jwks import MAX_BYTES, RETRY_S, Jwks
@@ -229,6 +229,20 @@ async def test_an_issuer_that_never_answers_is_given_up(server: JwksServer, sess
     server.open.clear()
     with pytest.raises(Unavailable, match="Timeout"):
         await cache(server.url, session, clock, total=0.1).key("old", "RS256")
+
+
+async def test_a_check_waits_for_the_keys_and_names_an_issuer_that_gives_none(
+    server: JwksServer, session: ClientSession, clock: Clock
+):
+    await (jwks := cache(server.url, session, clock)).check()
+    await jwks.check()
+    assert server.fetches == 1
+    server.keys = [jwk(ec_key("theirs"), kid="theirs")]
+    with pytest.raises(Unavailable, match=rf"JWKS {server.url}: ValueError: none of its 1 keys fits RS256"):
+        await cache(server.url, session, clock).check()
+    server.status = 500
+    with pytest.raises(Unavailable, match=rf"JWKS {server.url}: ValueError: answered 500"):
+        await cache(server.url, session, clock).check()
 
 
 async def test_a_request_that_gives_up_does_not_take_the_fetch_with_it(server: JwksServer, jwks: Jwks):

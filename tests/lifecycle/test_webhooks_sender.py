@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from parts.catalog import a_ready_call
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from gateway.asks.webhooks import Delivery, DeliveryState, Endpoint, ListDeliveries, Redeliver
 from gateway.catalog.registry import Registry
@@ -192,6 +193,28 @@ async def test_what_is_owed_to_an_endpoint_that_is_off_by_now_is_dropped_and_not
     async with office.sending(hang) as post:
         await office.logged(lambda delivery: delivery.state is DeliveryState.DROPPED)
         assert post.begun.empty()
+
+
+async def test_a_defect_at_every_look_has_one_traceback_until_there_is_another(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("gateway.lifecycle.webhooks.sender._DEFECT_S", 0.001)
+    next_s, over = office.queue.next_s, asyncio.Event()
+    looks = iter([LookupError("a"), LookupError("a"), LookupError("b"), None, LookupError("b")])
+
+    async def looking() -> float | None:
+        if (defect := next(looks, over)) is over:
+            over.set()
+        elif isinstance(defect, LookupError):
+            raise defect
+        return await next_s()
+
+    monkeypatch.setattr(office.queue, "next_s", looking)
+    with capture_logs() as logs:
+        async with office.sending(hang, poll_s=0.001):
+            await over.wait()
+    failed = [(line["error"], line["exc_info"]) for line in logs if line["event"] == "webhooks.failed"]
+    assert failed == [("LookupError", told) for told in (True, False, True, True)]
 
 
 async def test_a_defect_costs_a_lease_and_not_the_sender(office: Office):

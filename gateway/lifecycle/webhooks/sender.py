@@ -92,19 +92,19 @@ class Sender:
     # --- the work
 
     async def _run(self) -> None:
-        delay = _RETRY_MIN_S
+        delay, defect = _RETRY_MIN_S, ""
         while not self._stopping:
             self._bell.clear()
             try:
                 wait = await self._round()
-                delay = _RETRY_MIN_S
+                delay, defect = _RETRY_MIN_S, ""
             except Unavailable as error:
                 if delay == _RETRY_MIN_S:
                     _log.warning("webhooks.away", detail=error.detail)
                 wait = delay = min(delay * 2, _RETRY_MAX_S)
-            except Exception:  # noqa: BLE001  a defect must not end the sending for good; it is logged
-                _log.exception("webhooks.failed")
-                wait = _DEFECT_S
+            except Exception as error:  # noqa: BLE001  a defect must not end the sending for good; it is logged
+                _log.error("webhooks.failed", error=type(error).__name__, exc_info=repr(error) != defect)
+                wait, defect = _DEFECT_S, repr(error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._bell.wait()

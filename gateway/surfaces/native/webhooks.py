@@ -9,6 +9,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from ...asks.webhooks import (
+    OVERLAP_MAX_S,
     ChangeEndpoint,
     CreateEndpoint,
     DeleteEndpoint,
@@ -28,7 +29,6 @@ from .ids import nothing, uuid_in
 from .recordings import Id
 
 _MANAGE = frozenset({"webhooks:manage"})
-_OVERLAP_MAX_S = 604_800
 
 Url = Annotated[
     str,
@@ -65,7 +65,7 @@ class Rotation(Body):
 
     overlap_s: Annotated[
         int | None,
-        Field(ge=0, le=_OVERLAP_MAX_S, description="seconds for which the old secret signs as well; 0: not at all"),
+        Field(ge=0, le=OVERLAP_MAX_S, description="seconds for which the old secret signs as well; 0: not at all"),
         WHOLE,
     ] = None
 
