@@ -15,8 +15,8 @@ _S3_HOST = re.compile(r"((?!-)[a-z0-9-]{1,63}(?<!-)(\.|$))+|.*:.*", re.ASCII)
 """What AWS' library takes for a host, in lower case."""
 
 
-_REGION = re.compile("(?![0-9]+$)(?!-)[a-zA-Z0-9-]{,63}(?<!-)")
-"""As AWS' library checks it."""
+_REGION = re.compile("(?![0-9]+$)(?!-)[a-zA-Z0-9-]{1,63}(?<!-)")
+"""What AWS' library takes for one; it takes none as well."""
 
 
 def _bucket(text: str) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from aiohttp import ClientConnectorCertificateError, ClientConnectorSSLError
+from aiohttp import ClientConnectorCertificateError, ClientConnectorError, ClientConnectorSSLError
 from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
+    EndpointConnectionError,
     NoCredentialsError,
     ParamValidationError,
     ReadTimeoutError,
@@ -97,7 +98,10 @@ def call_failed(where: str, bucket: str, error: Exception) -> Refusal:
             refusal = OriginTimeout(f"{where}: no answer within first_byte_s")
         case SSLError(kwargs={"error": ClientConnectorCertificateError() as failed}):
             refusal = OriginFailed(f"{where}: {distrust(failed.host, failed.port, failed.certificate_error)}")
-        case SSLError(kwargs={"error": ClientConnectorSSLError() as failed}):
+        case (
+            SSLError(kwargs={"error": ClientConnectorSSLError() as failed})
+            | EndpointConnectionError(kwargs={"error": ClientConnectorError() as failed})
+        ):
             refusal = Unavailable(f"{where}: cannot connect to {failed.host}:{failed.port} ({kind(failed.os_error)})")
         case NoCredentialsError():
             refusal = Unavailable(f"{where}: no credentials found; set access_key_id, or give the instance a role")

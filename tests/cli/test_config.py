@@ -296,7 +296,7 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
                 {"stores": {"a": {"kind": "s3", "bucket": "abc", "region": region}}},
                 "stores.a.region: give a region's name",
             )
-            for region in ("Frank furt", "eu_central_1")
+            for region in ("Frank furt", "eu_central_1", "")
         ),
         *(
             (

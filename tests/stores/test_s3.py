@@ -16,7 +16,7 @@ from aiohttp import ClientSession
 from parts.canned import CannedServer, answer, outspoken
 from parts.canned_s3 import CANNED, FIVE, HEAD, RIGHT, Open, error
 from parts.faults import FaultProxy
-from parts.labs import QUICK, S3Lab, drain, fetch, read, signed
+from parts.labs import QUICK, S3Lab, drain, fetch, read, signed, unused_port
 from parts.s3 import DOMAIN, SeaweedS3
 from yarl import URL
 
@@ -341,6 +341,16 @@ async def test_a_stat_that_cannot_be_relied_on_is_refused(
         with pytest.raises(expected, match=word) as refused:
             await store.stat("a")
     assert "the-secret-itself" not in repr(refused.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "nowhere.invalid"])
+async def test_a_server_that_cannot_be_reached_is_named(connect: Open, host: str) -> None:
+    port = unused_port()
+    store = await connect(url=f"http://{host}:{port}")
+    for asking in (store.stat("a"), store.open("a", FIVE, '"v"'), store.check()):
+        with pytest.raises(Unavailable, match=rf"store lab: .*{host}:{port}") as refused:
+            await asking
+        assert "bucket" not in refused.value.detail
 
 
 async def test_a_coding_that_is_none_is_let_pass(connect: Open) -> None:
