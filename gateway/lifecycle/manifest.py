@@ -11,6 +11,7 @@ from uuid import UUID
 
 import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from ..aliases import kept
 from ..model import KEY_BYTES, Lifetime, NewCall
@@ -208,13 +209,18 @@ def _line(number: int, values: Mapping[str, object], store: str | None, seen: di
     try:
         row = Row.model_validate(values)
     except ValidationError as error:
-        return Line(number, "; ".join(_problem(str(".".join(map(str, e["loc"]))), e["msg"]) for e in error.errors()))
+        return Line(number, "; ".join(map(_problem, error.errors())))
     for name in row.names():
         if (other := seen.setdefault(name, number)) != number:
             return Line(number, f"{name} stands in line {other} already")
     return Line(number, row)
 
 
-def _problem(field: str, message: str) -> str:
-    message = message.removeprefix("Value error, ")
+def _problem(error: ErrorDetails) -> str:
+    field, message = ".".join(map(str, error["loc"])), error["msg"].removeprefix("Value error, ")
+    match error["type"]:
+        case "extra_forbidden":
+            message = f"no such column; there are {', '.join(COLUMNS)}"
+        case "missing":
+            message = "required; name one here, or one for all rows (--store)" if field == "store" else "required"
     return f"{field}: {message}" if field else message

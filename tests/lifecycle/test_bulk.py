@@ -55,7 +55,7 @@ async def test_each_line_has_a_fate_of_its_own(works: Works):
         line(1, good),
         line(2, noise),
         line(3, "not-there.wav"),
-        Line(4, "key: Field required"),
+        Line(4, "key: required"),
         line(5, good, store="tape"),
         line(6, good, media_type="text/html"),
         line(7, good, aliases="yotel:taken voki:1"),
@@ -65,7 +65,7 @@ async def test_each_line_has_a_fate_of_its_own(works: Works):
     assert [d.fate for d in found] == [
         *[Fate.READY, Fate.FAILED, Fate.PENDING, Fate.INVALID, Fate.INVALID, Fate.INVALID, Fate.READY, Fate.INVALID]
     ]
-    assert found[3].reason == "key: Field required"
+    assert found[3].reason == "key: required"
     assert "no store 'tape'" in found[4].reason
     assert "text/html" in found[5].reason
     assert found[7].reason == "these ids belong to different calls"

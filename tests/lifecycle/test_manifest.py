@@ -90,7 +90,7 @@ def test_null_is_as_good_as_no_column(name: str):
 
 
 REFUSED_ROWS = {
-    "no key": ({"aliases": "yotel:1"}, "key: Field required"),
+    "no key": ({"aliases": "yotel:1"}, "key: required"),
     "no name": ({"key": "a.wav"}, "give call or aliases"),
     "no uuid": ({"key": "a.wav", "call": "c-1"}, "call: Input should be a valid UUID"),
     "alias without a surface": ({"key": "a.wav", "aliases": "c-1"}, "aliases: each is surface:id"),
@@ -134,8 +134,16 @@ REFUSED_ROWS = {
         "expires_at: must lie between the years 1900 and ",
     ),
     "direction": ({"key": "a.wav", "aliases": "yotel:1", "direction": "sideways"}, "direction: "),
-    "no such column": ({"key": "a.wav", "aliases": "yotel:1", "colour": "red"}, "colour: "),
+    "no such column": (
+        {"key": "a.wav", "aliases": "yotel:1", "colour": "red"},
+        "colour: no such column; there are key, store, call,",
+    ),
 }
+
+
+def test_a_row_of_no_store_is_told_how_to_name_one():
+    (found,) = of_json({"key": "a.wav", "call": CALL})
+    assert found.content == "store: required; name one here, or one for all rows (--store)"
 
 
 @pytest.mark.parametrize("name", REFUSED_ROWS)
