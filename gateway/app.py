@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -26,19 +26,16 @@ from .catalog.registry import Registry
 from .catalog.retention import leased
 from .catalog.store import PostgresCatalog
 from .catalog.webhooks import WebhookBook
-from .config import Config, ConfigError, Mount
-from .contract import Surface
+from .config import Config
 from .draft import AGENT_KEPT, Draft
 from .edge.bind import bind
 from .edge.handler import Handler
 from .edge.lifecycle import Lifecycle
 from .edge.limits import RateLimits
-from .edge.router import Mounted, Router
 from .edge.server import Server
 from .edge.streams import StreamBounds
 from .http.cors import response_headers
 from .identity import Identity
-from .issuing import SCOPES
 from .lifecycle.pipeline import Pipeline
 from .lifecycle.places import alike
 from .lifecycle.retention import Sweeper
@@ -46,14 +43,13 @@ from .lifecycle.sweeps import Sweeps
 from .lifecycle.webhooks import Webhooks
 from .linking import minter
 from .listening import Listening
-from .model import Store, Verb
-from .openapi import Page, Place, pages
+from .model import Store
+from .mounting import router
 from .operations import Dependencies, operations
 from .playback import Playback
 from .policy import Roles
 from .postgres import Pool, connect, open_pool
 from .stores import open_resuming, open_stores
-from .surfaces import SURFACES
 from .telemetry.figures import Sources
 from .telemetry.lag import LoopLag
 from .telemetry.meter import Meter
@@ -68,66 +64,6 @@ _CANCEL_S = 0.2
 _FRESH_S = 0.5
 """Seconds in which a connection made just before the listener closed, or amid a head, has to ask something."""
 _LOOK_S = 0.05
-
-
-def router(config: Config) -> Router:
-    """The mounts as configured. Raises ConfigError where two of them collide, or a role or a scope is none there is."""
-    _refuse_unknown_roles(config)
-    _refuse_unknown_scopes(config)
-    surfaces = [_as_mounted(mount) for mount in config.mounts]
-    places = [
-        Place(surface.name, surface.about, config.public_url(mount))
-        for mount, surface in zip(config.mounts, surfaces, strict=True)
-    ]
-    return Router(
-        [
-            Mounted(surface, mount.prefix, mount.host, place.base, _pages(surface, place, places))
-            for mount, surface, place in zip(config.mounts, surfaces, places, strict=True)
-        ]
-    )
-
-
-def _refuse_unknown_roles(config: Config) -> None:
-    """A route whose role nobody can have would refuse everybody, for ever."""
-    problems = []
-    for surface in sorted({mount.surface for mount in config.mounts}):
-        asked = {route.role for route in SURFACES[surface].routes if route.role is not None}
-        if missing := sorted(asked - set(config.identity.roles)):
-            problems.append(
-                f"identity.roles: {surface} asks for {', '.join(missing)}, not in the list; add what is missing, or mount no {surface}"
-            )
-    if problems:
-        raise ConfigError(problems)
-
-
-def _refuse_unknown_scopes(config: Config) -> None:
-    """One that no route asks for would permit nothing."""
-    if problems := [
-        f"identity.issuers.{number}.scopes: no scope is called {scope!r}; there are {', '.join(SCOPES)}"
-        for number, issuer in enumerate(config.identity.issuers)
-        for scope in issuer.scopes
-        if scope not in SCOPES
-    ]:
-        raise ConfigError(problems)
-
-
-def _pages(surface: Surface, here: Place, places: Sequence[Place]) -> Mapping[str, Page]:
-    """What ``surface`` tells of itself ``here``; the native one tells of the others too."""
-    elsewhere = [place for place in places if place.name == surface.name and place != here]
-    others = {place.name: place for place in reversed(places) if place.name != surface.name}
-    told = [*reversed(others.values())] if surface.name == "native" else []
-    return pages(surface, [here, *elsewhere], told, version=version("recording-gateway"))
-
-
-def _as_mounted(mount: Mount) -> Surface:
-    """The surface as this mount's settings have it."""
-    surface = SURFACES[mount.surface]
-    if mount.ranges is None:
-        return surface
-    ranges = mount.ranges
-    return replace(
-        surface, routes=tuple(replace(r, ranges=ranges) if r.verb is Verb.PLAY else r for r in surface.routes)
-    )
 
 
 class Gateway:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import orjson
 
-from ..app import router
+from ..mounting import router
 from . import annotated
 from .common import Chosen, chosen, examples, refusals, run, stderr
 from .live import reach

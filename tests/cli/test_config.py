@@ -12,10 +12,10 @@ import pytest
 from parts.command import Command, ended, process
 from pydantic import BaseModel
 
-from gateway.app import router
 from gateway.cli import annotated, live
 from gateway.config import Config, ConfigError, DiskStore, GcsStore, Issuer, Mount, S3Store, load
 from gateway.http.forwarded import client_address
+from gateway.mounting import router
 
 CONFIG = Path(__file__).parents[2] / "config"
 INF = float("inf")
