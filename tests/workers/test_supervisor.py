@@ -289,7 +289,7 @@ async def test_what_only_a_restart_changes_is_named(tmp_path: Path, told: list[d
 
 
 def test_each_key_that_only_a_restart_changes_is_named_and_no_other():
-    changed = Config(server={"host": "::1", "port": 1, "workers": 2, "drain_s": 1}, metrics={"host": "::1", "port": 1})
+    changed = Config(server={"host": "::1", "port": 1, "workers": 2, "drain_s": 1}, metrics={"host": "::1", "port": 2})
     assert supervisor._lasting(Config(), changed) == [
         "server.host",
         "server.port",
