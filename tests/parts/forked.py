@@ -1,6 +1,6 @@
 """Processes that begin with a gateway's modules imported: forked from one that imported them once, for all tests of a worker.
 
-Two thirds of a gateway's start are imports, and tests start some two hundred. Those of the command line, of several workers and of
+Two thirds of a gateway's start are imports, and tests start some hundred and fifty. Those of the command line, of several workers and of
 the demo begin as a user's do.
 """
 
