@@ -71,6 +71,7 @@ ENV_PREFIX = "RECORDING_GATEWAY__"
 ENV_FILE = "RECORDING_GATEWAY_CONFIG"
 LEAST_JOURNAL = 65_536
 """Of ``audit.journal_bytes``: one access may take 4096, and some are under way."""
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104  only compared with
 _TABLES = frozenset({"mounts", "issuers"})
 _OWN_KEY = re.compile(r"[a-z0-9_.]+: ")
 
@@ -132,7 +133,8 @@ class Config(BaseSettings):
             raise ValueError("audit.segment_bytes: larger than audit.journal_bytes; make it smaller")
         if self.database.pool_min > self.database.pool_max:
             raise ValueError("database.pool_min: larger than database.pool_max; make it smaller")
-        if self.metrics.port and self.metrics.port == self.server.port:
+        hosts = {self.server.host, self.metrics.host}
+        if self.metrics.port and self.metrics.port == self.server.port and (len(hosts) == 1 or hosts & _EVERYWHERE):
             raise ValueError(f"metrics.port: {self.metrics.port} is server.port; give another")
         return self
 

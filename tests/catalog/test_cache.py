@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from gateway.config import Catalog as Settings
 from gateway.errors import NotFound, Unavailable
-from gateway.model import CallRef, Key, Lifetime, Listing, NewCall, State, Tenant
+from gateway.model import CallRef, Entry, Key, Lifetime, Listing, NewCall, State, Tenant
 
 SHA256 = b"k" * 32
 
@@ -114,13 +114,19 @@ async def test_one_that_leaves_does_not_take_the_others_answer_along(one: Replic
     assert one.watched.asked["find"] == 1
 
 
-async def test_a_question_that_all_have_left_is_remembered_all_the_same(one: Replica, acme: Tenant):
+async def left_unanswered(one: Replica, acme: Tenant) -> tuple[UUID, asyncio.Task[Entry]]:
+    """A call that was asked for, and whoever asked, who is leaving: Postgres has no answer yet."""
     call = await a_ready_call(one.registry, acme.id)
     await one.settle()
     one.watched.answers.clear()
-    only = asyncio.create_task(one.cached.find(acme.id, by_id(call)))
+    leaving = asyncio.create_task(one.cached.find(acme.id, by_id(call)))
     await one.watched.waiting.wait()
-    only.cancel()
+    leaving.cancel()
+    return call, leaving
+
+
+async def test_a_question_that_all_have_left_is_remembered_all_the_same(one: Replica, acme: Tenant):
+    call, _ = await left_unanswered(one, acme)
     one.watched.answers.set()
     await one.cached.close()
     await one.cached.find(acme.id, by_id(call))
@@ -128,12 +134,7 @@ async def test_a_question_that_all_have_left_is_remembered_all_the_same(one: Rep
 
 
 async def test_who_closes_it_waits_for_the_questions_under_way(one: Replica, acme: Tenant):
-    call = await a_ready_call(one.registry, acme.id)
-    await one.settle()
-    one.watched.answers.clear()
-    leaving = asyncio.create_task(one.cached.find(acme.id, by_id(call)))
-    await one.watched.waiting.wait()
-    leaving.cancel()
+    _, leaving = await left_unanswered(one, acme)
     closing = asyncio.create_task(one.cached.close())
     assert await asyncio.wait([leaving, closing], timeout=0.1) == ({leaving}, {closing})
     one.watched.answers.set()

@@ -275,7 +275,13 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
         ),
         ({"mounts": [{"surface": "native"}, {"surface": "native", "prefix": "/"}]}, "mounts: "),
         ({"cors": {"origins": ["*", "app.example"]}}, "cors.origins: 'app.example' is no origin"),
-        ({"server": {"port": 9000}, "metrics": {"port": 9000}}, "metrics.port: 9000 is server.port; give another"),
+        *(
+            (
+                {"server": {"host": host, "port": 9000}, "metrics": {"port": 9000}},
+                "metrics.port: 9000 is server.port; give another",
+            )
+            for host in ("127.0.0.1", "0.0.0.0", "::")  # noqa: S104  nothing is bound
+        ),
         ({"audit": {"ship_interval_ms": 0}}, "audit.ship_interval_ms: Input should be greater than 0"),
         ({"retention": {"batch": 1001}}, "retention.batch: Input should be less than or equal to 1000"),
         ({"limits": {"public": "1200 per minute"}}, '\n  limits.public: give a rate as "600/minute", or per second,'),
@@ -664,6 +670,11 @@ def test_live_names_an_issuer_whose_keys_are_not_to_be_had(command):
     done = command("config", "check", "--live")
     assert (done.code, done.err.splitlines()[-1]) == (69, "Error: out of reach: identity")
     assert f"identity: JWKS {url}: ClientConnectorError" in done.err
+
+
+def test_one_port_on_two_addresses_is_two(tmp_path):
+    command = Command(tmp_path, {"server": {"host": "192.0.2.1", "port": 9000}, "metrics": {"port": 9000}})
+    assert command("config", "check").code == 0
 
 
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):

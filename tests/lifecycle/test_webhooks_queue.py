@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -305,8 +306,9 @@ async def test_however_many_wait_for_postgres_requests_have_the_pool_but_two_con
         async with asyncio.timeout(20):
             while await onlooker.fetchval(waiting) < 2:  # noqa: ASYNC110  Postgres tells nobody who waits for whom
                 await asyncio.sleep(0.01)
-            # Each of these needs a connection of its own at the same time.
-            await asyncio.gather(*(desk.pool.fetchval("SELECT 1 FROM pg_sleep(0.1)") for _ in taken[2:]))
+            async with AsyncExitStack() as others:
+                for _ in taken[2:]:
+                    await others.enter_async_context(desk.pool.acquire())
         assert await onlooker.fetchval(waiting) == 2
     await asyncio.gather(*settling)
     await holder.close()

@@ -194,7 +194,6 @@ async def test_a_token_that_is_refused_once_nobody_waits_for_it_is_left_to_nobod
     assert store._bearer.token.acquiring is not None
     stub.may_give.set()
     await asyncio.wait([store._bearer.token.acquiring])
-    await asyncio.sleep(0)
     await store.close()
     gc.collect()
     assert untold == []
