@@ -9,8 +9,10 @@ AGAIN ?=
 BIN := $(VENV)/bin
 LOCKS := requirements
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --require-virtualenv
-COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	--no-annotate --no-emit-index-url --no-emit-find-links $(ARGS)
+LOCKED = --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	--no-emit-find-links $(ARGS)
+COMPILE = $(BIN)/uv pip compile pyproject.toml $(LOCKED)
+COMPILE_GROUP = $(BIN)/uv pip compile $(LOCKED) --group
 
 # program:package, from Debian
 TEST_TOOLS := curl:curl wget:wget aria2c:aria2 ffmpeg:ffmpeg mpv:mpv chromium:chromium redis-server:redis-server \
@@ -42,7 +44,7 @@ check: $(VENV)/test.stamp ## format, lint, types, import rules, Dockerfile, lock
 	@echo "mypy";         $(BIN)/mypy
 	@echo "lint-imports"; $(BIN)/lint-imports
 	@echo "hadolint";     $(BIN)/hadolint Dockerfile
-	@echo "locks";        $(BIN)/python requirements/check.py
+	@echo "locks";        $(BIN)/python requirements/check.py && $(BIN)/uv pip check --quiet --python $(BIN)/python
 
 bench: $(VENV)/test.stamp ## compare with nginx, haproxy, caddy and others, ten minutes; ARGS="--only ranges --seed 1"
 	@$(LOCKS)/debian.sh "make $@" $(BENCH_TOOLS)
@@ -67,8 +69,8 @@ lock: $(VENV)/test.stamp ## pin the dependencies anew after a change of pyprojec
 	@$(COMPILE) --all-extras --group build --group lock -o $(LOCKS)/test.lock
 	@$(COMPILE) --extra demo --group build -c $(LOCKS)/test.lock -o $(LOCKS)/demo.lock
 	@$(COMPILE) -c $(LOCKS)/test.lock -o $(LOCKS)/runtime.lock
-	@$(BIN)/uv pip compile --group build --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-annotate --no-emit-index-url --no-emit-find-links -c $(LOCKS)/test.lock -o $(LOCKS)/build.lock
+	@$(COMPILE_GROUP) build -c $(LOCKS)/test.lock -o $(LOCKS)/build.lock
+	@$(COMPILE_GROUP) install -o $(LOCKS)/pip.lock
 	@$(BIN)/python $(LOCKS)/check.py
 
 tools: # players and servers from Debian that tests run
@@ -86,9 +88,10 @@ $(BIN)/python:
 	@echo "Making $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV) || { \
 		rm -rf $(VENV); echo "make: no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@$(PIP) --require-hashes -r $(LOCKS)/pip.lock || echo "Going on with what came with it: $$($(BIN)/python -m pip --version)"
 
 $(VENV)/%.stamp: $(LOCKS)/%.lock pyproject.toml | $(BIN)/python
 	@echo "Installing $< into $(VENV)"
-	@$(PIP) --require-hashes -r $<
+	@$(PIP) --no-deps --require-hashes -r $<
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@

@@ -26,6 +26,7 @@ def wanted(pyproject: dict[str, Any]) -> dict[str, list[str]]:
     return {
         "runtime": base,
         "build": groups["build"],
+        "pip": groups["install"],
         "demo": [*base, *extras["demo"], *groups["build"]],
         "test": [*base, *every, *groups["build"], *groups["lock"]],
     }
