@@ -94,7 +94,7 @@ class GcsEmulator:
 
     def _call(self, method: str, path: str, data: bytes | None = None, media_type: str = "text/plain") -> None:
         request = urllib.request.Request(self.endpoint + path, data, {"Content-Type": media_type}, method=method)
-        with urllib.request.urlopen(request, timeout=10):
+        with urllib.request.urlopen(request, timeout=60):
             pass
 
 

@@ -20,7 +20,7 @@ from gateway.stores.gcs import Gcs
 from .gcs import GcsEmulator, GcsStub
 from .s3 import SeaweedS3
 
-QUICK = Origin(connect_s=1, first_byte_s=2, progress_s=1, resumes=3, connections=64)
+QUICK = Origin(connect_s=1, first_byte_s=6, progress_s=1, resumes=3, connections=64)
 """Deadlines a test can wait for."""
 
 
