@@ -8,6 +8,7 @@ from tempfile import TemporaryFile
 
 from rich.console import Console
 
+from ..audit.folders import refuse_barred
 from ..catalog.store import PostgresCatalog
 from ..config import Config, ConfigError
 from ..edge.limits import RateLimits
@@ -22,12 +23,16 @@ _PAGE = 4096
 
 
 async def reach(config: Config, console: Console) -> None:
-    """Looks at all of them before it stops. Raises OutOfReach naming each that is out of reach."""
+    """Looks at all of them before it stops. Raises OutOfReach naming each that is out of reach; ConfigError, as a start does."""
     failed: list[str] = []
+    wrong: list[str] = []
 
-    def tell(name: str, problem: str | None) -> None:
-        console.print(f"{name}: {problem or 'ok'}", soft_wrap=True)
-        if problem is not None:
+    def tell(name: str, problem: str | ConfigError | None) -> None:
+        told = "; ".join(problem.problems) if isinstance(problem, ConfigError) else problem
+        console.print(f"{name}: {told or 'ok'}", soft_wrap=True)
+        if isinstance(problem, ConfigError):
+            wrong.extend(problem.problems)
+        elif problem is not None:
             failed.append(name)
 
     async with AsyncExitStack() as stack:
@@ -41,6 +46,8 @@ async def reach(config: Config, console: Console) -> None:
         tell(f"stores.{name}", await _store(config, name))
     tell("audit.journal_dir", _journal(config))
     tell("limits.url", await _limits(config))
+    if wrong:
+        raise ConfigError(wrong)
     if failed:
         raise OutOfReach(f"out of reach: {', '.join(failed)}")
 
@@ -53,7 +60,7 @@ async def _database(catalog: PostgresCatalog) -> str | None:
     return None
 
 
-async def _identity(config: Config, catalog: PostgresCatalog) -> str | None:
+async def _identity(config: Config, catalog: PostgresCatalog) -> str | ConfigError | None:
     """Key files are read, and key sets that issuers publish are asked for."""
     try:
         identity = await Identity.open(config.identity, catalog)
@@ -62,47 +69,54 @@ async def _identity(config: Config, catalog: PostgresCatalog) -> str | None:
         finally:
             await identity.close()
     except ConfigError as error:
-        return "; ".join(error.problems)
+        return error
     except Unavailable as error:
         return error.detail
     return None
 
 
-async def _store(config: Config, name: str) -> str | None:
+async def _store(config: Config, name: str) -> str | ConfigError | None:
     try:
         store = await open_store(name, config.stores[name], config.origin)
         try:
             await store.check()
         finally:
             await store.close()
-    except (Unavailable, OriginFailed, OriginTimeout, ConfigError) as error:
+    except ConfigError as error:
+        return error
+    except (Unavailable, OriginFailed, OriginTimeout) as error:
         return str(error) or type(error).__name__
     return None
 
 
-async def _limits(config: Config) -> str | None:
+async def _limits(config: Config) -> str | ConfigError | None:
     try:
         limits = RateLimits.open(config.limits)
         try:
             await limits.check()
         finally:
             await limits.close()
-    except (Unavailable, ConfigError) as error:
-        return str(error)
+    except ConfigError as error:
+        return error
+    except Unavailable as error:
+        return error.detail
     return None
 
 
-def _journal(config: Config) -> str | None:
+def _journal(config: Config) -> str | ConfigError | None:
     """Tried with a file without a name, which is gone when it is closed; nothing is made that is not there.
 
     On a full disk a file can still be made, but nothing be written to it.
     """
     folder = config.audit.journal_dir
     try:
+        refuse_barred(folder)
         there = next(step for step in (folder, *folder.parents) if step.exists())
         with TemporaryFile(buffering=0, dir=there) as file:
             file.write(bytes(_PAGE))
             os.fsync(file.fileno())
+    except ConfigError as error:
+        return error
     except OSError as error:
         return f"cannot be written ({error}); {folder} must belong to the service's user, and its disk have room"
     return None
