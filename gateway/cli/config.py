@@ -25,13 +25,14 @@ def config() -> None:
 @click.option(
     "--live",
     is_flag=True,
-    help="Also reach Postgres, issuers, every store, the journal and the Redis of limits from here.",
+    help="Also reach Postgres, issuers, every store, the journal, the Redis of limits and the collector from here.",
 )
 @chosen
 def check(choice: Chosen, *, live: bool) -> None:
     """Refuse a wrong or unknown key, naming it and the fix.
 
-    Without --live nothing but the file and the environment is looked at. Exit 78: refused; 69: not reached.
+    Without --live nothing but the file and the environment is looked at. Exit 78: refused; 69: not reached. A
+    collector of traces that is not reached is a warning: no request needs it.
     """
     config = choice.load()
     with refusals():

@@ -16,6 +16,7 @@ from ..errors import OriginFailed, OriginTimeout, Unavailable
 from ..identity import Identity
 from ..postgres import open_pool
 from ..stores import open_store
+from ..telemetry.tracing import untaken
 from .common import OutOfReach
 
 _PAGE = 4096
@@ -46,6 +47,12 @@ async def reach(config: Config, console: Console) -> None:
         tell(f"stores.{name}", await _store(config, name))
     tell("audit.journal_dir", _journal(config))
     tell("limits.url", await _limits(config))
+    if config.tracing.endpoint is not None:
+        untold = await _tracing(config)
+        if isinstance(untold, str):  # a gateway serves all the same
+            console.print(f"tracing.endpoint: warning: traces are lost, requests are not: {untold}", soft_wrap=True)
+        else:
+            tell("tracing.endpoint", untold)
     if wrong:
         raise ConfigError(wrong)
     if failed:
@@ -101,6 +108,13 @@ async def _limits(config: Config) -> str | ConfigError | None:
     except Unavailable as error:
         return error.detail
     return None
+
+
+async def _tracing(config: Config) -> str | ConfigError | None:
+    try:
+        return await untaken(config.tracing)
+    except ConfigError as error:
+        return error
 
 
 def _journal(config: Config) -> str | ConfigError | None:

@@ -7,6 +7,7 @@ its ratio sampler makes of a random trace id. A parent's decision stands (W3C Tr
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import re
 import threading
@@ -33,12 +34,23 @@ log = structlog.get_logger("gateway.tracing")
 
 SERVICE = "recording-gateway"
 
+_EXPORTING = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+_MODULES = (
+    "opentelemetry.trace",
+    "opentelemetry.sdk.trace",
+    "opentelemetry.sdk.trace.export",
+    "opentelemetry.sdk.resources",
+    "opentelemetry.sdk.trace.sampling",
+)
+
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?", re.ASCII
 )
 _SAMPLED = 0x01
 _EXPORT_S = 5
 """Seconds that a batch has to reach the collector, tries included."""
+_LOOK_S = 2
+"""The same, where it is only asked whether it takes any."""
 _BATCH = 128
 """Spans encoded at once: 1.5 ms in which the exporter's thread may keep the event loop from running."""
 _SERVER_ERROR = 500
@@ -156,6 +168,45 @@ class OpenTelemetryTracer:
         return _RequestSpan(api, self._otel, span)
 
 
+async def untaken(settings: config.Tracing) -> str | None:
+    """Why the collector takes no spans, found out by sending it none; None: it would take them. Raises ConfigError, as ``open_tracer``."""
+    if settings.endpoint is None:
+        return None
+    exporter, heard = _exporter(settings.endpoint, within_s=_LOOK_S), _Heard()
+    library = logging.getLogger(_EXPORTING)
+    library.addHandler(heard)
+    try:
+        await asyncio.to_thread(exporter.export, ())
+    finally:
+        library.removeHandler(heard)
+        exporter.shutdown()
+    return heard.words
+
+
+class _Heard(logging.Handler):
+    """Keeps the first that OpenTelemetry's exporter says: it tells nobody else why it failed."""
+
+    words: str | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.words = self.words or record.getMessage()
+
+
+def _exporter(endpoint: str, *, within_s: float = _EXPORT_S) -> _Exporter:
+    """Raises ConfigError where OpenTelemetry is not installed."""
+    exporting = _module(_EXPORTING)
+    return _Exporter(exporting.OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=within_s))
+
+
+def _module(name: str) -> Any:  # Any: it is not there without the extra
+    try:
+        return import_module(name)
+    except ImportError:
+        raise ConfigError(
+            ["tracing.endpoint: OpenTelemetry is not installed; pip install 'recording-gateway[tracing]'"]
+        ) from None
+
+
 @asynccontextmanager
 async def open_tracer(
     settings: config.Tracing, *, scheme: str, version: str
@@ -167,24 +218,13 @@ async def open_tracer(
     if settings.endpoint is None:
         yield None
         return
-    try:
-        api = import_module("opentelemetry.trace")
-        exporting = import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
-        sdk = import_module("opentelemetry.sdk.trace")
-        batching = import_module("opentelemetry.sdk.trace.export")
-        resources = import_module("opentelemetry.sdk.resources")
-        sampling = import_module("opentelemetry.sdk.trace.sampling")
-    except ImportError:
-        raise ConfigError(
-            ["tracing.endpoint: OpenTelemetry is not installed; pip install 'recording-gateway[tracing]'"]
-        ) from None
+    exporter = _exporter(settings.endpoint)
+    api, sdk, batching, resources, sampling = map(_module, _MODULES)
     provider = sdk.TracerProvider(
         sampler=sampling.ParentBased(sampling.ALWAYS_ON),
         resource=resources.Resource.create({"service.name": SERVICE, "service.version": version}),
         shutdown_on_exit=False,
     )
-    endpoint = f"{str(settings.endpoint).rstrip('/')}/v1/traces"
-    exporter = _Exporter(exporting.OTLPSpanExporter(endpoint, timeout=_EXPORT_S))
     provider.add_span_processor(batching.BatchSpanProcessor(exporter, max_export_batch_size=_BATCH))
     try:
         yield OpenTelemetryTracer(api, provider.get_tracer(SERVICE, version), sample=settings.sample, scheme=scheme)

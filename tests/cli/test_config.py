@@ -1,3 +1,4 @@
+import asyncio
 import re
 import resource
 import subprocess
@@ -9,6 +10,7 @@ from typing import Literal, get_args, get_origin
 
 import orjson
 import pytest
+from parts.collector import collecting
 from parts.command import Command, ended, process
 from pydantic import BaseModel
 
@@ -662,15 +664,32 @@ def test_live_names_each_part_that_is_out_of_reach(offline, tmp_path):
         ("stores.far", {"kind": "gcs", "bucket": "abc", "service_account_file": "/nowhere/a.json"}),
         ("audit", {"journal_dir": __file__}),
         ("limits", {"url": "redis://127.0.0.1:1?no=option"}),
+        ("tracing", {"endpoint": "http://127.0.0.1:1"}),
     ],
 )
-def test_live_refuses_what_no_start_takes_though_more_is_out_of_reach(command, section, settings):
+def test_live_refuses_what_no_start_takes_though_more_is_out_of_reach(command, monkeypatch, section, settings):
+    monkeypatch.setitem(
+        sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None
+    )  # as without the extra
     command.settings["stores"]["gone"] = {"kind": "disk", "root": "/nowhere"}
     place, _, name = section.partition(".")
     command.settings[place] = {**command.settings.get(place, {}), name: settings} if name else settings
     done = command("config", "check", "--live")
     assert (done.code, "stores.gone: " in done.err) == (78, True)
     assert f"\nError: the configuration is refused:\n  {section}." in done.err
+
+
+async def test_live_warns_of_a_collector_that_takes_nothing_and_is_content_all_the_same(command):
+    async with collecting() as collector:
+        for url, told in (
+            (collector.url, "ok"),
+            (f"{collector.url}/v2", "warning: traces are lost, requests are not: .*code: 404, reason: Not Found"),
+            ("http://127.0.0.1:1", "warning: .*Connection refused.*"),
+        ):
+            command.settings["tracing"] = {"endpoint": url}
+            done = await asyncio.to_thread(command, "config", "check", "--live")
+            assert (done.code, done.err.splitlines()[-1]) == (0, "configuration: ok")
+            assert re.search(f"^tracing.endpoint: {told}$", done.err, re.MULTILINE), done.err
 
 
 def test_live_is_content_where_everything_is_there(command):
