@@ -437,6 +437,10 @@ class Pourable(Source, Protocol):
 class Store(Protocol):
     """Where audio lies. Keys are the store's own; they are never parsed."""
 
+    def unfit(self, key: str) -> str | None:
+        """What keeps an object here from ever having ``key``; None: one may have it. Asks nobody."""
+        ...
+
     async def stat(self, key: str) -> Stat:
         """Raises NotFound (no such object), Unavailable, OriginFailed, OriginTimeout."""
         ...

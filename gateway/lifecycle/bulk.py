@@ -10,7 +10,7 @@ from uuid import UUID
 
 from ..errors import Conflict, NotFound, OriginFailed, OriginTimeout, Unavailable
 from .manifest import Line
-from .pipeline import Outcome, Pipeline, UnknownStore
+from .pipeline import Outcome, Pipeline, UnfitKey, UnknownStore
 
 
 class Fate(StrEnum):
@@ -67,7 +67,7 @@ async def _one(pipeline: Pipeline, tenant: UUID, line: Line, *, fail_missing: bo
         return Done(line.number, Fate.INVALID, row)
     call: UUID | None = row.call
     try:
-        pipeline.known(row.store, row.media_type)  # first: a line that is wrong leaves no call behind
+        pipeline.known(row.store, row.key, row.media_type)  # first: a line that is wrong leaves no call behind
         call = await pipeline.registry.create_call(tenant, row.new_call())
         result = await pipeline.register(
             tenant,
@@ -78,6 +78,8 @@ async def _one(pipeline: Pipeline, tenant: UUID, line: Line, *, fail_missing: bo
             media_type=row.media_type,
             fail_missing=fail_missing,
         )
+    except UnfitKey as unfit:
+        return Done(line.number, Fate.INVALID, f"key: {unfit}", row.key)
     except (Conflict, NotFound, UnknownStore, ValueError) as error:
         return Done(line.number, Fate.INVALID, str(error), row.key, call)
     except (Unavailable, OriginFailed, OriginTimeout) as error:

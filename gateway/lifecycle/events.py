@@ -13,7 +13,7 @@ from ..asks.pipeline import Fate, Noticed, StoreKind, Taken, TakeNotices
 from ..config import Config, GcsStore, S3Store
 from ..errors import Conflict, OriginFailed, OriginTimeout, Unavailable
 from ..model import Caller, CallRef, Entry, NewCall, State
-from .pipeline import Outcome, Pipeline
+from .pipeline import Outcome, Pipeline, UnfitKey
 from .probe import stat_or_none
 from .registration import contradiction, prefix_for, unfit_key
 
@@ -69,6 +69,8 @@ class Notices:
             taken = [await self._look(caller.tenant, call, store, key) for call, store in calls]
         except _Pointless as pointless:
             return Taken(Fate.IGNORED, reason=str(pointless))
+        except UnfitKey as unfit:
+            return Taken(Fate.IGNORED, reason=f"the key {unfit}")
         except Conflict as conflict:
             return Taken(Fate.IGNORED, reason=contradiction(conflict).message)
         return taken[0]

@@ -81,6 +81,10 @@ class UnknownStore(Exception):
     """No store of that name is configured. Says which ones are."""
 
 
+class UnfitKey(Exception):
+    """No object of the store could have the key. Says why."""
+
+
 class Pipeline:
     """Makes recordings ready. ``stores`` by their configured names."""
 
@@ -108,11 +112,11 @@ class Pipeline:
         ``media_type`` overrules what the bytes say; an object that cannot be parsed is accepted then, without a duration.
         ``allow_empty``: an object of no bytes is a recording. ``fail_missing``: no object means FAILED, not PENDING.
 
-        Raises UnknownStore; ValueError for a media type that is never served; NotFound (no such call), Conflict (it has
+        Raises UnknownStore; UnfitKey; ValueError for a media type that is never served; NotFound (no such call), Conflict (it has
         expired); and where nothing could be decided, so that asking again may help: Unavailable, OriginFailed,
         OriginTimeout.
         """
-        where, served = self.known(store, media_type)
+        where, served = self.known(store, key, media_type)
         held = (await self.catalog.find(tenant, CallRef(None, str(call)))).recording
         ready = held if held is not None and held.state is State.READY else None
         stat = await stat_or_none(where, key)
@@ -159,9 +163,16 @@ class Pipeline:
             raise OriginFailed(f"store {store}: {error}") from None
         return Result(Outcome.READY, recording)
 
-    def known(self, store: str, media_type: str | None) -> tuple[Store, str | None]:
-        """What ``register`` is to be given, as it takes it. Raises UnknownStore; ValueError for the media type."""
-        return self.store(store), None if media_type is None else _served(media_type)
+    def known(self, store: str, key: str, media_type: str | None) -> tuple[Store, str | None]:
+        """What ``register`` is to be given, as it takes it. Raises UnknownStore; UnfitKey; ValueError for the media type."""
+        return self.holder(store, key), None if media_type is None else _served(media_type)
+
+    def holder(self, name: str, key: str) -> Store:
+        """The store ``name``, where ``key`` may be an object's. Raises UnknownStore, UnfitKey."""
+        store = self.store(name)
+        if (reason := store.unfit(key)) is not None:
+            raise UnfitKey(f"can be no object's in that store: {reason}")
+        return store
 
     def store(self, name: str) -> Store:
         """Raises UnknownStore."""

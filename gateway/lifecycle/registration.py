@@ -9,7 +9,7 @@ from ..asks.pipeline import CallPut, PutCall, PutRecording
 from ..config import Pipeline as Settings
 from ..errors import Conflict, Contradicts, Malformed, NotFound
 from ..model import KEY_BYTES, Caller, CallRef, Entry, State
-from .pipeline import Outcome, Pipeline, UnknownStore, as_stored
+from .pipeline import Outcome, Pipeline, UnfitKey, UnknownStore, as_stored
 from .probe import stat_or_none
 
 _CONFLICTS = {
@@ -55,6 +55,8 @@ class Registration:
             raise contradiction(conflict) from None
         except UnknownStore:
             raise Malformed("body", "store", message="no store of that name is configured") from None
+        except UnfitKey as unfit:
+            raise Malformed("body", "key", message=str(unfit)) from None
         return await self._found(caller.tenant, entry.call.id)
 
     async def _put(self, tenant: UUID, call: UUID, ask: PutRecording) -> None:
@@ -68,7 +70,7 @@ class Registration:
         known = None
         if ask.place is not None:
             store, key = ask.place
-            stat = await stat_or_none(self._pipeline.store(store), key)
+            stat = await stat_or_none(self._pipeline.holder(store, key), key)
             known = None if stat is None else as_stored(store, key, stat, ask.media_type)
         await registry.put_recording(
             tenant,

@@ -19,12 +19,27 @@ _WALK: Final = _ROOT | os.O_NOFOLLOW
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
+LONGEST: Final = 255
+"""Bytes of a component (NAME_MAX)."""
+
+
 class RootMissing(OSError):
     """The folder itself cannot be opened."""
 
 
 class Escape(Exception):
     """A name or a file that could lead out of the folder, or is no plain file. The message says what it is."""
+
+
+def unfit(key: str) -> str | None:
+    """What keeps a file beneath a folder from being called ``key``; None: nothing."""
+    try:
+        parts = _parts(key)
+    except Escape as escape:
+        return str(escape)
+    except FileNotFoundError as error:
+        return error.strerror
+    return None if max(map(len, parts)) <= LONGEST else f"a component of more than {LONGEST} bytes"
 
 
 def open_beneath(root: Path, key: str) -> tuple[int, os.stat_result]:
@@ -90,7 +105,7 @@ def _parts(key: str) -> list[bytes]:
     try:
         parts = os.fsencode(key).split(b"/")
     except UnicodeEncodeError:
-        raise FileNotFoundError(errno.ENOENT, "no such name") from None
+        raise FileNotFoundError(errno.ENOENT, "not UTF-8") from None
     if parts[0] == b"" and len(parts) > 1:
         raise Escape("an absolute key")
     for part in parts:

@@ -18,7 +18,7 @@ from ..config import DiskStore, Origin
 from ..errors import Changed, NotFound, OriginFailed, OriginTimeout, Refusal, Unavailable
 from ..model import PIECE, Link, Source, Span, Stat
 from ..threads import Threads
-from .beneath import Escape, RootMissing, delete_beneath, look_at, open_beneath
+from .beneath import Escape, RootMissing, delete_beneath, look_at, open_beneath, unfit
 from .counts import Counts
 from .file_body import FileBody, Mark, Room, mark, read_checked
 
@@ -46,6 +46,9 @@ class Disk:
         self._pool = Threads(THREADS, f"disk-{name}")
         self.counts = Counts()
         self._room = Room(name, self._pool, origin.progress_s, self.counts)
+
+    def unfit(self, key: str) -> str | None:
+        return unfit(key)
 
     async def stat(self, key: str) -> Stat:
         found = await self._ask(key, self._begin(self._folder.look, key))

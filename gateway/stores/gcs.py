@@ -37,13 +37,11 @@ from . import gcs_key
 from .body import Body
 from .dial import distrust, kind
 from .gcs_token import Bearer
-from .origin import UNCODED, Pin, Reader, Refused, Target, is_outage, jittered
+from .origin import UNCODED, Pin, Reader, Refused, Target, is_outage, jittered, unfit
 
 GOOGLE: Final = "https://storage.googleapis.com"
 LONGEST_LINK: Final = timedelta(days=7)
 """V4 signatures know no longer one."""
-LONGEST_KEY: Final = 1024
-"""Bytes of UTF-8."""
 TARGETS_KEPT: Final = 10_000
 NO_HEADER: Final[dict[str, str]] = {}
 CONNECTIONS: Final = 50
@@ -89,8 +87,13 @@ class Gcs:
         self._kept: OrderedDict[tuple[str, str], tuple[Target, dict[str, str]]] = OrderedDict()
         """(key, generation) → how to read it, and with what authority."""
 
+    def unfit(self, key: str) -> str | None:
+        if key in {".", ".."}:  # they would also be another URL
+            return "it is . or .."
+        return "a line end in the key" if set("\r\n") & set(key) else unfit(key)
+
     async def stat(self, key: str) -> Stat:
-        if not _possible(key):
+        if self.unfit(key) is not None:
             raise NotFound(f"{self._where}: no object can have this key")
         patience = math.ceil(self._origin.first_byte_s)
         try:
@@ -160,7 +163,7 @@ class Gcs:
 
     async def delete(self, key: str, version: str) -> None:
         """As Store.delete. A bucket that keeps versions, or soft-deletes, ends this one by its own rules."""
-        if not _possible(key):
+        if self.unfit(key) is not None:
             return
         only = {"ifGenerationMatch": version}
         patience = math.ceil(self._origin.first_byte_s)
@@ -200,7 +203,7 @@ class Gcs:
         if kept is not None and kept[1] is header:
             self._kept.move_to_end((key, version))
             return kept
-        if not _possible(key):
+        if self.unfit(key) is not None:
             raise NotFound(f"{self._where}: no object can have this key")
         url = (
             f"{self._base}/storage/v1/b/{quote(self._bucket, safe='')}/o/{quote(key, safe='')}"
@@ -322,11 +325,3 @@ def _here(answered: ClientResponse) -> ClientResponse:
 def _no_token() -> Token:
     """What an emulator is asked with. Storage wants one, and left alone looks for the instance's own identity."""
     return Token(service_file=io.StringIO("{}"))
-
-
-def _possible(key: str) -> bool:
-    """Whether Google lets an object have this name; ``.`` and ``..`` would also be another URL."""
-    try:
-        return 0 < len(key.encode()) <= LONGEST_KEY and key not in {".", ".."} and not set("\r\n") & set(key)
-    except UnicodeEncodeError:
-        return False

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from ..config import Origin
 from ..errors import Changed, OriginFailed, OriginTimeout, Unavailable
-from ..model import PIECE, Span
+from ..model import KEY_BYTES, PIECE, Span
 from .body import Body, Means
 from .connection import DRY, Connection, Stale
 from .counts import Counts
@@ -42,6 +42,14 @@ VALUE: Final = re.compile(r"[\x21-\x7e\x80-\xff]([\x20-\x7e\x80-\xff\t]*[\x21-\x
 UNCODED: Final = frozenset({"", "identity", "aws-chunked"})
 """Content codings that change no byte; ``aws-chunked`` is a leftover of some uploads."""
 CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})", re.ASCII)
+
+
+def unfit(key: str) -> str | None:
+    """What keeps an object in a bucket, whoever's, from having ``key``; None: nothing."""
+    try:
+        return None if 0 < len(key.encode()) <= KEY_BYTES else f"other than 1 to {KEY_BYTES} bytes of UTF-8"
+    except UnicodeEncodeError:
+        return "not UTF-8"
 
 
 def is_outage(status: int) -> bool:

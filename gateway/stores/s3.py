@@ -29,7 +29,7 @@ from ..errors import Changed, NotFound, OriginFailed, Refusal, Unavailable
 from ..model import Link, Span, Stat
 from .body import Body
 from .dial import client_context
-from .origin import UNCODED, Pin, Reader, Refused, Target
+from .origin import UNCODED, Pin, Reader, Refused, Target, unfit
 from .s3_credentials import InstanceCredentials
 from .s3_errors import (
     DENIED,
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 
 LONGEST_LINK: Final = timedelta(days=7)
 """SigV4 knows no longer one."""
-LONGEST_KEY: Final = 1024
-"""Bytes of UTF-8."""
 TARGETS_KEPT: Final = 10_000
 SLACK_S: Final = 60
 """Seconds a read URL outlives its use, for requests on their way and clocks that differ."""
@@ -113,6 +111,9 @@ class S3:
         if credentials is not None:
             lifetimes.push_async_callback(credentials.close)
         return cls(name, settings, origin, client=client, signer=signer, credentials=credentials, lifetimes=lifetimes)
+
+    def unfit(self, key: str) -> str | None:
+        return unfit(key)
 
     async def stat(self, key: str) -> Stat:
         self._refuse_impossible(key)
@@ -288,11 +289,7 @@ class S3:
         self._bucket_seen = time.monotonic()
 
     def _refuse_impossible(self, key: str) -> None:
-        try:
-            possible = 0 < len(key.encode()) <= LONGEST_KEY
-        except UnicodeEncodeError:
-            possible = False
-        if not possible:
+        if self.unfit(key) is not None:
             raise NotFound(f"{self._where}: no object can have this key")
 
     def _refuse_unpinnable(self, version: str) -> None:

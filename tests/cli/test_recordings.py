@@ -144,6 +144,8 @@ def test_a_line_that_is_no_utf_8_spoils_no_other(acme, name: str, text: str):
     "column",
     [
         {"key": "a\x00.wav"},
+        {"key": "/srv/calls/mono.wav"},
+        {"key": "a" * 256},
         {"store": "calls\x00"},
         {"aliases": {"yotel": "o\x00ne"}},
         {"from": "+1\x00"},
@@ -227,6 +229,11 @@ def test_a_key_steers_no_terminal_and_begins_no_line(acme):
         (("add", "-t", "acme", "--store", "calls", "--key", "mono.wav"), 1, "give call or aliases"),
         (("add", "-t", "acme", "--store", "nowhere", "--key", "mono.wav", "--alias", "yotel:x"), 1, "calls"),
         (("add", "-t", "nobody", "--store", "calls", "--key", "mono.wav", "--alias", "yotel:x"), 1, "tenants list"),
+        (
+            ("add", "-t", "acme", "--store", "calls", "--key", "../mono.wav", "--alias", "yotel:x"),
+            1,
+            "key: can be no object's in that store: an empty, . or .. component",
+        ),
         (("show", "-t", "acme", "yotel:none"), 1, "not found"),
         (("show", "-t", "acme", "none"), 1, "not found"),
         (("list", "-t", "acme", "--since", "yesterday"), 2, "2h for two hours ago"),

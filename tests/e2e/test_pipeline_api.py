@@ -268,6 +268,16 @@ RECORDINGS = {
         ["body", "key"],
         "1024 bytes at most",
     ),
+    "a name that no folder can hold": (
+        {"store": "disk", "key": f"uploader/{'a' * 256}"},
+        ["body", "key"],
+        "no object's in that store: a component of more than 255 bytes",
+    ),
+    "the same, taken as told": (
+        {"store": "disk", "key": f"uploader/{'a' * 256}", "state": "pending"},
+        ["body", "key"],
+        "no object's in that store",
+    ),
     "a store without a key": ({"store": "s3"}, ["body"], "store and key go together"),
     "a failure that is none": ({"failure": "x"}, ["body"], 'failure goes with the state "failed"'),
     "a failure with a place": ({"state": "failed", "store": "s3", "key": "uploader/a"}, ["body"], "failure alone"),

@@ -58,19 +58,30 @@ async def test_each_line_has_a_fate_of_its_own(works: Works):
         Line(4, "key: required"),
         line(5, good, store="tape"),
         line(6, good, media_type="text/html"),
+        line(9, "/a.wav"),
         line(7, good, aliases="yotel:taken voki:1"),
         line(8, good, call=taken, aliases="yotel:c-1"),
     ]
     found = await done(works, lines, concurrency=1)
     assert [d.fate for d in found] == [
-        *[Fate.READY, Fate.FAILED, Fate.PENDING, Fate.INVALID, Fate.INVALID, Fate.INVALID, Fate.READY, Fate.INVALID]
+        *[
+            Fate.READY,
+            Fate.FAILED,
+            Fate.PENDING,
+            Fate.INVALID,
+            Fate.INVALID,
+            Fate.INVALID,
+            Fate.READY,
+            Fate.INVALID,
+            Fate.INVALID,
+        ]
     ]
     assert found[3].reason == "key: required"
     assert "no store 'tape'" in found[4].reason
     assert "text/html" in found[5].reason
     assert found[7].reason == "these ids belong to different calls"
     assert all(d.reason for d in found if d.fate is not Fate.READY)
-    for wrong in ("c-5", "c-6"):
+    for wrong in ("c-5", "c-6", "c-9"):
         with pytest.raises(NotFound):
             await works.catalog.find(works.tenant, CallRef("yotel", wrong))
 

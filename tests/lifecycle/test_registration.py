@@ -60,7 +60,7 @@ class Noted:
         self.known = stat
         self.put: dict[str, Any] = {}
 
-    def store(self, _name: str) -> Any:
+    def holder(self, _name: str, _key: str) -> Any:
         return self
 
     async def stat(self, key: str) -> Stat:

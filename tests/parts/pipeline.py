@@ -23,6 +23,9 @@ class Meddled:
         self.before_open: Callable[[], None] = lambda: None
         self.opened: list[Span] = []
 
+    def unfit(self, key: str) -> str | None:
+        return self._store.unfit(key)
+
     async def stat(self, key: str) -> Stat:
         return await self._store.stat(key)
 

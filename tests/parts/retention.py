@@ -45,6 +45,9 @@ class Counted:
         self.before_delete: Callable[[], Awaitable[None]] = nothing
         self.after_delete: Callable[[], Awaitable[None]] = nothing
 
+    def unfit(self, key: str) -> str | None:
+        return self._store.unfit(key)
+
     async def stat(self, key: str) -> Stat:
         return await self._store.stat(key)
 

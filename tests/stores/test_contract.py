@@ -99,6 +99,7 @@ async def test_a_missing_object_is_not_found(lab: Lab) -> None:
 async def test_a_key_no_object_can_have_is_not_found(lab: Lab) -> None:
     store = await store_of(lab)
     for key in ("", "k" * 5000, "a\ud800b"):
+        assert store.unfit(key)
         with pytest.raises(NotFound):
             await store.stat(key)
         with pytest.raises(NotFound):
@@ -110,6 +111,7 @@ async def test_odd_keys_name_their_own_object(lab: Lab) -> None:
     for key in ODD_KEYS:
         lab.put(key, f"this is {key}".encode())
     for key in ODD_KEYS:
+        assert store.unfit(key) is None
         assert await read(store, key) == f"this is {key}".encode(), key
         assert await read(store, key, 5, 7) == b"is", key
 

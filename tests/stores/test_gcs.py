@@ -311,6 +311,7 @@ async def test_an_object_that_google_would_unpack_is_refused(stub: GcsStub, stor
 @pytest.mark.parametrize("key", [".", "..", "a\nb", "a\rb", "é" * 513])
 async def test_names_that_google_forbids_are_asked_of_nobody(emulated: Emulated, key: str) -> None:
     store = await emulated("http://127.0.0.1:9")
+    assert store.unfit(key)
     with pytest.raises(NotFound):
         await store.stat(key)
     with pytest.raises(NotFound):
