@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -52,14 +52,18 @@ class Refused(Stop):
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Turns a refused configuration into Stop, every problem on a line of its own; a port that is taken is no such refusal."""
+    """Turns a refused configuration into Stop; a port that is taken is no such refusal."""
     try:
         yield
     except Unbindable as error:
         raise Stop(str(error)) from error
     except ConfigError as error:
-        problems = "".join(f"\n  {problem}" for problem in error.problems)
-        raise Refused(f"the configuration is refused:{problems}") from error
+        raise refused(error.problems) from error
+
+
+def refused(problems: Iterable[str]) -> Refused:
+    """Every problem on a line of its own."""
+    return Refused("the configuration is refused:" + "".join(f"\n  {problem}" for problem in problems))
 
 
 class Chosen:

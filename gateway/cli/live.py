@@ -17,14 +17,14 @@ from ..identity import Identity
 from ..postgres import open_pool
 from ..stores import open_store
 from ..telemetry.tracing import untaken
-from .common import OutOfReach
+from .common import OutOfReach, refused
 
 _PAGE = 4096
 """Bytes, less than which no disk gives."""
 
 
 async def reach(config: Config, console: Console) -> None:
-    """Looks at all of them before it stops. Raises OutOfReach naming each that is out of reach; ConfigError, as a start does."""
+    """Looks at all of them before it stops. Raises OutOfReach naming each that is out of reach; Refused, ConfigError, as a start does."""
     failed: list[str] = []
     wrong: list[str] = []
 
@@ -54,7 +54,7 @@ async def reach(config: Config, console: Console) -> None:
         else:
             tell("tracing.endpoint", untold)
     if wrong:
-        raise ConfigError(wrong)
+        raise refused(wrong)
     if failed:
         raise OutOfReach(f"out of reach: {', '.join(failed)}")
 

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from .environment import ENV_PREFIX, sourced
 from .identity import Identity, Issuer, Keys
 from .sections import (
     SURFACES,
@@ -67,7 +68,6 @@ __all__ = [
     "load",
 ]
 
-ENV_PREFIX = "RECORDING_GATEWAY__"
 ENV_FILE = "RECORDING_GATEWAY_CONFIG"
 LEAST_JOURNAL = 65_536
 """Of ``audit.journal_bytes``: one access may take 4096, and some are under way."""
@@ -77,11 +77,14 @@ _OWN_KEY = re.compile(r"[a-z0-9_.]+: ")
 
 
 class ConfigError(Exception):
-    """The configuration is refused. ``problems`` are lines of ``key: what is wrong, and what to do``."""
+    """The configuration is refused. ``problems`` are lines of ``key: what is wrong, and what to do``.
+
+    What the environment has set is told with the name of its variable.
+    """
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+        self.problems = [sourced(problem) for problem in problems]
+        super().__init__("\n".join(self.problems))
 
 
 class Unbindable(ConfigError):

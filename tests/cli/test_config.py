@@ -452,6 +452,33 @@ def test_a_variable_that_is_no_json_is_named_and_not_repeated(tmp_path, monkeypa
     assert done.err.splitlines()[1:] == [f"  RECORDING_GATEWAY__{name}: not JSON; a list or a table is given as JSON"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("SERVER__PORT", "70000", "server.port: .* 65535 (set by {})"),
+        ("server__port", "hunter2", "server.port: .* (set by {})"),
+        ("SERVER__PROT", "1", "server.prot: no such key; .* (set by {})"),
+        ("SERVER", '{"port": 70000}', "server.port: .* (set by {})"),
+        ("SERVER", '{"backlog": 9}', "log.level: .*"),
+        ("MOUNTS", '[{"surface": "yotl"}]', "mounts.0: no surface .* (set by {})"),
+        ("MOUNTS", '[{"prefix": "/a"}]', "mounts.0.surface: required; add it (set by {})"),
+        ("STORES__CALL__SECRET_ACCESS_KEY", "hunter2", "stores.call: kind must be .* (set by {})"),
+        ("METRICS__PORT", "8080", "metrics.port: 8080 is server.port; give another (set by {})"),
+        ("IDENTITY__ROLES", '["guest"]', "identity.roles: voki asks for .* (set by {})"),
+        ("DATABASE__URL", "hunter2", "database.url: give postgresql://.* (set by {})"),
+    ],
+)
+def test_what_a_variable_has_set_is_refused_with_its_name(tmp_path, monkeypatch, name, value, told):
+    monkeypatch.setenv(variable := f"RECORDING_GATEWAY__{name}", value)
+    settings = {"server": {"header_timeout_s": 5}, "log": {"level": "loud"} if told.startswith("log") else {}}
+    done = Command(tmp_path, settings)("config", "check")
+    assert done.code == 78
+    (said,) = done.err.splitlines()[1:]
+    pattern = re.escape(told.format(variable)).replace(re.escape(".*"), ".*")
+    assert re.fullmatch(f"  {pattern}", said), said
+    assert ("hunter2" in said, said.endswith(")")) == (False, told.endswith(")"))
+
+
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_secrets_are_masked(tmp_path, monkeypatch, form):
     for name, value in SECRETS.items():
