@@ -9,6 +9,8 @@ from uuid import UUID
 
 import click
 
+from ..aliases import kept
+from ..model import CallRef
 from ..moments import DAYS_MAX
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -51,6 +53,17 @@ def key_id(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise click.BadParameter("write the key's id, as `recording-gateway keys list` shows it") from None
+
+
+def call(text: str) -> CallRef:
+    """A call as people name it: its UUID, or ``surface:id``."""
+    surface, colon, external = stored(text).partition(":")
+    if colon:
+        return CallRef(surface, kept(surface, external))
+    try:
+        return CallRef(None, str(UUID(text)))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} names no call; write its UUID, or SURFACE:ID as yotel:call_a1") from None
 
 
 def utf8(text: str) -> str:

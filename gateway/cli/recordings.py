@@ -10,7 +10,6 @@ import click
 import orjson
 from rich.table import Table
 
-from ..aliases import kept
 from ..catalog.store import LIMIT
 from ..config import Config
 from ..model import CallRef, Entry, Listing, State
@@ -90,20 +89,18 @@ async def _list(config: Config, tenant: str, wanted: Listing, limit: int) -> lis
         "recording-gateway recordings show -t acme 0b6f5c0e-2a1d-5d7e-9a58-6f0c4c1f7b11 --json",
     )
 )
-@click.argument("call", type=params.stored)
+@click.argument("call", type=params.call)
 @click.option("--tenant", "-t", required=True, metavar="SLUG", help="Whose.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @chosen
-def show(choice: Chosen, call: str, *, tenant: str, as_json: bool) -> None:
+def show(choice: Chosen, call: CallRef, *, tenant: str, as_json: bool) -> None:
     """What is known of CALL's recording. CALL is its UUID, or SURFACE:ID."""
     config = choice.load()
-    surface, colon, external = call.partition(":")
-    ref = CallRef(surface, kept(surface, external)) if colon else CallRef(None, call)
 
     async def work() -> Entry:
         async with opened(config) as (_, asked):
             owner = await tenant_of(asked, tenant)
-            return await asked.find(owner.id, ref)
+            return await asked.find(owner.id, call)
 
     plain = _plain(run(work()))
     if as_json:

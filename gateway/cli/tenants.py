@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ..asks.tenants import ChangeTenant
 from ..catalog.registry import Registry
+from ..catalog.statements import SLUG
 from ..catalog.tenants import Tenants
 from ..model import Tenant
 from . import params
@@ -46,13 +47,21 @@ def _settings(command: Any) -> Any:  # click's own decorators take and give anyt
     return command
 
 
+def _new_slug(text: str) -> str:
+    if not SLUG.fullmatch(text):
+        raise click.BadParameter(
+            f"{text!r} is no slug; write lower-case letters, digits, - and _, 63 at most, and the name for people behind it"
+        )
+    return text
+
+
 @tenants.command(
     epilog=examples(
         "recording-gateway tenants create acme 'Acme Ltd' --retention-days 365",
         "recording-gateway tenants create acme --json | jq -r .id",
     )
 )
-@click.argument("slug")
+@click.argument("slug", type=_new_slug)
 @click.argument("name", required=False, type=params.name)
 @_settings
 @chosen

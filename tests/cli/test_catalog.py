@@ -145,7 +145,7 @@ def test_names_are_shown_as_they_are_whatever_they_look_like(command, name):
 
 def test_a_slug_that_is_none_is_refused(command):
     done = command("tenants", "create", "Acme Ltd")
-    assert (done.code, done.out) == (1, "")
+    assert (done.code, done.out) == (2, "")
     assert "lower-case" in done.err
 
 
