@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import getpass
 import os
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from typing import TypeAlias
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, TypeAlias
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 from asyncpg import exceptions as pg
@@ -21,6 +22,9 @@ Pooled: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 APPLICATION = "recording-gateway"
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
+"""In capitals and with PG before them they are libpq's variables."""
+_UNPLACED = (FileNotFoundError, PermissionError, ConnectionRefusedError, socket.gaierror)
+"""Errors of making a connection whose words lack where to: a socket's folder, a name that nobody knows."""
 _WITH_FILES = frozenset({"require", "verify-ca", "verify-full"})
 
 _AWAY = (
@@ -75,6 +79,7 @@ async def open_pool(database: Database) -> Pool:
     refuse_unusable(database.url.get_secret_value())
     pool = await asyncpg.create_pool(
         database.url.get_secret_value(),
+        connect=_connect,
         min_size=0,
         max_size=database.pool_max,
         max_inactive_connection_lifetime=0,
@@ -88,9 +93,31 @@ async def open_pool(database: Database) -> Pool:
             for _ in range(database.pool_min):
                 await borrowed.enter_async_context(borrow(pool, "warming up", wait_s=database.connect_s))
         except Unavailable as error:
-            if isinstance(error.__cause__, pg.ClientConfigurationError):
-                raise ConfigError([f"database.url: {error.__cause__}"]) from None
+            refuse_misconfigured(error, key="database.url")
     return pool
+
+
+def refuse_misconfigured(error: Unavailable, *, key: str) -> None:
+    """Raises ConfigError where a certificate's file that the value of ``key`` asks for is what there is not."""
+    if isinstance(error.__cause__, pg.ClientConfigurationError):
+        raise ConfigError([f"{key}: {error.__cause__.args[0]}; name one as sslrootcert=…"]) from None
+
+
+async def _connect(dsn: str | None = None, **how: Any) -> Connection:  # asyncpg's own options
+    """As asyncpg's, but whoever cannot be reached is named."""
+    try:
+        return await asyncpg.connect(dsn, **how)
+    except _UNPLACED as error:
+        if "Connect call failed" not in str(error):  # asyncio's words, which have the address in them
+            error.filename = _hosts(dsn or "")
+        raise
+
+
+def _hosts(url: str) -> str:
+    """Whom ``url`` names, or a variable of libpq's; never who connects."""
+    parts = urlsplit(url)
+    named = (parts.netloc.rpartition("@")[2], *parse_qs(parts.query).get("host", ()), os.environ.get("PGHOST", ""))
+    return next(filter(None, map(unquote, named)), "localhost")
 
 
 @asynccontextmanager
@@ -149,7 +176,7 @@ async def connect(database: Database) -> Connection:
     Raises Unavailable where the server refuses the connection; OSError, TimeoutError where it cannot be reached.
     """
     try:
-        return await asyncpg.connect(
+        return await _connect(
             database.url.get_secret_value(), timeout=database.connect_s, server_settings=_settings(database)
         )
     except pg.PostgresError as error:
@@ -165,9 +192,11 @@ def refuse_unusable(url: str, *, key: str = "database.url") -> None:
 def _refuse_unreadable(url: str, key: str) -> None:
     """Checks the certificate files that ``url`` names: where one is missing, the library does not say which."""
     query = parse_qs(urlsplit(url).query)
-    if query.get("sslmode", ["prefer"])[-1] not in _WITH_FILES:
+    if query.get("sslmode", [os.environ.get("PGSSLMODE", "prefer")])[-1] not in _WITH_FILES:
         return
+    variables = {name: f"PG{name.upper()}" for name in _FILES if name not in query}
     named = {name: query[name][-1] for name in _FILES if name in query}
+    named |= {name: os.environ[name] for name in variables.values() if os.environ.get(name)}
     if problems := [
         f"{key}: {name}={path} cannot be read; check the path and its permissions"
         for name, path in named.items()

@@ -52,6 +52,14 @@ def test_a_certificate_that_is_not_there_is_missed_where_it_would_be_read(mode: 
         refuse_unusable(url)
 
 
+def test_so_is_one_that_a_variable_of_libpq_s_names(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PGSSLMODE", "verify-ca")
+    monkeypatch.setenv("PGSSLROOTCERT", "/nowhere/root.pem")
+    with pytest.raises(ConfigError, match=r"database\.url: PGSSLROOTCERT=/nowhere/root\.pem cannot be read"):
+        refuse_unusable("postgresql://me@127.0.0.1:1/gateway")
+    refuse_unusable("postgresql://me@127.0.0.1:1/gateway?sslmode=disable")
+
+
 async def test_a_server_that_bars_the_way_in_is_away_to_every_kind_of_connection(database: str):
     """As one is before its migrations have made the service's role."""
     place = Database.model_validate({"url": database, "role": "nobody_has_this_role"})

@@ -8,7 +8,7 @@ from ..catalog.schema import MigrationFailed, pending
 from ..catalog.schema import migrate as bring_up_to_date
 from ..config import Database
 from ..errors import Unavailable
-from ..postgres import connect, outages, refuse_unusable
+from ..postgres import connect, outages, refuse_misconfigured, refuse_unusable
 from .common import Chosen, Exit, OutOfReach, Stop, chosen, examples, refusals, run
 
 
@@ -30,15 +30,15 @@ def migrate(choice: Chosen, *, check: bool) -> None:
         key = "url" if check or database.migrate_url is None else "migrate_url"
         refuse_unusable(getattr(database, key).get_secret_value(), key=f"database.{key}")
     if not check:
-        run(_migrate(database))
+        run(_migrate(database, key))
         return
-    waiting = run(_pending(database))
+    waiting = run(_pending(database, key))
     for name in waiting:
         click.echo(f"pending: {name}")
     raise SystemExit(int(Exit.FAILED if waiting else Exit.OK))
 
 
-async def _pending(database: Database) -> list[str]:
+async def _pending(database: Database, key: str) -> list[str]:
     """Asked as the login itself: a new database does not have the role yet."""
     try:
         with outages("schema"):
@@ -48,13 +48,14 @@ async def _pending(database: Database) -> list[str]:
             finally:
                 await connection.close()
     except Unavailable as error:
+        refuse_misconfigured(error, key=f"database.{key}")
         raise OutOfReach(f"Postgres cannot be used: {error.detail}\n  see database.url and migrate_url") from error
 
 
-async def _migrate(database: Database) -> None:
+async def _migrate(database: Database, key: str) -> None:
     owner = database.model_copy(update={"url": database.migrate_url or database.url, "role": None})
     # A connection first: dbmate words an outage in its own way, and this in one we know.
-    await _pending(owner)
+    await _pending(owner, key)
     try:
         applied = await bring_up_to_date(database)
     except MigrationFailed as error:

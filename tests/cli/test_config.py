@@ -1,6 +1,7 @@
 import asyncio
 import re
 import resource
+import socket
 import subprocess
 import sys
 import tomllib
@@ -578,11 +579,32 @@ def test_migrate_tells_a_uid_without_a_name_to_write_one(tmp_path, monkeypatch):
     assert (done.code, "database.migrate_url: names no user" in done.err) == (78, True)
 
 
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [
+        ("/d?host=/nowhere/run", "'/nowhere/run'"),
+        ("%2Fnowhere%2Frun/d", "'/nowhere/run'"),
+        ("h.invalid/d", "'h.invalid'"),
+    ],
+)
+@pytest.mark.parametrize("words", [("tenants", "list"), ("migrate", "--check")])
+def test_a_database_out_of_reach_is_named_by_its_folder_or_host(tmp_path, monkeypatch, words, place, named):
+    def nobody(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", nobody)
+    done = Command(tmp_path, {"database": {"url": f"postgresql://app:hunter2@{place}"}})(*words)
+    assert (done.code, f": {named}\n" in done.err, "hunter2" in done.err) == (69, True, False)
+
+
 def test_migrate_names_a_certificate_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     url = "postgresql://app:hunter2@127.0.0.1:1/rg?sslmode=verify-full"  # wants ~/.postgresql/root.crt
     done = Command(tmp_path, {"database": {"url": url}})("migrate")
-    assert (done.code, "root.crt" in done.err, "hunter2" in done.err) == (69, True, False)
+    assert (done.code, "hunter2" in done.err) == (78, False)
+    assert re.fullmatch(
+        r"  database.url: root certificate file .*root.crt.*; name one as sslrootcert=…", done.err.splitlines()[1]
+    )
 
 
 @pytest.mark.parametrize("words", [("show",), ("show", "--json"), ("show", "--defaults")])
