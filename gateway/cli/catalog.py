@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,6 +15,14 @@ from ..errors import Conflict, Contradicts, NotFound, Unavailable
 from ..model import Tenant
 from ..postgres import Pool, open_pool
 from .common import OutOfReach, Stop
+
+_NO_SUCH = re.compile(r"no such (\w+)")
+_LISTS = {
+    "call": "recordings list",
+    "delivery": "webhooks deliveries",
+    "department": "departments list",
+    "webhook": "webhooks list",
+}
 
 
 @asynccontextmanager
@@ -46,10 +55,17 @@ async def pooled(config: Config) -> AsyncIterator[tuple[Pool, PostgresCatalog]]:
     except Contradicts as error:
         raise Stop(error.message) from error
     except NotFound as error:
-        raise Stop(f"not found: {error.detail}") from error
+        raise Stop(f"not found: {error.detail}{_shown_by(error.detail)}") from error
     finally:
         await asked.close()
         pool.terminate()
+
+
+def _shown_by(detail: str) -> str:
+    """The command that shows what there is instead."""
+    missing = _NO_SUCH.match(detail)
+    command = None if missing is None else _LISTS.get(missing[1])
+    return "" if command is None else f"; `recording-gateway {command}` shows those there are"
 
 
 async def tenant_of(asked: PostgresCatalog, slug: str) -> Tenant:

@@ -234,7 +234,7 @@ def test_a_key_steers_no_terminal_and_begins_no_line(acme):
             1,
             "key: can be no object's in that store: an empty, . or .. component",
         ),
-        (("show", "-t", "acme", "yotel:none"), 1, "not found"),
+        (("show", "-t", "acme", "yotel:none"), 1, "recordings list"),
         (("show", "-t", "acme", "none"), 2, "its UUID, or SURFACE:ID"),
         (("show", "-t", "acme", uuid4()), 1, "not found"),
         (("list", "-t", "acme", "--since", "yesterday"), 2, "2h for two hours ago"),

@@ -76,10 +76,10 @@ def test_a_ping_is_in_the_log_and_can_be_delivered_again(acme):
     ("words", "said"),
     [
         (("add", "https://127.0.0.1/hook"), "url: its host must"),
-        (("rotate", str(uuid4())), "no such webhook"),
+        (("rotate", str(uuid4())), "no such webhook of this tenant; `recording-gateway webhooks list` shows"),
         (("add", "http://93.184.215.14/"), "https://"),
         (("list",), "no tenant"),
-        (("delete", str(uuid4())), "no such webhook"),
+        (("delete", str(uuid4())), "webhooks list"),
         (("redeliver", str(uuid4()), str(uuid4())), "no such webhook"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
