@@ -11,8 +11,9 @@ from typing import Any, TextIO
 
 import click
 import orjson
+from rich.console import Console
 
-from ..config import Config
+from ..config import SURFACES, Config
 from ..lifecycle.bulk import Done, Fate
 from ..lifecycle.bulk import run as run_all
 from ..lifecycle.manifest import COLUMNS, Line, NoManifest, read_csv, read_json_lines
@@ -117,6 +118,7 @@ def add(
         lines = _many(manifest, columns["store"])
     config = choice.load()
     console = stderr()
+    lines = _noting(lines, console)
     with bar(console, hidden=manifest is None) as progress:
         doing = progress.add_task("recordings", total=_total(manifest))
 
@@ -134,6 +136,21 @@ def add(
         raise SystemExit(int(Exit.FAILED))
     if Fate.UNDECIDED in fates:
         raise SystemExit(int(Exit.UNAVAILABLE))
+
+
+def _noting(lines: Iterator[Line], console: Console) -> Iterator[Line]:
+    """The same. Says once of each surface that is none here: the catalog takes any name, and one may be misspelt."""
+    told = set(SURFACES)
+    for line in lines:
+        given = () if isinstance(line.content, str) else line.content.aliases
+        for surface in given:
+            if surface not in told:
+                told.add(surface)
+                console.print(
+                    f"note: no surface is called {surface!r}, so its ids are known to native alone; there are {', '.join(SURFACES)}",
+                    soft_wrap=True,
+                )
+        yield line
 
 
 def _one(columns: Mapping[str, Any]) -> Iterator[Line]:

@@ -101,7 +101,7 @@ class Mount(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.surface not in SURFACES:
-            raise ValueError(f"no surface is called {self.surface!r}; there are {', '.join(SURFACES)}")
+            raise ValueError(f"surface: no surface is called {self.surface!r}; there are {', '.join(SURFACES)}")
         steps = self.prefix.removesuffix("/").split("/")[1:]
         if not self.prefix.startswith("/") or any(_STEP.fullmatch(step) is None for step in steps):
             raise ValueError(f"prefix {self.prefix!r} must start with one slash and hold plain segments")

@@ -194,7 +194,7 @@ def test_the_production_example_is_accepted_as_it_stands(tmp_path):
             {"stores": {"a": {"kind": "s3", "bucket": "abc", "secret_access_key": "x"}}},
             "access_key_id and secret_access_key go together",
         ),
-        ({"mounts": [{"surface": "yotl"}]}, "there are native, yotel"),
+        ({"mounts": [{"surface": "yotl"}]}, "mounts.0.surface: no surface is called 'yotl'; there are native, yotel"),
         (
             {"identity": {"roles": ["guest", "admin"]}, "mounts": [{"surface": "native"}, {"surface": "voki"}]},
             "identity.roles: voki asks for attendant, not in the list; add",
@@ -419,7 +419,9 @@ def test_a_list_is_not_called_empty_for_what_is_wrong_in_it(tmp_path):
     done = Command(tmp_path, {"mounts": [{"surface": "yotl"}], "identity": {"keys": {"prefixes": ["A"]}}})(
         "config", "check"
     )
-    assert [line.split(":")[0] for line in done.err.splitlines()[1:]] == ["  mounts.0", "  identity.keys.prefixes.0"]
+    assert [line.split(":")[0] for line in done.err.splitlines()[1:]] == [
+        *["  mounts.0.surface", "  identity.keys.prefixes.0"]
+    ]
 
 
 def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):
@@ -461,7 +463,7 @@ def test_a_variable_that_is_no_json_is_named_and_not_repeated(tmp_path, monkeypa
         ("SERVER__PROT", "1", "server.prot: no such key; .* (set by {})"),
         ("SERVER", '{"port": 70000}', "server.port: .* (set by {})"),
         ("SERVER", '{"backlog": 9}', "log.level: .*"),
-        ("MOUNTS", '[{"surface": "yotl"}]', "mounts.0: no surface .* (set by {})"),
+        ("MOUNTS", '[{"surface": "yotl"}]', "mounts.0.surface: no surface .* (set by {})"),
         ("MOUNTS", '[{"prefix": "/a"}]', "mounts.0.surface: required; add it (set by {})"),
         ("STORES__CALL__SECRET_ACCESS_KEY", "hunter2", "stores.call: kind must be .* (set by {})"),
         ("METRICS__PORT", "8080", "metrics.port: 8080 is server.port; give another (set by {})"),

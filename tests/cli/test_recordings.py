@@ -83,6 +83,13 @@ def test_doing_it_again_changes_nothing(acme):
     assert acme("recordings", "show", "-t", "acme", "yotel:a", "--json").rows[0]["voice_agent"] is True
 
 
+def test_a_surface_that_is_none_here_is_taken_and_told_of_once(acme):
+    lines = "".join(f'{{"key": "mono.wav", "aliases": "{n}"}}\n' for n in ("yotl:a", "yotl:b callsid:call_b", "crm:c"))
+    done = acme("recordings", "add", "-t", "acme", "--store", "calls", "--manifest", "-", input=lines)
+    assert (done.code, done.err.count("no surface is called 'yotl'"), done.err.count("note: ")) == (0, 1, 2)
+    assert acme("recordings", "show", "-t", "acme", "crm:c").code == 0
+
+
 def test_an_object_that_is_none_fails_and_says_why(acme):
     done = add(acme, "notes.txt", "yotel:b")
     assert done.code == 1
