@@ -73,7 +73,7 @@ class LinkMinter(Protocol):
 
 
 ReadBody = Callable[[Head], Awaitable[Head]]
-"""The request with its body. Raises BadRequest, TooLarge."""
+"""The request with its body. Raises BadRequest, TooLarge, CodedBody."""
 
 
 @dataclass(frozen=True, slots=True)

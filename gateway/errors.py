@@ -42,6 +42,12 @@ class TooLarge(Refusal):
         self.most = most
 
 
+class CodedBody(Refusal):
+    """The request's body is under a Content-Encoding; none is undone here (RFC 9110 section 15.5.16)."""
+
+    reason = "coded_body"
+
+
 class Malformed(Refusal):
     """An id or a parameter is not of its form. ``field`` names it as ("path", "call_id") or ("query", "limit")."""
 

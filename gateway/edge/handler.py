@@ -17,7 +17,7 @@ from ..access import Access
 from ..config import Config
 from ..contract import Reply, Surface
 from ..draft import Draft, method_of
-from ..errors import BadRequest, Internal, MethodNotAllowed, Refusal, TooLarge, UnknownRoute
+from ..errors import BadRequest, CodedBody, Internal, MethodNotAllowed, Refusal, TooLarge, UnknownRoute
 from ..event import Result
 from ..http.cors import preflight_headers, response_headers
 from ..http.forwarded import client_address, is_trusted, request_id, trace_id
@@ -48,6 +48,8 @@ _TRACEPARENT = istr("traceparent")
 _ORIGIN = istr("Origin")
 _CODING = istr("Transfer-Encoding")
 _CHUNKED = "chunked"
+_CONTENT_CODING = istr("Content-Encoding")
+_UNCODED = frozenset({"", "identity"})
 
 
 @dataclass(slots=True)
@@ -249,6 +251,8 @@ class Handler:
     async def _with_body(self, request: web.BaseRequest, head: Head) -> Head:
         if (request.content_length or 0) > self._settings.max_body_bytes:
             raise TooLarge(most=self._settings.max_body_bytes)  # by its own word: it need not come first
+        if request.body_exists and not _UNCODED.issuperset(map(str.strip, _codings(request))):
+            raise CodedBody
         if request.headers.get(_CODING, _CHUNKED).strip().lower() != _CHUNKED:
             raise BadRequest("a transfer coding beside chunked")  # of which the parser undoes the chunks alone
         if _awaits_word(request) and request.transport is not None:
@@ -310,6 +314,10 @@ class Handler:
 def _ending(request: web.BaseRequest, error: BaseException) -> bool:
     """Whether it was this process that ended the request, because it ends itself, and not the client."""
     return isinstance(error, asyncio.CancelledError) and not lost(request)
+
+
+def _codings(request: web.BaseRequest) -> list[str]:
+    return ",".join(request.headers.getall(_CONTENT_CODING, ())).lower().split(",")
 
 
 def _awaits_word(request: web.BaseRequest) -> bool:

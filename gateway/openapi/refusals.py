@@ -123,6 +123,7 @@ def _of_reading(route: Route, allowed: Credentials) -> Iterator[Refusal]:
         yield errors.Malformed("query", next(iter(route.doc.query), ""))
     if route.method in WITH_BODY:
         yield errors.TooLarge()
+        yield errors.CodedBody()
 
 
 def _names_call(route: Route) -> bool:

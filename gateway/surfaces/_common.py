@@ -9,6 +9,7 @@ from ._words import Wording
 COMMON: dict[type[Refusal], Wording] = {
     errors.BadRequest: (400, "bad_request", "The request is ambiguous: send each header once, and one credential."),
     errors.TooLarge: (413, "too_large", "The request's body is too large."),
+    errors.CodedBody: (415, "content_coding_unsupported", "Send the body as it is, without a Content-Encoding."),
     errors.UnknownRoute: (404, "not_found", "There is no such endpoint."),
     errors.MethodNotAllowed: (405, "method_not_allowed", "This endpoint does not take that method."),
     errors.Contradicts: (409, "conflict", "The request contradicts what is there."),

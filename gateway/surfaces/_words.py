@@ -15,6 +15,7 @@ from pydantic import Field
 from ..contract import Found, Reply, Schema
 from ..errors import (
     BadRequest,
+    CodedBody,
     Forbidden,
     Malformed,
     MethodNotAllowed,
@@ -135,16 +136,16 @@ def refusal_fields(refusal: Refusal) -> dict[str, str]:
     if refusal.retry_after is not None:
         fields["Retry-After"] = str(refusal.retry_after)
     match refusal:
-        case Unauthenticated(presented=True):
-            fields["WWW-Authenticate"] = 'Bearer error="invalid_token"'
-        case Unauthenticated():
-            fields["WWW-Authenticate"] = "Bearer"
+        case Unauthenticated(presented=presented):
+            fields["WWW-Authenticate"] = 'Bearer error="invalid_token"' if presented else "Bearer"
         case Forbidden(role=True):
             fields["WWW-Authenticate"] = 'Bearer error="insufficient_scope"'
         case Forbidden(needed=needed):
             fields["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{needed}"'
         case Unsatisfiable(size=size):
             fields["Content-Range"] = f"bytes */{size}"
+        case CodedBody():
+            fields["Accept-Encoding"] = "identity"
         case MethodNotAllowed(allow=allow):
             fields["Allow"] = allow
         case TooMany(policy=policy, quota=quota, window_s=window, retry_after=wait):

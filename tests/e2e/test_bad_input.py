@@ -1,5 +1,6 @@
 """What broken and hostile requests get: a plain refusal that echoes nothing, and nothing of them goes any further."""
 
+import gzip
 import json
 import socket
 import time
@@ -285,6 +286,18 @@ def test_member_that_there_is_none_of_is_answered_with_those_there_are(wary: War
     answer = wary.ask("POST", f"/v1/recordings/{wary.own.id}/links", wary.allowed(), f'{{"{MARK}": 1}}'.encode())
     (error,) = answer.json()["errors"]
     assert error["msg"] == "the members are ttl_s, delivery, max_uses, ip_cidr"
+
+
+@pytest.mark.parametrize(("coding", "status"), [("gzip", 415), ("identity, X-GZIP", 415), ("identity", 201), ("", 201)])
+def test_body_under_a_content_coding_is_refused_with_what_is_taken(wary: Wary, coding: str, status: int):
+    body = b'{"delivery": "gateway"}'
+    sent = gzip.compress(body) if "GZIP" in coding.upper() else body
+    fields = wary.allowed(("Content-Encoding", coding))
+    answer = wary.ask("POST", f"/v1/recordings/{wary.own.id}/links", fields, sent)
+    assert (answer.status, answer.get("Accept-Encoding")) == (status, "identity" if status == 415 else None)
+    if status == 201:
+        wary.stage.secrets.add(answer.json()["url"].split("/")[-2])
+    assert wary.ask("GET", wary.own.native, wary.allowed(("Content-Encoding", coding))).status == 200
 
 
 def test_body_over_its_bound_is_refused_and_closed(wary: Wary):

@@ -146,15 +146,15 @@ def test_statuses_are_those_of_the_contract(name, path, statuses):
     assert {int(status) for status in DOCUMENTS[name]["paths"][path]["get"]["responses"]} == statuses
 
 
-WRITING = {400, 401, 403, 404, 409, 413, 422, 429, 500, 503}
+WRITING = {400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503}
 
 
 @pytest.mark.parametrize(
     ("path", "method", "statuses"),
     [
         ("/v1/calls/{id}/recording", "put", {200, 202, 410, 502, 504, *WRITING}),
-        ("/v1/recordings/{id}/hold", "delete", {200, 410, 502, 504, *WRITING} - {409, 413}),
-        ("/v1/recordings/{id}/hold", "get", {200, 410, 502, 504, *WRITING} - {409, 413}),
+        ("/v1/recordings/{id}/hold", "delete", {200, 410, 502, 504, *WRITING} - {409, 413, 415}),
+        ("/v1/recordings/{id}/hold", "get", {200, 410, 502, 504, *WRITING} - {409, 413, 415}),
         ("/v1/webhooks", "post", {201, *WRITING} - {404}),
         ("/v1/recordings/batch", "post", {200, *WRITING} - {404, 409}),
     ],

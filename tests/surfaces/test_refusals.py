@@ -69,6 +69,7 @@ def test_an_outage_is_never_a_404(surface, kind, status):
         (errors.Forbidden("x:y"), "WWW-Authenticate", 'Bearer error="insufficient_scope", scope="x:y"'),
         (errors.Unsatisfiable(7), "Content-Range", "bytes */7"),
         (errors.MethodNotAllowed("GET"), "Allow", "GET"),
+        (errors.CodedBody(), "Accept-Encoding", "identity"),
         (errors.Unavailable(), "Retry-After", "5"),
         (errors.TooMany("key", quota=10, window_s=60, retry_after=7), "Retry-After", "7"),
         (errors.StreamsLimited("streams_per_tenant", quota=3, retry_after=5), "Retry-After", "5"),

@@ -22,6 +22,7 @@ WORDS: dict[type[Refusal], Wording] = {
         "The request is ambiguous or broken: send each header, parameter and credential once.",
     ),
     errors.TooLarge: (413, "too_large", "The request's body is too large."),
+    errors.CodedBody: (415, "content_coding_unsupported", "Send the body as it is, without a Content-Encoding."),
     errors.Malformed: (422, "malformed", "A parameter is not of its form; see 'errors'."),
     errors.Unauthenticated: (401, "unauthenticated", "Send a valid API key or token as 'Authorization: Bearer …'."),
     errors.Forbidden: (403, "forbidden", "The credential lacks the scope named in 'needed'."),
