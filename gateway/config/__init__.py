@@ -208,11 +208,17 @@ def _no_json() -> list[str]:
 def _refuse_unknown_environment() -> None:
     """pydantic-settings passes over unknown top-level sections in the environment; a typo there is refused as well."""
     known = {name.upper() for name in Config.model_fields}
-    problems = [
-        f"{name}: no such section; there are {', '.join(sorted(Config.model_fields))}"
-        for name in os.environ
-        if name.upper().startswith(ENV_PREFIX) and name[len(ENV_PREFIX) :].split("__")[0].upper() not in known
-    ]
+    near = ENV_PREFIX.removesuffix("_")
+    problems = []
+    for name in os.environ:
+        section, between, _ = name.upper().removeprefix(ENV_PREFIX).removeprefix(near).partition("__")
+        if name.upper().startswith(ENV_PREFIX):
+            if section not in known:
+                problems.append(
+                    f"{name}: no such section; write {ENV_PREFIX}SECTION__KEY, of {', '.join(sorted(Config.model_fields))}"
+                )
+        elif name.upper().startswith(near) and between and section in known:  # others' variables have no __
+            problems.append(f"{name}: sets nothing; write {ENV_PREFIX}{name[len(near) :]}")
     if problems:
         raise ConfigError(problems)
 
@@ -237,7 +243,7 @@ def _problem(error: dict[str, Any]) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     match error["type"]:
         case "extra_forbidden":
-            message = "no such key; `recording-gateway config show` lists those there are"
+            message = "no such key; `recording-gateway config show --defaults` lists those there are"
         case "missing":
             message = "required; add it"
         case "union_tag_not_found" | "union_tag_invalid":

@@ -431,10 +431,21 @@ def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):
     assert "Traceback" not in done.err
 
 
-@pytest.mark.parametrize("name", ["RECORDING_GATEWAY__SEVER__PORT", "recording_gateway__sever__port"])
-def test_an_unknown_section_in_the_environment_is_refused(tmp_path, monkeypatch, name):
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("RECORDING_GATEWAY__SEVER__PORT", "no such section; write RECORDING_GATEWAY__SECTION__KEY, of audit, "),
+        ("recording_gateway__sever__port", "no such section; "),
+        ("RECORDING_GATEWAY__SERVER_PORT", "no such section; "),
+        ("RECORDING_GATEWAY_SERVER__PORT", "sets nothing; write RECORDING_GATEWAY__SERVER__PORT"),
+    ],
+)
+def test_a_variable_that_would_set_nothing_is_refused(tmp_path, monkeypatch, name, told):
+    monkeypatch.setenv("RECORDING_GATEWAY_SERVICE_PORT", "1")  # as Kubernetes sets for a service of that name
     monkeypatch.setenv(name, "1")
-    assert Command(tmp_path)("config", "check").code == 78
+    done = Command(tmp_path)("config", "check")
+    assert (done.code, len(done.err.splitlines())) == (78, 2)
+    assert f"  {name}: {told}" in done.err
 
 
 @pytest.mark.parametrize(
