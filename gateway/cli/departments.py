@@ -74,7 +74,7 @@ def create(choice: Chosen, *, tenant: str, id_: UUID | None, name: str) -> None:
     epilog=examples("recording-gateway departments delete -t acme 7c1f7a52-0d6f-4be0-8c0d-e9a52d6f5be0")
 )
 @_tenant
-@click.argument("department", type=click.UUID)
+@click.argument("department", type=params.id_of("department", "departments list"))
 @chosen
 def delete(choice: Chosen, *, tenant: str, department: UUID) -> None:
     """Delete a department by its id: refused while one of its calls has a recording."""

@@ -127,7 +127,7 @@ def list_(choice: Chosen, *, tenant: str | None, as_json: bool) -> None:
 
 
 @keys.command(epilog=examples("recording-gateway keys revoke 01936f2e-8d3b-7c11-9a52-0d6f5be0c0de"))
-@click.argument("key", type=params.key_id)
+@click.argument("key", type=params.id_of("key", "keys list"))
 @chosen
 def revoke(choice: Chosen, key: UUID) -> None:
     """Revoke a key by its id: every replica refuses it within a second or two."""

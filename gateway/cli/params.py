@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -47,12 +48,16 @@ def note(text: str) -> str:
     return text
 
 
-def key_id(text: str) -> UUID:
-    """Not repeated where it is none: it may be the key itself."""
-    try:
-        return UUID(text)
-    except ValueError:
-        raise click.BadParameter("write the key's id, as `recording-gateway keys list` shows it") from None
+def id_of(what: str, listing: str) -> Callable[[str], UUID]:
+    """The id of one of those that the command ``listing`` shows. Not repeated where it is none: it may be a key itself."""
+
+    def take(text: str) -> UUID:
+        try:
+            return UUID(text)
+        except ValueError:
+            raise click.BadParameter(f"write the {what}'s id, as `recording-gateway {listing}` shows it") from None
+
+    return take
 
 
 def call(text: str) -> CallRef:

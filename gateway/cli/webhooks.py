@@ -47,7 +47,7 @@ def webhooks() -> None:
 
 _tenant = click.option("--tenant", "-t", "slug", required=True, metavar="SLUG", help="Whose it is.")
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-_webhook = click.argument("webhook", type=click.UUID)
+_webhook = click.argument("webhook", type=params.id_of("webhook", "webhooks list"))
 
 
 @webhooks.command(
@@ -175,7 +175,7 @@ def deliveries(choice: Chosen, webhook: UUID, *, slug: str, state: str | None, l
 
 @webhooks.command(epilog=examples(f"recording-gateway webhooks redeliver -t acme {_ID} {_ID.replace('c0de', 'beef')}"))
 @_webhook
-@click.argument("delivery", type=click.UUID)
+@click.argument("delivery", type=params.id_of("delivery", "webhooks deliveries"))
 @_tenant
 @chosen
 def redeliver(choice: Chosen, webhook: UUID, delivery: UUID, *, slug: str) -> None:

@@ -232,6 +232,12 @@ def test_a_revoked_key_says_when_and_stays_listed(acme):
         (("tenants", "set", "acme", "--retention-days", "36501"), 2, "write 36500 at most, or forever"),
         (("departments", "list", "-t", "nobody"), 1, "tenants list"),
         (("departments", "delete", "-t", "acme", NOBODY), 1, "departments list"),
+        (
+            ("departments", "delete", "-t", "acme", "Sales"),
+            2,
+            "department's id, as `recording-gateway departments list`",
+        ),
+        (("webhooks", "delete", "-t", "acme", "mine"), 2, "webhook's id, as `recording-gateway webhooks list`"),
         (("departments", "create", "-t", "acme", ""), 2, "write 1 to 200 characters on one line"),
         (("departments", "create", "-t", "acme", "Sales\nand more"), 2, "write 1 to 200 characters on one line"),
         (("departments", "create", "-t", "acme", "S\udcffles"), 2, "write 1 to 200 characters on one line"),
