@@ -11,6 +11,9 @@ from ..errors import Unavailable
 from ..postgres import connect, outages, refuse_misconfigured, refuse_unusable
 from .common import Chosen, Exit, OutOfReach, Stop, chosen, examples, refusals, run
 
+_DENIED = "42501"
+"""SQLSTATE insufficient_privilege."""
+
 
 @click.command(
     epilog=examples(
@@ -55,11 +58,12 @@ async def _pending(database: Database, key: str) -> list[str]:
 async def _migrate(database: Database, key: str) -> None:
     owner = database.model_copy(update={"url": database.migrate_url or database.url, "role": None})
     # A connection first: dbmate words an outage in its own way, and this in one we know.
-    await _pending(owner, key)
+    waiting = await _pending(owner, key)
     try:
-        applied = await bring_up_to_date(database)
+        applied = await bring_up_to_date(database) if waiting else []
     except MigrationFailed as error:
-        raise Stop(f"migration failed: {error}") from error
+        hint = "; see database.migrate_url: the database's owner migrates" if _DENIED in str(error) else ""
+        raise Stop(f"migration failed: {error}{hint}") from error
     for name in applied:
         click.echo(f"applied: {name}")
     click.echo("schema: up to date", err=True)

@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -27,6 +29,23 @@ def test_migrate_brings_an_empty_database_up_to_date_and_says_so(empty):
     assert (done.code, done.out) == (0, before.out.replace("pending", "applied"))
     assert empty("migrate", "--check").code == 0
     assert empty("migrate").out == ""
+
+
+def test_migrate_as_the_service_s_login_is_told_of_the_owner_s_unless_there_is_nothing_to_do(empty):
+    login, url = f"login_{uuid4().hex[:8]}", empty.settings["database"]["url"]
+    fetch(empty, f"CREATE ROLE {login} LOGIN PASSWORD 'secret'")
+    try:
+        served = urlsplit(url)._replace(netloc=f"{login}:secret@{urlsplit(url).netloc.rpartition('@')[2]}").geturl()
+        serving = Command(empty.folder / "serving", {"database": {"url": served}})
+        serving.folder.mkdir()
+        refused = serving("migrate")
+        assert (refused.code, "see database.migrate_url: the database's owner" in refused.err) == (1, True)
+        assert empty("migrate").code == 0
+        fetch(empty, f"GRANT recording_gateway TO {login}")
+        done = serving("migrate")
+        assert (done.code, done.out, done.err) == (0, "", "schema: up to date\n")
+    finally:
+        fetch(empty, f"DROP ROLE {login}")
 
 
 def test_a_migration_that_fails_says_why(empty):
