@@ -38,7 +38,9 @@ def _load(store: str, path: Path) -> RSAPrivateKey:
     try:
         content: object = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ConfigError([f"{where}: cannot be read ({error.strerror}); check the path and its permissions"]) from None
+        raise ConfigError(
+            [f"{where}: {path}: cannot be read ({error.strerror}); check the path and its permissions"]
+        ) from None
     except ValueError:
         raise ConfigError([f"{where}: not JSON; give the key file that Google issued"]) from None
     if not isinstance(content, dict) or content.get("type") != "service_account" or not all(map(content.get, NEEDED)):

@@ -651,7 +651,7 @@ def test_a_store_s_key_file_that_is_not_there_is_named_by_commands(command, tmp_
     }
     assert command("tenants", "create", "acme").code == 0
     done = command("recordings", "add", "-t", "acme", "--store", "calls", "--key", "a.wav", "--alias", "yotel:a")
-    assert (done.code, "stores.far.service_account_file" in done.err) == (78, True)
+    assert (done.code, f"stores.far.service_account_file: {tmp_path / 'none.json'}: cannot" in done.err) == (78, True)
 
 
 def secret(text: str) -> object:
