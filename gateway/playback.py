@@ -104,11 +104,12 @@ class Playback:
         head, stat = found.head, known.stat
         draft.etag = stat.etag
         assert draft.entry is not None and draft.entry.recording is not None
-        anew = draft.session is not None
         recording = draft.entry.recording.id
-        draft.session = self.session_of(draft, recording, stat.etag)
-        if not anew and (use := _use(draft, draft.session)) is not None:
-            draft.use, draft.session = use, await self.uses.known(use)
+        session = self.session_of(draft, recording, stat.etag)
+        if draft.use is None:  # else planned anew: it stays the playback that its link knows
+            draft.session = session
+            if (use := _use(draft, session)) is not None:
+                draft.use, draft.session = use, await self.uses.known(use)
         plan = plan_request(head.method, head.headers, stat, media_type=known.media_type, ranges=route.ranges)
         found = Found(head, found.base, found.now, found.entry, found.state, plan)
         spans = [part.span for part in plan.parts] or ([plan.span] if plan.span else [])

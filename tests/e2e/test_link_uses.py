@@ -2,7 +2,7 @@
 
 import asyncio
 import resource
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from parts.doors import Doors
@@ -95,6 +95,10 @@ async def test_a_recording_replaced_at_its_store_is_one_use_still(stage: Stage, 
         assert play(stage.house, link.target, ONE).body == new
     assert play(stage.house, link.target, ONE, ("Range", "bytes=80000-")).body == new[80_000:]
     assert play(stage.house, link.target, OTHER).status == 403
+    rows = await stage.accesses("credential_id", link.id, 7)
+    assert [row["reason"] for row in rows] == ["object_changed", None] * 3 + ["link_used_up"]
+    (counted,) = await stage.office.rows("SELECT session FROM link_uses WHERE link_id = $1", UUID(link.id))
+    assert {row["session"] for row in rows[:-1]} == {counted["session"]}, "the audit calls it what it was counted as"
 
 
 async def test_a_player_whose_name_is_no_utf_8_uses_a_link_as_any_other(stage: Stage):
