@@ -154,16 +154,17 @@ async def test_a_playback_once_counted_goes_on_without_the_database(database: st
 
 
 async def test_a_playback_that_goes_on_is_told_of(database: str, owner: Connection, acme: Tenant, call: UUID):
-    """So that other replicas know the listener still, however long it takes."""
+    """So that other replicas know the listener still, however long it takes: by its own name, whatever it is called here."""
     place, clock, link, listener = Database(url=database), Clock(), a_link(acme, call, max_uses=1), uuid4()
     pool = await open_pool(place)
     book = LinkBook(pool, place, idle_s=IDLE_S, clock=clock)
     await book.add(link)
-    session = await book.use(LinkUse(link.id, uuid4(), listener))
-    for passed, told in ((IDLE_S / 4, False), (IDLE_S / 4, True)):
+    session, named = await book.use(LinkUse(link.id, uuid4(), listener)), LinkUse(link.id, uuid4(), listener)
+    assert await book.use(named) == session
+    for passed, told in ((IDLE_S / 4, False), (IDLE_S / 4, True), (IDLE_S / 4, False)):
         await owner.execute("UPDATE link_uses SET seen_at = '2020-01-01'")
         clock.now += passed
-        await book.use(LinkUse(link.id, session, listener))
+        assert await book.use(named) == session
         await book.close()
         assert (await owner.fetchval("SELECT seen_at > '2021-01-01' FROM link_uses")) == told
     await pool.close()

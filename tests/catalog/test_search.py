@@ -119,7 +119,12 @@ async def test_a_call_is_found_by_when_it_started_and_by_its_department(
 
 
 async def test_a_recording_is_found_by_what_was_said(
-    catalog: PostgresCatalog, registry: Registry, transcripts: Transcripts, acme: Tenant, other: Tenant
+    catalog: PostgresCatalog,
+    registry: Registry,
+    transcripts: Transcripts,
+    acme: Tenant,
+    other: Tenant,
+    owner: Connection,
 ):
     texts = {
         "refund": "I want my money BACK, and the refund now. See https://shop.example/refund",
@@ -154,6 +159,8 @@ async def test_a_recording_is_found_by_what_was_said(
     }.items():
         assert await found(catalog, acme, Listing(text=words)) == {calls[name] for name in wanted}, words
     assert await found(catalog, acme, Listing(text="money", state=State.FAILED)) == set()
+    looked_at = await owner.fetch(search.SAYING, "money", search.whose(other.id))
+    assert [row["call_id"] for row in looked_at] == [foreign], "nobody else's words are read on the way"
 
 
 async def test_words_denied_again_and_again_are_looked_for_as_if_denied_once_or_not_at_all(
