@@ -333,6 +333,9 @@ async def test_what_was_said_goes_with_its_recording_and_does_not_come_back(
     for each in (call, over):
         with pytest.raises(Expired):
             await transcripts.put(acme.id, each, said("again"))
+    await registry.create_tenant("acme", "Acme", retention_days=9)
+    with pytest.raises(Expired):  # a longer plan brings back nothing that has ended
+        await transcripts.put(acme.id, call, said("again"))
     (count,) = await owner.fetch("SELECT count(*) FROM transcripts WHERE text IS NOT NULL")
     assert count[0] == 0
 
