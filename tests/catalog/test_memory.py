@@ -97,6 +97,15 @@ def test_an_answer_is_kept_only_if_nothing_it_depends_on_changed_since_it_was_as
     assert not line._changed, "an index that only grows"
 
 
+def test_a_question_under_way_answers_others_until_something_changes_or_may_have():
+    line = Line(lambda: 0.0)
+    for happens in (line.restored, lambda: line.changed("another's"), line.lost, line.restored):
+        mark = line.mark()
+        assert line.unchanged_since(mark)
+        happens()
+        assert not line.unchanged_since(mark)
+
+
 def test_more_changes_than_can_be_told_apart_void_what_was_asked_before_them():
     line = Line(lambda: 0.0)
     line.restored()
