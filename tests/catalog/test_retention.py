@@ -121,10 +121,12 @@ async def test_what_is_left_is_what_lies_where_nothing_is_needed(
     ]
     shared, needed = [await a_call(tenant, "main", "shared.wav") for tenant in (acme, other)]
     twin, live = [await a_call(acme, store, "twin.wav") for store in ("main", "far")]
+    awaited, coming = await a_call(acme, "main", "new.wav"), await registry.create_call(other.id, NewCall())
+    await registry.put_recording(other.id, coming, state=State.PROCESSING, place=("main", "new.wav"))
     unready = await registry.create_call(acme.id, NewCall())
     await registry.put_recording(acme.id, unready, place=("main", "unready.wav"))
     await registry.mark_failed(acme.id, unready, "it is no audio")
-    over = [left, far, theirs, shared, twin, unready]
+    over = [left, far, theirs, shared, twin, awaited, unready]
     for change in ("expires_at = '2020-01-01'", "state = 'expired'"):
         await owner.execute(f"UPDATE recordings SET {change} WHERE call_id = ANY($1)", over)
     book = RetentionBook(owner)
@@ -138,7 +140,8 @@ async def test_what_is_left_is_what_lies_where_nothing_is_needed(
     outlook = [(look.tenant_slug, look.due, look.left, look.held, look.bytes) for look in await book.outlook()]
     assert outlook == [("acme", 0, 3, 0, 30), ("other", 0, 1, 0, 10)]
     places = [("main", "a.wav"), ("main", "shared.wav"), ("main", "twin.wav"), ("far", "twin.wav")]
-    assert await book.shared(places) == {("main", "shared.wav"), ("far", "twin.wav")}
+    needed_still = {("main", "shared.wav"), ("far", "twin.wav"), ("main", "new.wav")}
+    assert await book.shared([*places, ("main", "new.wav")]) == needed_still
     gone = "SELECT call_id, object_deleted_at FROM recordings WHERE object_deleted_at IS NOT NULL ORDER BY 1"
     await book.deleted(places)
     rows = await owner.fetch(gone)
