@@ -41,6 +41,7 @@ async def test_any_success_is_a_use(stage: Stage, status: int, method: str, line
     link = linked(stage, await stage.file("disk", DATA), max_uses=1)
     assert play(stage.house, link.target, ONE, *lines, method=method).status == status
     assert play(stage.house, link.target, OTHER).status == 403
+    assert play(stage.house, link.target, ONE, source="127.0.0.9").status == 403, "the same player elsewhere"
     assert play(stage.house, link.target, ONE).body == DATA
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,7 +13,7 @@ from parts.labs import store_of
 from parts.pipeline import Works
 from parts.wavs import silence
 
-from gateway.errors import NotFound
+from gateway.errors import NotFound, OriginFailed, OriginTimeout
 from gateway.lifecycle.bulk import Done, Fate, run
 from gateway.lifecycle.manifest import Line, Row
 from gateway.lifecycle.pipeline import Outcome, Pipeline, Result
@@ -58,30 +59,22 @@ async def test_each_line_has_a_fate_of_its_own(works: Works):
         Line(4, "key: required"),
         line(5, good, store="tape"),
         line(6, good, media_type="text/html"),
-        line(9, "/a.wav"),
         line(7, good, aliases="yotel:taken voki:1"),
         line(8, good, call=taken, aliases="yotel:c-1"),
+        line(9, good, department=uuid4()),
+        line(10, "/a.wav"),
     ]
     found = await done(works, lines, concurrency=1)
     assert [d.fate for d in found] == [
-        *[
-            Fate.READY,
-            Fate.FAILED,
-            Fate.PENDING,
-            Fate.INVALID,
-            Fate.INVALID,
-            Fate.INVALID,
-            Fate.READY,
-            Fate.INVALID,
-            Fate.INVALID,
-        ]
+        *[Fate.READY, Fate.FAILED, Fate.PENDING, Fate.INVALID, Fate.INVALID, Fate.INVALID, Fate.READY, Fate.INVALID],
+        *[Fate.INVALID, Fate.INVALID],
     ]
     assert found[3].reason == "key: required"
     assert "no store 'tape'" in found[4].reason
     assert "text/html" in found[5].reason
     assert found[7].reason == "these ids belong to different calls"
     assert all(d.reason for d in found if d.fate is not Fate.READY)
-    for wrong in ("c-5", "c-6", "c-9"):
+    for wrong in ("c-5", "c-6", "c-9", "c-10"):
         with pytest.raises(NotFound):
             await works.catalog.find(works.tenant, CallRef("yotel", wrong))
 
@@ -92,6 +85,11 @@ async def test_a_store_out_of_reach_decides_nothing_and_is_asked_again_next_time
     away = Pipeline({"main": await store_of(works.lab, gone=True)}, works.registry, works.catalog)
     (found,) = [d async for d in run(away, works.tenant, [line(1, key)])]
     assert (found.fate, bool(found.reason)) == (Fate.UNDECIDED, True)
+    for fault in (OriginFailed("no right to read"), OriginTimeout()):
+        works.store.before_open = Mock(side_effect=fault)
+        (found,) = await done(works, [line(1, key)])
+        assert (found.fate, found.reason) == (Fate.UNDECIDED, fault.detail or fault.reason)
+    works.store.before_open = lambda: None
     assert [d.fate for d in await done(works, [line(1, key)])] == [Fate.READY]
 
 
