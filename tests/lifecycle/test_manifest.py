@@ -75,6 +75,11 @@ def test_what_spreadsheets_write_is_read(delimiter: str):
     assert first.content.to_number is None
 
 
+def test_a_row_s_own_store_counts_before_that_of_all_rows():
+    found = of_csv("key,aliases,store\na.wav,yotel:1,tape\nb.wav,yotel:2,\n", store="main")
+    assert [row.content.store for row in found if isinstance(row.content, Row)] == ["tape", "main"]
+
+
 def test_json_lines_may_begin_with_a_byte_order_mark():
     first, second = read_json_lines(
         ['\ufeff{"key": "a.wav", "aliases": "yotel:1"}\r\n', '{"key": "b.wav", "aliases": "yotel:2"}\r\n'], store="main"
@@ -178,6 +183,8 @@ def test_two_rows_for_one_call_are_refused_however_its_id_is_written(again: str)
     (one,) = of_csv(f"key,aliases\na.wav,envoy:call_{CALL} {again}\n", store="main")
     assert isinstance(one.content, Row)
     assert one.content.aliases == {"envoy": CALL}
+    _, mapped = of_json(*({"key": "a.wav", "aliases": {"envoy": id_}} for id_ in (CALL, again[6:])), store="main")
+    assert mapped == Line(2, f"envoy:{CALL} stands in line 1 already")
 
 
 def test_a_key_is_taken_to_the_letter():
