@@ -303,7 +303,7 @@ async def test_a_cursor_is_good_with_its_filters_alone(catalog: PostgresCatalog,
 
 
 async def test_putting_a_transcript_again_changes_nothing(
-    catalog: PostgresCatalog, registry: Registry, transcripts: Transcripts, acme: Tenant
+    catalog: PostgresCatalog, registry: Registry, transcripts: Transcripts, acme: Tenant, other: Tenant
 ):
     call = await registry.create_call(acme.id, NewCall())
     assert (await catalog.find(acme.id, by_id(call))).transcript is None
@@ -312,6 +312,7 @@ async def test_putting_a_transcript_again_changes_nothing(
     assert replace(first, created_at=None, updated_at=None) == timed
     assert await transcripts.put(acme.id, call, PutTranscript(timed)) == first
     assert await catalog.transcript(acme.id, call) == first
+    assert await catalog.transcript(other.id, call) is None
     assert (await catalog.find(acme.id, by_id(call))).transcript == "ready"
     later = replace(timed, segments=(Segment(100, 900, "Hello", "Ann"), *timed.segments[1:]))
     moved = await transcripts.put(acme.id, call, PutTranscript(later))
