@@ -72,8 +72,9 @@ class Gcs:
         self._base = settings.endpoint or google
         emulated = settings.endpoint is not None
         file = None if emulated else settings.service_account_file
-        self._blob = None if file is None else gcs_key.signer(name, file)
-        self._bearer = None if emulated else Bearer(name, file, origin.first_byte_s)
+        self._account = None if file is None else gcs_key.read(name, file)
+        self._blob = None if self._account is None else self._account.signer()
+        self._bearer = None if emulated else Bearer(name, file, origin.first_byte_s, self._account)
         self._session = ClientSession(connector=TCPConnector(limit=CONNECTIONS), cookie_jar=DummyCookieJar())
         self._storage = Storage(
             token=_no_token() if self._bearer is None else self._bearer.token,
@@ -156,7 +157,8 @@ class Gcs:
         if seconds < 1:
             raise Unavailable(f"{self._where}: a link cannot live less than a second")
         blob = self._blob(self._storage.get_bucket(self._bucket), key, {"size": 0})
-        url = await blob.get_signed_url(seconds, query_params=params)
+        # Of a token it wants what the account says of itself.
+        url = await blob.get_signed_url(seconds, query_params=params, token=cast("Any", self._account))
         told = parse_qs(urlsplit(url).query)
         signed_at = datetime.strptime(told["X-Goog-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
         return Link(url, signed_at + timedelta(seconds=int(told["X-Goog-Expires"][0])))

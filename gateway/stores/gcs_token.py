@@ -15,6 +15,7 @@ from gcloud.aio.auth.token import TokenResponse
 
 from ..config import ConfigError
 from ..errors import OriginFailed, Unavailable
+from .gcs_key import Account, private_key
 
 NAMED: Final = "GOOGLE_APPLICATION_CREDENTIALS"
 SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
@@ -35,7 +36,8 @@ class Bearer:
     gcloud-aio fetches a fresh one beside the requests once half its life is over. Raises ConfigError: no account there.
     """
 
-    def __init__(self, store: str, file: Path | None, patience_s: float) -> None:
+    def __init__(self, store: str, file: Path | None, patience_s: float, account: Account | None = None) -> None:
+        """``account``: what ``file`` was found to say."""
         self._where = f"store {store}"
         self._renewal: asyncio.Task[None] | None = None
         """The last that went on beside the requests."""
@@ -48,6 +50,9 @@ class Bearer:
             self.token = _Told(service_file=None if file is None else str(file), scopes=[SCOPE])
             # What it cannot parse it takes for none at all, and goes on as the instance's own identity.
             read = bool(self.token.service_data) or not os.environ.get(NAMED)
+            # Left a text, each token would parse it.
+            if (pem := self.token.service_data.get("private_key")) is not None:
+                self.token.service_data["private_key"] = private_key(pem) if account is None else account.key
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             read = False
         if not read:

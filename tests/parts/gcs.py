@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, unquote
@@ -137,7 +138,7 @@ class GcsStub:
 
     async def __aenter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="rg-gcs-"))
-        self._key = rsa.generate_private_key(65537, 2048)
+        self._key = _key()
         self._valid: set[str] = set()
         self.may_give = asyncio.Event()
         self.may_give.set()
@@ -292,6 +293,12 @@ class GcsStub:
         if "response-content-disposition" in query:
             answer.headers["Content-Disposition"] = query["response-content-disposition"]
         return answer
+
+
+@cache
+def _key() -> rsa.RSAPrivateKey:
+    """Every account's, for one takes a tenth of a second to make."""
+    return rsa.generate_private_key(65537, 2048)
 
 
 def _media(request: web.Request, stored: Stored, media_type: str) -> web.Response:
