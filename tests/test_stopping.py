@@ -26,7 +26,7 @@ async def test_a_part_that_does_not_answer_in_time_is_named_and_keeps_no_prober_
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr("gateway.edge.lifecycle._CHECK_S", 0.01)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         reply = await Lifecycle({"store": asyncio.Event().wait}).answer("GET", "/readyz")
     assert (reply.status, reply.body) == (503, b'{"status":"unready","checks":{"store":"timeout"}}')
 

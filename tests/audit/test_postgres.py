@@ -245,7 +245,7 @@ async def test_leaving_amidst_an_access_brings_its_end_to_postgres_at_once(pool:
         audit = await stack.enter_async_context(Audit(settings(tmp_path / "journal"), pool, flush_s=60))
         await audit.trail.intend(given)
         await until(lambda: not audit.stats().waiting_records)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             await stack.aclose()
     assert (await kept(database)).outcomes == {given.event_id: "interrupted"}
     assert list((tmp_path / "journal").iterdir()) == []

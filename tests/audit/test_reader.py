@@ -94,7 +94,7 @@ async def test_a_tenant_nobody_knows_is_said_to_be_unknown(connection: Connectio
 
 
 async def take(rows: AsyncIterator[Access], count: int) -> list[tuple[str, str | None]]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         return [(row["event_id"], row["result"]) for row in [await anext(rows) for _ in range(count)]]
 
 

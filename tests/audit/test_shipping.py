@@ -317,7 +317,7 @@ async def test_a_write_that_never_ends_is_cut_in_the_end(shipping: Ship, monkeyp
     run.cancel()
     await asyncio.wait([run])
     assert not cut.is_set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await at.courier.close(0.05)
     assert cut.is_set()
 
@@ -516,7 +516,7 @@ async def test_finishing_ships_what_is_left_at_once(shipping: Ship):
     assert await at.journal.drain()
     assert len(at.sink.batches) == 1
     at.shipper.finish()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await run
     assert len(at.sink.outcomes) == 11
 
@@ -527,7 +527,7 @@ async def test_finishing_with_nothing_left_ends_at_once(shipping: Ship):
     run = asyncio.create_task(at.shipper.run())
     await until(lambda: not at.journal.grown.is_set())  # it has looked, and waits for more
     at.shipper.finish()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await run
 
 

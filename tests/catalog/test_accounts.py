@@ -154,7 +154,7 @@ async def test_what_changes_is_told_once_and_what_changes_nothing_to_nobody(
     )
     await registry.put_recording(acme.id, call)
     await service.execute("SELECT pg_notify('recording_gateway', 'last')")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await last.wait()
     await ear.close()
     assert told == [f"tenant:{acme.id}", *[f"call:{call}"] * 4, "last"]

@@ -176,7 +176,7 @@ async def test_whoever_waits_for_the_book_does_so_for_as_long_as_it_takes(
     async with leased(settings):
         monkeypatch.setattr(retention, "ANSWER_S", 0.05)
         waiting = asyncio.create_task(wait())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while not waiting.done() and not await owner.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
                 pass  # Postgres tells nobody of who waits
         await asyncio.wait({waiting}, timeout=3 * retention.ANSWER_S)

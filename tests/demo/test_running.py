@@ -165,7 +165,7 @@ async def test_accesses_are_found_in_the_database_it_names(demo):
     connection = await asyncpg.connect(demo.facts["database_url"])
     try:
         query = "SELECT tenant IS NOT NULL FROM accesses WHERE user_agent = 'found-in-postgres'"
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(20):
             while (attributed := await connection.fetchval(query)) is None:
                 await connection.execute("SELECT pg_sleep(0.05)")
         assert attributed is True

@@ -94,6 +94,6 @@ async def test_requests_go_on_while_redis_is_dead_and_are_counted_together_again
 
 
 async def found_again(house: House) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not any(line["event"] == "limits.shared_counts_found" for line in house.logs):  # noqa: ASYNC110  a log
             await asyncio.sleep(0.02)

@@ -37,7 +37,7 @@ async def counting(redis: StoppableRedis, wait_s: float = PATIENCE_S) -> AsyncIt
 async def back(counts: SharedCounts) -> None:
     """Waits until its Redis was found again."""
     assert counts._looking is not None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         await counts._looking
 
 
@@ -127,7 +127,7 @@ async def test_redis_that_answers_and_takes_no_writes_counts_as_away(redis: Stop
             assert [await counts.hit(RATE, "a") for _ in range(5)] == [None] * 5
             assert await counts.hit(RATE, "a") is not None
             first = redis.refusals("NOREPLICAS")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 while redis.refusals("NOREPLICAS") == first:  # noqa: ASYNC110  being asked again, it tells nobody
                     await asyncio.sleep(0.01)
             assert len(told) == 1
@@ -158,7 +158,7 @@ async def test_what_answers_nonsense_counts_as_away(nonsense: bytes):
         await counts.check()
     assert away.value.detail, "it says why"
     first = answered
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while answered == first:  # noqa: ASYNC110  being asked again, it tells nobody
             await asyncio.sleep(0.01)
     assert counts._looking is not None

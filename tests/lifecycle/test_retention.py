@@ -212,7 +212,7 @@ async def test_a_change_under_way_while_a_row_would_expire_is_waited_for(
         async with other.transaction():
             await other.execute(change)
             sweeping = asyncio.create_task(ending.sweep())
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
                     await other.execute("SELECT pg_sleep(0.01)")
         assert (await sweeping)[call].fate is Fate.KEPT
@@ -316,7 +316,7 @@ async def test_a_question_that_postgres_leaves_open_ends_the_sweep(ending: Endin
         with pytest.raises(Unavailable):
             await ending.sweep()
     # Postgres frees the lease once it has noticed that its holder left in the middle of a question.
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while await owner.fetchval(LEASES):
             await owner.execute("SELECT pg_sleep(0.02)")
     await owner.close()

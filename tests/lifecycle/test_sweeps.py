@@ -39,7 +39,7 @@ def run(sweeper: Any, interval_s: float) -> Sweeps:
 
 async def test_neither_an_outage_nor_a_defect_is_the_last_sweep():
     sweeper = Sweeper(Unavailable("away"), RuntimeError("a defect"), None)
-    async with asyncio.timeout(5), run(sweeper, 0.001):
+    async with asyncio.timeout(20), run(sweeper, 0.001):
         await sweeper.enough.wait()
     assert sweeper.asked >= 4
 
@@ -107,7 +107,7 @@ async def test_a_batch_under_way_is_let_to_its_end_but_not_for_ever(*, hangs: bo
                 await asyncio.Event().wait()
             ended = True
 
-    async with asyncio.timeout(5), run(Busy(), 0.001) as going:
+    async with asyncio.timeout(20), run(Busy(), 0.001) as going:
         await begun.wait()
     assert going._task.done()
     assert ended is not hangs

@@ -61,7 +61,7 @@ class Office:
             yield post
 
     async def logged(self, there: Callable[[Delivery], bool]) -> Delivery:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while True:
                 delivery = await self.log()
                 if there(delivery):
@@ -168,7 +168,7 @@ async def test_the_end_waits_for_no_look_at_what_may_be_due_by_then(office: Offi
     (due,) = await office.queue.take(1, {}, failing=False, each=1)
     await office.queue.settle(due, TAKEN, Verdict(Fate.DELIVERED), patience_s=None)
     monkeypatch.setattr(office.queue, "next_s", look)
-    async with asyncio.timeout(10), office.sending(hang, poll_s=3600):
+    async with asyncio.timeout(20), office.sending(hang, poll_s=3600):
         await looked.wait()
 
 
@@ -180,7 +180,7 @@ async def test_what_is_told_of_or_went_unheard_is_looked_for_at_once(
     (due,) = await office.queue.take(1, {}, failing=False, each=1)
     await office.queue.settle(due, REFUSED, Verdict(Fate.RETRY, 3600), patience_s=None)
     looks, settings = looks_of(office, monkeypatch), SETTINGS.model_copy(update={"poll_s": 3600})
-    async with asyncio.timeout(10), Sender(office.queue, post, Sealer(), settings) as sender:
+    async with asyncio.timeout(20), Sender(office.queue, post, Sealer(), settings) as sender:
         while not (await looks.get()).failing:
             pass
         await office.redeliver()
@@ -257,7 +257,7 @@ async def test_what_falls_due_while_it_is_looked_for_is_not_left_to_the_look_aft
         return taken
 
     monkeypatch.setattr(office.queue, "take", taking)
-    async with asyncio.timeout(10), office.sending(hang, poll_s=3600) as post:
+    async with asyncio.timeout(20), office.sending(hang, poll_s=3600) as post:
         await post.begun.get()
 
 
@@ -290,7 +290,7 @@ async def test_nothing_is_kept_of_an_endpoint_that_nothing_is_under_way_to(
         return TAKEN
 
     endpoint = (await office.endpoint()).id
-    async with asyncio.timeout(10), office.sending(slow, answer_s=60):
+    async with asyncio.timeout(20), office.sending(slow, answer_s=60):
         while (await looks.get()).busy != {endpoint: 1}:
             pass
         may_end.set()
@@ -307,7 +307,7 @@ async def test_those_who_fail_take_half_of_the_places_at_most(office: Office, mo
         return await hang()
 
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(20),
         office.sending(refused_and_slow_then, schedule_s=(0.01,), concurrency=4, answer_s=60),
     ):
         while (look := await looks.get()) != Look(2, {}, failing=True):
@@ -326,7 +326,7 @@ async def test_what_is_too_old_is_forgotten_at_once_however_much_it_is_and_then_
         return next(more, False)
 
     monkeypatch.setattr(office.queue, "tidy", tidy)
-    async with asyncio.timeout(10), office.sending(hang, poll_s=0.01, keep_days=3):
+    async with asyncio.timeout(20), office.sending(hang, poll_s=0.01, keep_days=3):
         for _ in range(20):
             await looks.get()
     assert asked == [3 * 86_400] * 3

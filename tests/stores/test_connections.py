@@ -527,7 +527,7 @@ async def test_a_request_that_does_not_leave_at_once_leaves_whole_and_is_then_wa
     async with alone() as (connection, far):
         answer = connection.ask(request, 4096, inf)
         came = b""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(came) < len(request):
                 came += await loop.sock_recv(far, 1 << 20)
         assert came == request
@@ -568,7 +568,7 @@ async def test_what_tls_has_decrypted_is_taken_though_the_socket_has_nothing_mor
         far.send(
             b"HTTP/1.1 404 Not Found\r\nX-Long: " + b"x" * 5000 + b"\r\nContent-Length: 5000\r\n\r\n" + b"y" * 5000
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             head, rest = await answer
         assert (head.status, rest) == (404, b"y" * len(rest))
         assert connection.tls.pending()

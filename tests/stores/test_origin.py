@@ -164,7 +164,7 @@ async def test_an_answer_that_stops_in_its_head_times_out(make: Make) -> None:
 @pytest.mark.parametrize("status", ["400 Bad Request", "401 No", "403 Forbidden", "404 Not Found", "410 Gone"])
 async def test_a_refusal_is_left_to_the_adapter_with_no_more_than_its_beginning(make: Make, status: str) -> None:
     endless = answer(status, b"<Code>Why</Code>" + b"x" * 1_000_000, Content_Length="1000000000")
-    async with CannedServer(endless) as server, asyncio.timeout(5):
+    async with CannedServer(endless) as server, asyncio.timeout(20):
         with pytest.raises(Refused) as refused:
             await make(QUICK.model_copy(update={"progress_s": 100})).read(server.url + PATH, {}, SPAN, PIN)
         assert len(server.heads) == 1
