@@ -117,7 +117,7 @@ class Guard:
         if scheme not in self._schemes:
             raise Forbidden("must begin with https://")
         port = int(read["port"] or _PORTS[scheme])
-        if port not in {_PORTS[scheme], *range(_PRIVILEGED, _PORT_MAX + 1)}:
+        if port != _PORTS[scheme] and not _PRIVILEGED <= port <= _PORT_MAX:
             raise Forbidden("its port must be the scheme's own, or one from 1024 to 65535")
         host = read["host"].lower()
         literal = _literal(host)
