@@ -21,6 +21,7 @@ PUBLIC = [
     "https://[2606:4700::6810:84e5]/hook",
     "https://[64:ff9b::5db8:d70e]/",
     "https://a_b.example.com:1024/x",
+    "https://hooks.example.com:65535/",
     "https://1.example/",
     "https://0x7f.example/",
 ]
