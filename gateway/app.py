@@ -28,12 +28,15 @@ from .catalog.store import PostgresCatalog
 from .catalog.webhooks import WebhookBook
 from .config import Config
 from .draft import AGENT_KEPT, Draft
+from .edge.again import Shortcut
 from .edge.bind import bind
 from .edge.handler import Handler
 from .edge.lifecycle import Lifecycle
 from .edge.limits import RateLimits
+from .edge.repeats import Repeats
 from .edge.server import Server
 from .edge.streams import StreamBounds
+from .edge.told import Teller
 from .http.cors import response_headers
 from .identity import Identity
 from .lifecycle.pipeline import Pipeline
@@ -145,9 +148,15 @@ class Gateway:
             )
             stack.push_async_callback(lifecycle.close)
             meter = Meter()
-            handler = Handler(config, routes, access if tracer is None else _traced(access), lifecycle, meter, tracer)
-            stack.callback(handler.flush)
-            server = _server(config, handler)
+            teller = Teller(config.log, meter)
+            stack.callback(teller.flush)
+            repeats, shortcut = None, None
+            if config.server.repeats and tracer is None:
+                repeats = Repeats(catalog, limits, streams, stores, _listener, audit.trail, audit.sessions.of)
+                shortcut = Shortcut(repeats, audit.trail, lifecycle, teller, stall_s=config.server.write_stall_s)
+            seen = access if tracer is None else _traced(access)
+            handler = Handler(config, routes, seen, lifecycle, teller, tracer, repeats)
+            server = _server(config, handler, shortcut)
             sources = Sources(
                 version=version("recording-gateway"),
                 meter=meter,
@@ -229,9 +238,10 @@ def _playback(
     )
 
 
-def _server(config: Config, handler: Handler) -> Server:
+def _server(config: Config, handler: Handler, shortcut: Shortcut | None) -> Server:
     return Server(
         handler,
+        taking=shortcut,
         head_timeout=config.server.header_timeout_s,
         max_line=config.server.max_header_bytes,
         max_body=config.server.max_body_bytes,

@@ -49,14 +49,21 @@ class Draft:
     """No credential is asked for."""
     intended: bool = False
     """The intent is in the journal, and waits for its outcome."""
+    begun: Awaitable[None] | None = None
+    """As ``intend`` gives it, where the intent was told before this was begun."""
 
     @classmethod
     def begin(cls, surface: str, method: Method, head: Head) -> Draft:
         return cls(surface, method, head, uuid7(), datetime.now(UTC))
 
+    def go_on(self, event: UUID, occurred_at: datetime, durable: Awaitable[None]) -> None:
+        """This request's intent was told as that event's."""
+        self.event_id, self.occurred_at, self.begun, self.intended = event, occurred_at, durable, True
+
     def renew(self) -> None:
         """Begins another event for the same request, after this one was concluded."""
         self.event_id, self.occurred_at, self.intended = uuid7(), datetime.now(UTC), False
+        self.begun = None
         self.spans = ()
 
     def intent(self) -> Intent:
@@ -91,6 +98,9 @@ class Draft:
 
         Raises Unavailable: the journal did not take it, and the event needs no outcome.
         """
+        if self.begun is not None:
+            durable, self.begun = self.begun, None
+            return durable
         durable = trail.intend(self.intent())
         self.intended = True
         return durable

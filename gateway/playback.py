@@ -134,11 +134,12 @@ class Playback:
         return Answer(reply, source, plan, partial(_all, ends))
 
     async def _bodiless(self, reply: Reply, plan: Plan, draft: Draft) -> Answer:
-        if draft.use is None:
+        if draft.use is None and draft.begun is None:
             await self.trail.record(draft.intent(), draft.outcome(reply.status, COMPLETE))
         else:
             await draft.made_durable(draft.intend(self.trail))
-            await self.uses.use(draft.use)  # last of all: a request that gives nothing spends no use of its link
+            if draft.use is not None:
+                await self.uses.use(draft.use)  # last of all: a request that gives nothing spends no use of its link
             self.trail.conclude(draft.outcome(reply.status, COMPLETE))
         return Answer(reply, plan=plan)
 

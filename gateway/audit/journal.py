@@ -14,7 +14,9 @@ import structlog
 from .. import config
 from .folders import Folder
 from .segments import DISK_FILES, Files
-from .writer import Commit, Entry, Failure, Report, Waiter, Writer
+from .writer import Commit, Entry, Failure, NotDurable, Report, Waiter, Writer
+
+__all__ = ["Journal", "NotDurable", "Segment"]
 
 _log = structlog.get_logger(__name__)
 
@@ -26,17 +28,6 @@ ALONE = 32
 """Commits in a row that one waiter had to himself, after which the next waiter is not made to wait for company."""
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FIX = "see audit.journal_dir: the service's user must be able to write there, and the disk have room"
-
-
-class NotDurable(Exception):
-    """A record that somebody waits for is not durable. It will be made so all the same, later, while the process lives.
-
-    ``reason`` is journal_failed or journal_timeout.
-    """
-
-    def __init__(self, reason: str, problem: str) -> None:
-        super().__init__(problem)
-        self.reason = reason
 
 
 @dataclass(slots=True, eq=False)
@@ -114,9 +105,13 @@ class Journal:
         if self._lingering is None:
             self._lingering = self._loop.call_later(LINGER_S, self._ring)
 
-    def commit(self, data: bytes, records: int = 1) -> tuple[Entry, Waiter]:
+    def commit(self, data: bytes, records: int = 1) -> tuple[Entry, asyncio.Future[None]]:
         """Takes framed records at once. The waiter is done when they are durable, or raises NotDurable."""
-        waiter: Waiter = self._loop.create_future()
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        return self.commit_for(waiter, data, records), waiter
+
+    def commit_for(self, waiter: Waiter, data: bytes, records: int = 1) -> Entry:
+        """As ``commit``, for whoever is told by ``waiter``."""
         entry = Entry(data, len(data), waiter)
         self._take(entry, records)
         self._waiting.append((self._loop.time() + self._patience_s, waiter))
@@ -129,7 +124,7 @@ class Journal:
             # a thread that wants its turn.
             self._ringing = True
             self._loop.call_soon(self._ring_for_all)
-        return entry, waiter
+        return entry
 
     def confirm(self, size: int, records: int) -> None:
         """So many bytes and records, the oldest, have arrived where they were to go."""
@@ -192,6 +187,7 @@ class Journal:
             self.problem, self.full = None, False
 
     def _committed(self, commit: Commit) -> None:
+        self._note(commit)
         waiters = [entry.waiter for entry in commit.entries if entry.waiter is not None]
         for waiter in waiters:
             if not waiter.done():
@@ -200,7 +196,6 @@ class Journal:
             self._alone = self._alone + 1 if len(waiters) == 1 else 0
         while self._waiting and self._waiting[0][1].done():
             self._waiting.popleft()
-        self._note(commit)
         self.grown.set()
 
     def _note(self, commit: Commit) -> None:

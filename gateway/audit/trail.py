@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Awaitable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,8 +14,9 @@ from .. import config
 from ..errors import Unavailable
 from ..event import Intent, Outcome, Result
 from .events import intent_frame, open_frame, outcome_frame
+from .frames import INTENT, frame
 from .journal import Journal, NotDurable, Segment
-from .writer import Waiter
+from .renewed import Likeness, Renewed
 
 OUTCOME_ROOM = 512
 """Bytes kept free for the outcome of each open event; a frame of one has about 240."""
@@ -38,7 +40,7 @@ class _Intended:
 
     __slots__ = ("_durable", "_intent", "_trail")
 
-    def __init__(self, trail: JournalTrail, intent: Intent, durable: Waiter) -> None:
+    def __init__(self, trail: JournalTrail, intent: Intent, durable: asyncio.Future[None]) -> None:
         self._trail = trail
         self._intent = intent
         self._durable = durable
@@ -90,6 +92,28 @@ class JournalTrail:
         _, durable = self._journal.commit(frame)
         self._open[intent.event_id] = _Open(intent.occurred_at, self._journal.entries)
         return _Intended(self, intent, durable)
+
+    def intend_again(
+        self,
+        like: Likeness,
+        event: UUID,
+        occurred_at: datetime,
+        request_id: str,
+        asked: bytes,
+        session: bytes,
+        told: Callable[[], None],
+    ) -> Renewed:
+        """As ``intend``, for an access like one before: ``told`` is called once it is durable, or cannot be made so."""
+        data = frame(INTENT, like.encode(event, occurred_at, request_id, asked, session))
+        self._admit(len(data) + OUTCOME_ROOM)
+
+        def conclude(reason: str) -> None:
+            self.conclude(Outcome(event, occurred_at, datetime.now(UTC), 503, 0, Result.REFUSED, reason))
+
+        renewed = Renewed(told, conclude)
+        self._journal.commit_for(renewed, data)
+        self._open[event] = _Open(occurred_at, self._journal.entries)
+        return renewed
 
     async def record(self, intent: Intent, outcome: Outcome) -> None:
         await self.record_all(((intent, outcome),))

@@ -7,7 +7,6 @@ lives.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections import deque
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Protocol
 
 from .folders import Folder
 from .segments import Files, SegmentWriter, numbered
@@ -28,7 +28,25 @@ LOOK_S = 0.1
 Not at each commit: a system call gives the other threads their turn, and has to wait for one afterwards.
 """
 
-Waiter = asyncio.Future[None]
+
+class NotDurable(Exception):
+    """A record that somebody waits for is not durable. It will be made so all the same, later, while the process lives.
+
+    ``reason`` is journal_failed or journal_timeout.
+    """
+
+    def __init__(self, reason: str, problem: str) -> None:
+        super().__init__(problem)
+        self.reason = reason
+
+
+class Waiter(Protocol):
+    """Who waits until an entry is durable: a future, or what is told by the same calls, at once."""
+
+    def done(self) -> bool: ...
+    def set_result(self, result: None, /) -> None: ...
+    def set_exception(self, exception: NotDurable, /) -> None: ...
+    def exception(self) -> BaseException | None: ...
 
 
 @dataclass(slots=True, eq=False)

@@ -74,6 +74,14 @@ class Shelf(Generic[K, V]):
     def clear(self) -> None:
         self._memory.clear()
 
+    def known(self, key: K) -> V | None:
+        """What ``get`` would return from memory while changes are heard; counted as its answer."""
+        held = self._memory.get(key)
+        if held is None or not self._line.heard or self._line.clock() - held.asked_at >= self._ttl_s:
+            return None
+        self.hits += 1
+        return held.value
+
     async def get(self, key: K) -> V:
         """Raises Unavailable, and what asking raises."""
         held = self._memory.get(key)
@@ -187,6 +195,14 @@ class CachedCatalog:
             return await self._keys.get(sha256)
         except NotFound:
             return None
+
+    def known_call(self, tenant: UUID, ref: CallRef) -> Entry | None:
+        """As ``find``, as far as it is remembered and changes are heard."""
+        return self._calls.known((tenant, ref))
+
+    def known_key(self, sha256: bytes) -> Key | None:
+        """As ``key``, likewise."""
+        return self._keys.known(sha256)
 
     async def tenant(self, slug: str) -> Tenant | None:
         try:

@@ -77,6 +77,11 @@ class Server(Section):
         description="whether the kernel moves bodies from socket to socket where it can; false: always through this process,"
         " which is slower but otherwise the same",
     )
+    repeats: bool = Field(
+        True,
+        description="whether a request that differs from one before in its Range alone takes a shorter way to the same answer;"
+        " false: each takes the whole",
+    )
     workers: Workers = Field(
         1,
         description="processes that share the port, each with its own journal; auto: one for each CPU that may be used",

@@ -91,6 +91,27 @@ async def deliver(
         outlet.close()
 
 
+async def take_rest(connection: Connection, came: Delivery, *, stall_s: float) -> None:
+    """Waits until the client has what its transport holds, of which ``came.sent`` bytes are a body's; ``came``: how it ended."""
+    transport = connection.transport
+    assert transport is not None
+    watch = _Watch(transport, came, stall_s)
+    watch.begin()
+    try:
+        await connection.drained()
+        came.result = COMPLETE
+    except (OSError, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and not connection.lost:
+            came.result, came.reason = INTERRUPTED, "shutdown"
+        else:
+            came.result = CLIENT_GONE
+            if watch.stalled is not None:
+                came.sent, came.reason = watch.stalled, "stalled"
+        transport.abort()
+    finally:
+        watch.stop()
+
+
 async def deliver_whole(request: web.BaseRequest, head: bytes, body: bytes, *, stall_s: float) -> None:
     """Hands over an answer that is all here. Raises ConnectionError once the connection is gone, or aborted."""
     outlet = Outlet(request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 
@@ -15,7 +15,7 @@ from uuid_utils import uuid7
 
 from ..access import Access
 from ..config import Config
-from ..contract import Reply, Surface
+from ..contract import Reply, Route, Surface
 from ..draft import Draft, method_of
 from ..errors import BadRequest, CodedBody, Internal, MethodNotAllowed, Refusal, TooLarge, UnknownRoute
 from ..event import Result
@@ -23,17 +23,17 @@ from ..http.cors import preflight_headers, response_headers
 from ..http.forwarded import client_address, is_trusted, request_id, trace_id
 from ..http.head import response_head
 from ..http.target import NOWHERE, read_query, read_target
-from ..logs import Lines
 from ..model import Head
 from ..playback import Answer
-from ..telemetry.meter import Meter
-from ..telemetry.spans import RequestSpan, Tracer
+from ..telemetry.spans import Tracer
 from .delivery import Delivery, deliver, deliver_whole, lost
 from .evenly import until_multiple
 from .lifecycle import PROBES, Lifecycle
 from .pages import page_reply
+from .repeats import Repeats
 from .router import Endpoint, Router
-from .server import SERVER, Answered, Connection
+from .server import SERVER, Answered, Connection, Ongoing
+from .told import Teller, Told
 
 log = structlog.get_logger("gateway.request")
 
@@ -52,28 +52,6 @@ _CONTENT_CODING = istr("Content-Encoding")
 _UNCODED = frozenset({"", "identity"})
 
 
-@dataclass(slots=True)
-class Told:
-    """What the request log will say. Never a path, a query or a field: those can hold secrets."""
-
-    request_id: str
-    address: str
-    trace_id: str | None
-    surface: str = "-"
-    route: str = "-"
-    status: int = 0
-    sent: int = 0
-    result: Result = Result.COMPLETE
-    reason: str | None = None
-    quiet: bool = False
-    """Not worth a line: a probe that found all well."""
-    began: float | None = None
-    """When the first bytes of a body had left."""
-    traceparent: str | None = None
-    """As a trusted proxy sent it."""
-    span: RequestSpan | None = None
-
-
 class Handler:
     """What the server calls for each request."""
 
@@ -83,27 +61,23 @@ class Handler:
         router: Router,
         access: Access,
         lifecycle: Lifecycle,
-        meter: Meter,
+        teller: Teller,
         tracer: Tracer | None = None,
+        repeats: Repeats | None = None,
     ) -> None:
         self._settings = config.server
         self._cors = config.cors
-        self._lines = Lines(config.log, "request") if config.log.requests else None
-        self._meter = meter
+        self._teller = teller
         self._tracer = tracer
+        self._repeats = repeats
         self._router = router
         self._access = access
         self._lifecycle = lifecycle
         self._clock = asyncio.get_running_loop().time
 
-    def flush(self) -> None:
-        """Writes what the request log holds."""
-        if self._lines is not None:
-            self._lines.flush()
-
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Raises ConnectionError where the client has left, or its connection had to be aborted."""
-        begun = self._clock()
+        begun, ongoing = self._clock(), _begun_already(request)
         peer, proxies = request.remote or "", self._settings.trusted_proxies
         address = client_address(peer, request.headers.getall(_FORWARDED_FOR, []), proxies)
         named, parent = None, None
@@ -113,7 +87,10 @@ class Handler:
         told = Told(named or uuid7().hex, address, trace_id(parent), traceparent=parent)
         try:
             self._lifecycle.began()
-            return await self._answer(request, peer, told)
+            if ongoing is not None:
+                begun, told.request_id = ongoing.begun, ongoing.request_id
+                ongoing.taken_over()
+            return await self._answer(request, peer, told, ongoing)
         except (ConnectionError, asyncio.CancelledError) as error:
             if told.result is Result.COMPLETE:
                 told.result, told.reason = (
@@ -125,11 +102,13 @@ class Handler:
             if isinstance(request.protocol, Connection):
                 request.protocol.answered()
             if not told.quiet:
-                self._tell(request.method, told, begun)
+                self._teller.tell(request.method, told, begun)
             if told.span is not None:
                 told.span.end(told.status, told.result, told.sent, told.reason)
 
-    async def _answer(self, request: web.BaseRequest, peer: str, told: Told) -> web.StreamResponse:
+    async def _answer(
+        self, request: web.BaseRequest, peer: str, told: Told, ongoing: Ongoing | None
+    ) -> web.StreamResponse:
         host, path, query = _aim(request)
         if path in PROBES and host is not None:
             health = await self._lifecycle.answer(request.method, path)
@@ -162,7 +141,7 @@ class Handler:
             reply = await page_reply(page, surface, head)
         if reply is not None:
             return await self._send(request, reply, told, None if page else surface.vary)
-        return await self._walk(request, match.endpoint, head, told)
+        return await self._walk(request, match.endpoint, head, told, ongoing)
 
     def _without_walk(self, request: web.BaseRequest, endpoint: Endpoint, head: Head) -> Reply | None:
         """The answer to what needs neither route nor page; None: it is for one of them."""
@@ -173,10 +152,14 @@ class Handler:
             return surface.refuse(MethodNotAllowed(endpoint.allow), head)
         return None
 
-    async def _walk(self, request: web.BaseRequest, endpoint: Endpoint, head: Head, told: Told) -> web.StreamResponse:
+    async def _walk(
+        self, request: web.BaseRequest, endpoint: Endpoint, head: Head, told: Told, ongoing: Ongoing | None
+    ) -> web.StreamResponse:
         """The one path, and what becomes of the draft on each way out of it."""
         surface, route = endpoint.mounted.surface, endpoint.routes[head.method]
         draft = Draft.begin(surface.name, method_of(route, head), head)
+        if ongoing is not None:
+            draft.go_on(ongoing.event, ongoing.occurred_at, ongoing.durable)
         begun = asyncio.get_running_loop().time()
         try:
             body = partial(self._with_body, request) if head.method in _WITH_BODY else None
@@ -192,18 +175,18 @@ class Handler:
         else:
             if answer.source is None:
                 return await self._send(request, answer.reply, told, surface.vary)
-            return await self._deliver(request, answer, draft, told, surface.vary)
+            return await self._deliver(request, answer, draft, told, surface, route)
         if route.even_s:
             await until_multiple(route.even_s, begun)
         return await self._send(request, reply, told, surface.vary)
 
     async def _deliver(
-        self, request: web.BaseRequest, answer: Answer, draft: Draft, told: Told, vary: str
+        self, request: web.BaseRequest, answer: Answer, draft: Draft, told: Told, surface: Surface, route: Route
     ) -> web.StreamResponse:
         assert answer.source is not None and answer.plan is not None
         came, settings = Delivery(), self._settings
         try:
-            fields = self._fields(request, answer.reply.headers, told, vary)
+            fields = self._fields(request, answer.reply.headers, told, surface.vary)
             head, answered = self._head(request, answer.reply.status, fields)
             await deliver(
                 request,
@@ -221,7 +204,30 @@ class Handler:
             if came.detail is not None:
                 log.warning("aborted", reason=came.reason, detail=came.detail, request_id=told.request_id)
             await answer.close()
+        if self._repeats is not None and answered.keep_alive and answer.reply.status == HTTPStatus.PARTIAL_CONTENT:
+            self._learn(request, draft, told, surface, route, fields)
         return answered
+
+    def _learn(
+        self,
+        request: web.BaseRequest,
+        draft: Draft,
+        told: Told,
+        surface: Surface,
+        route: Route,
+        fields: Mapping[str, str],
+    ) -> None:
+        connection = request.protocol
+        named = self._settings.trusted_proxies and _REQUEST_ID in request.headers
+        if (
+            self._repeats is not None
+            and isinstance(connection, Connection)
+            and connection.raw is not None
+            and request.version == HttpVersion11
+            and request.method == "GET"
+            and not named
+        ):
+            self._repeats.learn(connection.raw, connection.peer, surface, route, told.route, draft, fields)
 
     async def _refused(self, surface: Surface, refusal: Refusal, draft: Draft, told: Told) -> Reply:
         """The refusal worded, once its event is closed."""
@@ -288,27 +294,10 @@ class Handler:
         minor = 1 if request.version >= HttpVersion11 else 0
         return response_head(status, fields, keep_alive=keep, minor=minor), Answered(keep_alive=keep)
 
-    def _tell(self, method: str, told: Told, begun: float) -> None:
-        took = self._clock() - begun
-        first = None if told.began is None else told.began - begun
-        self._meter.answered(
-            told.surface, told.route, method, told.status, took, first, told.sent, told.result, told.reason
-        )
-        if self._lines is not None:
-            self._lines.tell(
-                {
-                    "method": method,
-                    "surface": told.surface,
-                    "route": told.route,
-                    "status": told.status,
-                    "bytes": told.sent,
-                    "result": told.result.value,
-                    "reason": told.reason,
-                    "ms": round(took * 1000, 1),
-                    "address": told.address,
-                    "request_id": told.request_id,
-                }
-            )
+
+def _begun_already(request: web.BaseRequest) -> Ongoing | None:
+    """What was begun of it before it came here."""
+    return request.protocol.take_over() if isinstance(request.protocol, Connection) else None
 
 
 def _ending(request: web.BaseRequest, error: BaseException) -> bool:

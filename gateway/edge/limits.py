@@ -75,6 +75,17 @@ class RateLimits:
             who = str(caller.tenant)
             self._refuse(self._tenant, who, await self._counts.hit(self._tenant, who))
 
+    def heeds_not(self, presented: Presented) -> bool:
+        """Whether another request with what was proven here lately would be counted nowhere, and pass; noted as ``caller`` does."""
+        if self._key is not None or self._tenant is not None:
+            return False
+        if self._failing is not None:
+            token = hash(presented.token)
+            if token not in self._proven:
+                return False
+            self._proven.put(token, _PROVEN_S)
+        return True
+
     async def failed(self, address: str) -> None:
         if self._failing is not None:
             await self._counts.hit(self._failing, network(address))

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import asyncio
 from asyncio.trsock import TransportSocket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
+from datetime import datetime
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
+from uuid import UUID
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
@@ -28,6 +30,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import ERROR, RequestHandler
 
 from ..http.head import response_head
+from .repeats import whole_head
 
 SERVER = "recording-gateway"
 
@@ -56,12 +59,36 @@ _LONG_LINES = 4
 """A whole request head may be as large as this many lines of the greatest length."""
 
 
+class Ongoing(Protocol):
+    """A request that is answered past aiohttp."""
+
+    begun: float
+    event: UUID
+    occurred_at: datetime
+    request_id: str
+    handed_over: bool
+
+    @property
+    def durable(self) -> Awaitable[None]: ...
+    def lost(self) -> None: ...
+    def cut_off(self) -> None: ...
+    def taken_over(self) -> None: ...
+
+
+class Taking(Protocol):
+    """Who may answer requests past aiohttp."""
+
+    def take(self, connection: Connection, data: bytes, /) -> bool:
+        """Whether it does. Then it has told ``goes_on``, and tells that it is over, or hands over."""
+        ...
+
+
 class Connection(RequestHandler):
     """One client's connection: a request head that is not whole in time closes it."""
 
     __slots__ = (
-        "_behind", "_fields", "_head_came", "_head_timeout", "_head_timer", "_longest_head", "_serving",
-        "body", "foreign", "fresh", "lost", "socket", "under_way",
+        "_behind", "_fields", "_head_came", "_head_timeout", "_head_timer", "_held", "_longest_head", "_ongoing",
+        "_serving", "_taking", "body", "foreign", "fresh", "lost", "peer", "raw", "socket", "under_way",
     )  # fmt: skip
 
     fresh: bool
@@ -74,6 +101,10 @@ class Connection(RequestHandler):
     """The last request's body. If the answer left before all of it came, the next bytes are its rest and not a head."""
     socket: TransportSocket | None
     """A plain socket, which may be written to past the transport. None: this is not one (TLS)."""
+    peer: bytes
+    """The address it comes from."""
+    raw: bytes | None
+    """All that came of the last request, where it came alone and at once."""
     under_way: bool
     """Some of the answer to the last request has left."""
 
@@ -84,6 +115,7 @@ class Connection(RequestHandler):
         head_timeout: float,
         max_line: int,
         fields: Mapping[str, str],
+        taking: Taking | None = None,
         **options: Any,  # aiohttp's own
     ) -> None:
         """``fields``: of the answer to a head that could not be read."""
@@ -102,6 +134,11 @@ class Connection(RequestHandler):
         self.foreign = False
         self.body = None
         self.socket = None
+        self.peer = b""
+        self.raw = None
+        self._taking = taking
+        self._ongoing: Ongoing | None = None
+        self._held = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -109,9 +146,23 @@ class Connection(RequestHandler):
             self.transport.set_write_buffer_limits(high=0)  # so that drained means that the kernel has it
             if self.transport.get_extra_info("sslcontext") is None:
                 self.socket = self.transport.get_extra_info("socket")
+            peer = self.peername  # of an address its port says nothing
+            self.peer = str(peer[0] if isinstance(peer, tuple) else peer).encode()
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
+        if self._ongoing is not None and not self._ongoing.handed_over:
+            self._hold(data)
+            return
+        if self._taking is not None and self._is_idle() and whole_head(data):
+            self.raw = data
+            if self._taking.take(self, data):
+                return
+        else:
+            self.raw = None
+        self._receive(data)
+
+    def _receive(self, data: bytes) -> None:
         late = not data or (self.body is not None and not self.body.is_eof())  # aiohttp itself may come with nothing
         waiting = len(self._messages)
         super().data_received(data)
@@ -129,6 +180,63 @@ class Connection(RequestHandler):
         if self._serving and self.transport is not None:
             self.transport.abort()
 
+    def _is_idle(self) -> bool:
+        """Nothing of a request has come, none is being answered, and the next may be."""
+        waiter = self._waiter
+        return (
+            waiter is not None
+            and not (waiter.done() or self._serving or self._head_came or self._messages)
+            and (self.body is None or self.body.is_eof())
+            and not (self._upgraded or self._close or self._force_close)
+        )
+
+    def _hold(self, data: bytes) -> None:
+        """Until what is being answered is over."""
+        self._held += data
+        if len(self._held) > _BEHIND and self.transport is not None:
+            self.transport.pause_reading()
+
+    def goes_on(self, ongoing: Ongoing | None) -> None:
+        """A request is being answered past aiohttp; None: no more."""
+        self._ongoing = ongoing
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if ongoing is not None:
+            self.head_read()
+        elif self._held:
+            self._let_go()
+
+    def hand_over(self, data: bytes) -> None:
+        """Aiohttp is given ``data`` as if nobody had begun to answer it."""
+        self._receive(data)
+        self._let_go()
+
+    def take_over(self) -> Ongoing | None:
+        """What was begun of the request that was handed over; None: nothing was."""
+        ongoing, self._ongoing = self._ongoing, None
+        return ongoing
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, b""
+        if len(held) > _BEHIND and self.transport is not None:
+            self.transport.resume_reading()
+        if held:
+            self.data_received(held)
+
+    def _process_keepalive(self) -> None:
+        if self._ongoing is None:
+            super()._process_keepalive()
+        else:
+            self._keepalive_handle = self._loop.call_later(self._keepalive_timeout, self._process_keepalive)
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109  as aiohttp calls it
+        if self._ongoing is not None:
+            self._ongoing.cut_off()
+        await super().shutdown(timeout)
+
+    async def drained(self) -> None:
+        """Waits until the kernel has what was written. Raises ConnectionError."""
+        await self._drain_helper()
+
     @property
     def expected(self) -> bool:
         """A request is: its first one, or one whose head has begun to come."""
@@ -139,7 +247,11 @@ class Connection(RequestHandler):
 
         aiohttp's ``close`` alone would leave an idle connection open, and requests on it unanswered.
         """
-        if self.expected or (self._serving and self.body is not None and not self.body.is_eof()):
+        if (
+            self._ongoing is not None
+            or self.expected
+            or (self._serving and self.body is not None and not self.body.is_eof())
+        ):
             return  # closing, aiohttp would take in no more of a body either; its answer says that it is the last
         self.close()
         if not self._serving and not self._messages:
@@ -148,6 +260,8 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self.lost, self.body = True, None
         self._stop_timer()
+        if self._ongoing is not None:
+            self._ongoing.lost()
         transport = self.transport
         super().connection_lost(exc)
         if hasattr(transport, _RING):
@@ -253,6 +367,7 @@ class Server(web.Server):
         max_line: int,
         max_body: int,
         fields: Mapping[str, str] = MappingProxyType({}),
+        taking: Taking | None = None,
         **options: Any,  # both Any: aiohttp's own
     ) -> None:
         """``fields``: of the answer to a head that could not be read, beside those that it always has."""
@@ -261,6 +376,7 @@ class Server(web.Server):
         self._max_line = max_line
         self._max_body = max_body
         self._fields = {**_FIELDS, **fields}
+        self._taking = taking
         self._options = options
 
     def pre_shutdown(self) -> None:
@@ -284,6 +400,7 @@ class Server(web.Server):
             head_timeout=self._head_timeout,
             max_line=self._max_line,
             fields=self._fields,
+            taking=self._taking,
             **self._options,
         )
 

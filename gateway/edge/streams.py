@@ -46,6 +46,14 @@ class StreamBounds:
         """Policy → how often it was the reason to refuse."""
         return self._refused
 
+    def has_room(self, tenant: UUID, address: str) -> bool:
+        """Whether ``admit`` would take a place now."""
+        return (
+            self.in_flight < self.bound
+            and (self._per_tenant is None or self._of_tenants.get(tenant.int, 0) < self._per_tenant)
+            and (self._per_address is None or self._of_networks.get(_network(address), 0) < self._per_address)
+        )
+
     def admit(self, tenant: UUID, address: str) -> Callable[[], None]:
         """Takes a place, and returns the function that gives it back (further calls do nothing).
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 
+from ..pattern import pattern
 from .headers import seconds_as_date
 
 _LINES = {
@@ -20,12 +21,29 @@ def response_head(status: int, fields: Mapping[str, str], *, keep_alive: bool, m
 
     ``minor``: of the HTTP version that was asked in. ValueError: a field would break out of its line.
     """
+    connection = ("" if minor else "keep-alive") if keep_alive else ("close" if minor else "")
+    return (_beginning(status, fields, minor) + _ending(int(time.time()), connection)).encode()
+
+
+def head_pattern(status: int, fields: Callable[..., Mapping[str, str]], count: int) -> bytes:
+    """``response_head`` with the ``count`` texts that ``fields`` is made of left open; ``last_lines`` belongs behind it.
+
+    ValueError: ``fields`` has them not, or in another order.
+    """
+    return pattern(lambda *texts: _beginning(status, fields(*texts), 1).encode(), count)
+
+
+def last_lines() -> bytes:
+    """Date and the empty line, where a connection is kept."""
+    return _ending(int(time.time()), "").encode()
+
+
+def _beginning(status: int, fields: Mapping[str, str], minor: int) -> str:
     lines = [*map(": ".join, fields.items())]
     plain = "".join(lines)
     if "\n" in plain or "\r" in plain or "\0" in plain:
         raise ValueError("a field holds a line break")
-    connection = ("" if minor else "keep-alive") if keep_alive else ("close" if minor else "")
-    return "\r\n".join([_LINES[minor][status], *lines, _ending(int(time.time()), connection)]).encode()
+    return "\r\n".join([_LINES[minor][status], *lines, ""])
 
 
 @lru_cache(maxsize=8)

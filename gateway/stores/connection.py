@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
-from typing import Final
+from typing import Final, Protocol
 
 from . import head as heads
 from .dial import NARROW
@@ -28,6 +28,14 @@ FULL = (BlockingIOError, ssl.SSLWantWriteError)
 
 class Stale(Exception):
     """A kept connection failed: the store closed it before answering at all, or sent something that is no answer."""
+
+
+class Waiting(Protocol):
+    """Who waits for an answer: a future, or what is told of it by the same calls, at once."""
+
+    def done(self) -> bool: ...
+    def set_result(self, result: tuple[Head, memoryview], /) -> None: ...
+    def set_exception(self, exception: Exception, /) -> None: ...
 
 
 class Connection:
@@ -51,7 +59,7 @@ class Connection:
         self.tls = sock if isinstance(sock, ssl.SSLSocket) else None
         self._gone = gone
         self._waiter: asyncio.Future[None] | None = None
-        self._head: asyncio.Future[tuple[Head, memoryview]] | None = None
+        self._head: Waiting | None = None
         self._want = 0
         self._gathered = b""
         self._unsent = b""
@@ -90,18 +98,30 @@ class Connection:
 
         Raises Stale, NotHttp, TimeoutError (``deadline`` has passed), OSError.
         """
+        answer: asyncio.Future[tuple[Head, memoryview]] = self._loop.create_future()
+        self.ask_for(answer, request, want, deadline)
+        return answer
+
+    def ask_for(self, answer: Waiting, request: bytes, want: int, deadline: float) -> None:
+        """As ``ask``, for whoever is told by ``answer``: perhaps before this returns."""
         self.uses += 1
-        self._head = self._loop.create_future()
+        self._head = answer
         self._want = want
         self.deadline = deadline
-        answer = self._head
         try:
             self._send(request)
             if not self._reading and self._head is not None:
                 self._read_on()
         except OSError as error:  # the system has no room to watch it
             self._fail(error)
-        return answer
+
+    def gather(self, rest: Waiting, collect: Callable[[], None], deadline: float) -> None:
+        """``collect`` is called whenever more of the answer has come, until ``gathered``; ``rest`` is told if it never does."""
+        self._head, self.collect, self.deadline = rest, collect, deadline
+
+    def gathered(self) -> None:
+        """All has come."""
+        self._head, self.collect, self.deadline = None, None, inf
 
     async def readable(self, patience_s: float) -> None:
         """Returns when there may be bytes. Raises TimeoutError, OSError."""

@@ -34,10 +34,12 @@ from ..config import GcsStore, Origin
 from ..errors import Changed, NotFound, OriginFailed, OriginTimeout, Refusal, Unavailable
 from ..model import Link, Span, Stat
 from . import gcs_key
+from .answer import UNCODED, Pin
 from .body import Body
 from .dial import distrust, kind
 from .gcs_token import Bearer
-from .origin import UNCODED, Pin, Reader, Refused, Target, is_outage, jittered, unfit
+from .origin import Reader, Refused, Target, is_outage, jittered, unfit
+from .short import Short, Told
 
 GOOGLE: Final = "https://storage.googleapis.com"
 LONGEST_LINK: Final = timedelta(days=7)
@@ -137,6 +139,14 @@ class Gcs:
             self.counts.refused(error)
             raise
 
+    def prompt(self, key: str, version: str) -> bool:
+        target = self._known(key, version)
+        return target is not None and target.pool.kept
+
+    def begin(self, key: str, span: Span, version: str, told: Told) -> Short | None:
+        target = self._known(key, version)
+        return None if target is None else self._reader.begin(target, span, told)
+
     async def _again(self, key: str, span: Span, version: str, header: dict[str, str], refused: Refused) -> Body:
         """Once more, where another token than ``header``'s may help. Raises what the refusal means."""
         if refused.status == UNAUTHORIZED and self._bearer is not None and self._bearer.drop(header):
@@ -197,6 +207,12 @@ class Gcs:
         if self._bearer is None:
             return NO_HEADER
         return self._bearer.fresh() or await self._bearer.header()
+
+    def _known(self, key: str, version: str) -> Target | None:
+        """How to read it now, as far as that needs no asking."""
+        kept = self._kept.get((key, version))
+        header = NO_HEADER if self._bearer is None else self._bearer.fresh()
+        return kept[0] if kept is not None and kept[1] is header else None
 
     async def _target(self, key: str, version: str) -> tuple[Target, dict[str, str]]:
         """How to read it now, and with what authority."""

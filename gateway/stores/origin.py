@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from ..config import Origin
 from ..errors import Changed, OriginFailed, OriginTimeout, Unavailable
 from ..model import KEY_BYTES, PIECE, Span
+from .answer import Pin, fault
 from .body import Body, Means
 from .connection import DRY, Connection, Stale
 from .counts import Counts
@@ -25,6 +26,7 @@ from .dial import Dialer, client_context, kind
 from .head import Head, NotHttp
 from .pipes import Pipes, can_splice
 from .pool import Pool
+from .short import Short, Told
 from .spliced import body_of
 
 TRIES: Final = 3
@@ -39,9 +41,6 @@ _BUSY: Final = frozenset({408, 429})
 PORTS: Final = {"http": 80, "https": 443}
 PATH: Final = re.compile(r"/[\x21-\x7e]*")
 VALUE: Final = re.compile(r"[\x21-\x7e\x80-\xff]([\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?")
-UNCODED: Final = frozenset({"", "identity", "aws-chunked"})
-"""Content codings that change no byte; ``aws-chunked`` is a leftover of some uploads."""
-CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})", re.ASCII)
 
 
 def unfit(key: str) -> str | None:
@@ -69,38 +68,9 @@ class Refused(Exception):
         self.body = body
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
-    """The response field that tells which version was read, and what it must be."""
-
-    field: str
-    value: str
-    required: bool = True
-    """Whether an answer without the field is refused."""
-
-
 def jittered(attempt: int) -> float:
     """Seconds to wait before try ``attempt`` + 1: doubling, capped at a second, half of it chance."""
     return min(BACKOFF_S * 2.0 ** (attempt - 1), 1.0) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
-
-
-def fault(status: int, headers: Mapping[str, str], span: Span) -> str | None:
-    """What is wrong with the head of a 200 or 206 for ``span``; None: nothing."""
-    if headers.get("Content-Encoding", "").strip().lower() not in UNCODED:
-        return "a content-encoded body; objects must be stored without Content-Encoding"
-    if "Transfer-Encoding" in headers:
-        return "a body of no known length"
-    if headers.get("Content-Length") != str(len(span)):
-        return f"Content-Length {headers.get('Content-Length')} where {len(span)} bytes were asked for"
-    if status == 200:  # noqa: PLR2004 - a status code is its own name
-        return "200 and its beginning where a part was asked for" if span.start else None
-    told = headers.get("Content-Range", "")
-    match = CONTENT_RANGE.fullmatch(told)
-    if match is None:
-        return "206 without a Content-Range that can be read"
-    first, last, total = map(int, match.groups())
-    right = (first, last) == (span.start, span.stop - 1) and total >= span.stop
-    return None if right else f"bytes {first}-{last}/{total} where {span.start}-{span.stop - 1} were asked for"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +147,15 @@ class Reader:
             self.counts.retries += 1
             await asyncio.sleep(jittered(TRIES - tries))
 
+    def begin(self, target: Target, span: Span, told: Told) -> Short | None:
+        """A read of at most PIECE bytes, begun at once; ``told`` hears its end. None: no connection is kept, and nothing was asked."""
+        connection = target.pool.take()
+        if connection is None:
+            return None
+        short = Short(target.pool, connection, span, target.pin, self.counts, told, self._settings.progress_s)
+        connection.ask_for(short, *self._asking(target, span))
+        return short
+
     async def close(self) -> None:
         """Of every connection, in use or not."""
         for pool in self._pools.values():
@@ -189,13 +168,12 @@ class Reader:
     async def _try(self, target: Target, span: Span) -> Body:
         pool, length = target.pool, len(span)
         connection = pool.take() or await pool.get()
-        request = b"%b%d-%d\r\n\r\n" % (target.request, span.start, span.stop - 1)
         try:
             try:
-                head, rest = await self._ask(connection, request, length)
+                head, rest = await connection.ask(*self._asking(target, span))
             except Stale:
                 connection = await pool.replace(connection)
-                head, rest = await self._ask(connection, request, length)
+                head, rest = await connection.ask(*self._asking(target, span))
             await self._judge(connection, head, rest, span, target.pin)
             # More than was asked for: what follows is no answer to anybody.
             keep = head.keep_alive and len(rest) <= length
@@ -213,13 +191,16 @@ class Reader:
                     raise Unavailable(f"{self._where}: connection failed ({kind(error)})") from None
             raise
 
-    def _ask(self, connection: Connection, request: bytes, length: int) -> asyncio.Future[tuple[Head, memoryview]]:
+    def _asking(self, target: Target, span: Span) -> tuple[bytes, int, float]:
+        """What is asked, how many bytes of the answer are wanted at first, and until when; it is counted as sent."""
         self.counts.requests += 1
+        length = len(span)
         if self._sweep is None:
             self._sweep = self._loop.call_later(self._period, self._swept)
         # A short answer is taken whole, so that it leaves with the client's head; of a long one the rest can be spliced.
         want = HEAD_ROOM + length if length <= PIECE else HEAD_ROOM
-        return connection.ask(request, want, self._loop.time() + self._settings.first_byte_s)
+        request = b"%b%d-%d\r\n\r\n" % (target.request, span.start, span.stop - 1)
+        return request, want, self._loop.time() + self._settings.first_byte_s
 
     async def _judge(self, connection: Connection, head: Head, rest: memoryview, span: Span, pin: Pin) -> None:
         status = head.status

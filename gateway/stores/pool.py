@@ -34,6 +34,11 @@ class Pool:
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
         self._closed = False
 
+    @property
+    def kept(self) -> bool:
+        """Whether ``take`` has one."""
+        return bool(self._idle)
+
     def take(self) -> Connection | None:
         """One that is kept, at once; None: there is none."""
         if not self._idle:

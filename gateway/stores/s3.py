@@ -27,9 +27,10 @@ from pydantic import SecretStr
 from ..config import ConfigError, Origin, S3Store
 from ..errors import Changed, NotFound, OriginFailed, Refusal, Unavailable
 from ..model import Link, Span, Stat
+from .answer import UNCODED, Pin
 from .body import Body
 from .dial import client_context
-from .origin import UNCODED, Pin, Reader, Refused, Target, unfit
+from .origin import Reader, Refused, Target, unfit
 from .s3_credentials import InstanceCredentials
 from .s3_errors import (
     DENIED,
@@ -43,6 +44,7 @@ from .s3_errors import (
     read_refused,
     status,
 )
+from .short import Short, Told
 
 if TYPE_CHECKING:
     from aiobotocore.session import ClientCreatorContext
@@ -155,6 +157,14 @@ class S3:
         except (Refusal, Changed) as error:
             self.counts.refused(error)
             raise
+
+    def prompt(self, key: str, version: str) -> bool:
+        target = self._target(key, version)
+        return target is not None and target.pool.kept
+
+    def begin(self, key: str, span: Span, version: str, told: Told) -> Short | None:
+        target = self._target(key, version)
+        return None if target is None else self._reader.begin(target, span, told)
 
     async def _again(self, key: str, span: Span, version: str, refused: Refused) -> Body:
         """Once more, where other credentials may help. Raises what the refusal means."""

@@ -23,7 +23,7 @@ WAYS = {"zero-copy": True, "portable": False}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A module that says ``BOTH_WAYS = True`` is run with server.zero_copy on and off."""
+    """A module that says ``BOTH_WAYS = True`` is run with server.zero_copy and server.repeats on and off."""
     if "zero_copy" in metafunc.fixturenames and getattr(metafunc.module, "BOTH_WAYS", False):
         metafunc.parametrize("zero_copy", list(WAYS.values()), ids=list(WAYS), indirect=True, scope="session")
 
@@ -63,7 +63,7 @@ async def _stages(
 
     async def stage(zero_copy: bool) -> Stage:
         if zero_copy not in opened:
-            sections = {"server": {"zero_copy": zero_copy}}
+            sections = {"server": {"zero_copy": zero_copy, "repeats": zero_copy}}
             opened[zero_copy] = Stage(await databases.create(), shelved, tmp_path_factory.mktemp("stage"), sections)
             await opened[zero_copy].open()
         return opened[zero_copy]

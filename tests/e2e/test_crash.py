@@ -37,7 +37,7 @@ async def staged(
     url = stage.database_url
     try:
         house = await stage.open(
-            server={"zero_copy": zero_copy},
+            server={"zero_copy": zero_copy, "repeats": zero_copy},
             database={"url": url, **DATABASE},
             audit=AUDIT | sections.pop("audit", {}),
             **sections,

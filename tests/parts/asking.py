@@ -9,7 +9,8 @@ import pytest
 
 from gateway.model import Span
 from gateway.stores.body import Body
-from gateway.stores.origin import Pin, Reader
+from gateway.stores.answer import Pin
+from gateway.stores.origin import Reader
 
 from .labs import QUICK, drain
 from .ranged import ETAG, RangedServer

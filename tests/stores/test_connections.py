@@ -30,7 +30,8 @@ from gateway.stores.connection import Connection, Stale
 from gateway.stores.counts import Counts
 from gateway.stores.dial import NARROW, Dialer
 from gateway.stores.head import NotHttp
-from gateway.stores.origin import Pin, Reader, Refused
+from gateway.stores.answer import Pin
+from gateway.stores.origin import Reader, Refused
 from gateway.stores.pipes import Pipes
 from gateway.stores.pool import Pool
 from gateway.stores.spliced import body_of

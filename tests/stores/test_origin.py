@@ -14,7 +14,8 @@ from parts.labs import QUICK, drain
 from gateway.config import Origin
 from gateway.errors import Broken, Changed, OriginFailed, OriginTimeout, Unavailable
 from gateway.model import Source, Span
-from gateway.stores.origin import ERROR_BYTES, Pin, Reader, Refused, fault
+from gateway.stores.answer import Pin, fault
+from gateway.stores.origin import ERROR_BYTES, Reader, Refused
 
 SECRET = "X-Amz-Signature=5ec2e7"
 PATH = f"/b/a%20b%2B%C3%A9+%5Bx%5D/../..//%23?{SECRET}&x=%2f"

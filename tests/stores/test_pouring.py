@@ -25,7 +25,8 @@ from gateway.model import PIECE, Pourable, Source, Span
 from gateway.stores import open_resuming
 from gateway.stores import pipes as pipes_module
 from gateway.stores.body import Body
-from gateway.stores.origin import Pin, Reader, Target
+from gateway.stores.answer import Pin
+from gateway.stores.origin import Reader, Target
 
 DATA = random.Random(11).randbytes(6_000_011)
 WAYS = pytest.mark.parametrize("way", ["plain", "pipeless", "copied", "tls"])

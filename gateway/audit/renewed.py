@@ -1,0 +1,95 @@
+"""Intents like one before: of an access that differs from it in its event, its time, its request and its range alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+import orjson
+
+from ..errors import Unavailable
+from ..event import Intent
+from ..pattern import pattern
+from .events import INDEXED, encode
+from .journal import NotDurable
+
+
+class Likeness:
+    """What the intents of one kind of access have in common. ValueError: ``intent`` is none that has a like."""
+
+    __slots__ = ("_pattern",)
+
+    def __init__(self, intent: Intent) -> None:
+        if len(encode(intent)) + len(str(UUID(int=0))) > INDEXED:
+            raise ValueError("so long that it may have been cut")
+
+        def make(event: str, occurred: str, request: str, asked: str, session: str) -> bytes:
+            as_text = cast(Any, (occurred, session))  # they stand in it as texts anyway
+            return encode(
+                replace(
+                    intent,
+                    event_id=UUID(event),
+                    occurred_at=as_text[0],
+                    request_id=request,
+                    range=asked,
+                    session=as_text[1],
+                )
+            )
+
+        self._pattern = pattern(make, 5)
+
+    def encode(self, event: UUID, occurred_at: datetime, request_id: str, asked: bytes, session: bytes) -> bytes:
+        """As ``events.encode``: of texts that JSON need not escape. ``session`` is a UUID's."""
+        when = orjson.dumps(occurred_at)
+        return self._pattern % (str(event).encode(), when[1:-1], request_id.encode(), asked, session)
+
+
+class Renewed:
+    """Such an intent on its way to the disk, as the journal's ``Waiter``: whoever began it is told by a call, or awaits it."""
+
+    __slots__ = ("_conclude", "_ended", "_error", "_told")
+
+    def __init__(self, told: Callable[[], None], conclude: Callable[[str], None]) -> None:
+        """``conclude``: closes the event for a reason, where the intent is not durable."""
+        self._told = told
+        self._conclude = conclude
+        self._error: NotDurable | None = None
+        self._ended = False
+
+    @property
+    def durable(self) -> bool:
+        """It is."""
+        return self._ended and self._error is None
+
+    def done(self) -> bool:
+        return self._ended
+
+    def set_result(self, _result: None, /) -> None:
+        self._ended = True
+        self._told()
+
+    def set_exception(self, error: NotDurable, /) -> None:
+        self._ended, self._error = True, error
+        self._told()
+
+    def exception(self) -> NotDurable | None:
+        return self._error
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """Returns once it is durable. Raises Unavailable: it is not, and the event is concluded."""
+        if not self._ended:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+            def told() -> None:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+            self._told = told
+            yield from waiter
+        if self._error is not None:
+            self._conclude(self._error.reason)
+            raise Unavailable(str(self._error)) from self._error

@@ -1,0 +1,204 @@
+"""A request like one before, answered without a task of its own: its intent durable, its bytes here, then all of it at once.
+
+What does not go as it should is handed over to the one path, with the event that was begun: the client has had nothing yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import structlog
+from uuid_utils import uuid7 as new_id
+from uuid_utils.compat import uuid7
+
+from ..errors import Unavailable
+from ..event import CLIENT_GONE, COMPLETE, INTERRUPTED, Outcome, Result, Trail
+from ..http.head import last_lines
+from ..stores.short import Short
+from .delivery import Delivery, take_rest
+from .lifecycle import Lifecycle
+from .repeats import Asked, Repeats, head_of
+from .server import Connection
+from .told import Teller, Told
+
+log = structlog.get_logger("gateway.request")
+
+_PARTIAL = 206
+
+
+class Shortcut:
+    """What a connection asks first, of each request."""
+
+    def __init__(self, repeats: Repeats, trail: Trail, lifecycle: Lifecycle, teller: Teller, *, stall_s: float) -> None:
+        self.repeats = repeats
+        self.trail = trail
+        self.lifecycle = lifecycle
+        self.teller = teller
+        self.stall_s = stall_s
+        self.clock = asyncio.get_running_loop().time
+
+    def take(self, connection: Connection, data: bytes) -> bool:
+        """Whether ``data``, which is all that has come, is being answered. False: it is the path's."""
+        if self.lifecycle.draining:
+            return False
+        asked = self.repeats.find(data, connection.peer)
+        return asked is not None and Again(self, connection, data, asked).begin()
+
+
+class Again:
+    """One that is being answered. It ends once: told of and recorded here, or by whoever takes it over."""
+
+    __slots__ = (
+        "_asked", "_connection", "_data", "_intended", "_over", "_pieces", "_release", "_short", "_shortcut", "_task",
+        "begun", "event", "handed_over", "occurred_at", "request_id",
+    )  # fmt: skip
+
+    handed_over: bool
+    """The path has it, or will have in a moment."""
+    begun: float
+    """When it came, by the loop's clock."""
+
+    def __init__(self, shortcut: Shortcut, connection: Connection, data: bytes, asked: Asked) -> None:
+        self._shortcut = shortcut
+        self._connection = connection
+        self._data = data
+        self._asked = asked
+        self._over = False
+        self._pieces: Sequence[bytes | memoryview] | None = None
+        self._short: Short | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.handed_over = False
+        self.begun = shortcut.clock()
+        self.event: UUID = uuid7()
+        self.occurred_at = datetime.now(UTC)
+        self.request_id = new_id().hex
+
+    def begin(self) -> bool:
+        """False: nothing was begun."""
+        shortcut, asked = self._shortcut, self._asked
+        repeat = asked.repeat
+        try:
+            self._intended = shortcut.repeats.intend(asked, self.event, self.occurred_at, self.request_id, self._heard)
+        except Unavailable:
+            return False
+        self._release: Callable[[], None] = shortcut.repeats.streams.admit(repeat.key.tenant, repeat.address)
+        shortcut.lifecycle.began()
+        self._connection.goes_on(self)
+        short = repeat.store.begin(repeat.object_key, asked.span, repeat.version, self)
+        if short is None:
+            self.failed()
+        elif not self.handed_over:
+            self._short = short
+        return True
+
+    @property
+    def durable(self) -> Awaitable[None]:
+        """The intent, for whoever takes it over."""
+        return self._intended
+
+    # --- what it waits for
+
+    def came(self, pieces: Sequence[bytes | memoryview], /) -> None:
+        self._pieces = pieces
+        self._short = None
+        if self._intended.durable and not self._over:
+            self._leave()
+
+    def failed(self) -> None:
+        self._short = None
+        if not self._over:
+            self._hand_over()
+
+    def _heard(self) -> None:
+        if self._over:
+            return
+        if not self._intended.durable:
+            self._hand_over()
+        elif self._pieces is not None:
+            self._leave()
+
+    # --- what becomes of it
+
+    def _leave(self) -> None:
+        shortcut, connection = self._shortcut, self._connection
+        transport = connection.transport
+        if shortcut.lifecycle.draining or transport is None or connection.socket is None:
+            self._hand_over()
+            return
+        if transport.is_closing():
+            return  # its loss is about to be told
+        assert self._pieces is not None
+        head = head_of(self._asked, self.request_id) + last_lines()
+        parts = [head, *self._pieces]
+        length = len(self._asked.span)
+        connection.under_way = True
+        taken = 0
+        try:
+            taken = os.writev(connection.socket.fileno(), parts)
+        except BlockingIOError:
+            pass
+        except OSError:
+            transport.abort()
+            self._end(_PARTIAL, CLIENT_GONE, length, None)
+            return
+        if taken == len(head) + length:
+            self._end(_PARTIAL, COMPLETE, length, None, began=shortcut.clock())
+            return
+        transport.write(b"".join(parts)[taken:])
+        self._over = True
+        self._task = asyncio.get_running_loop().create_task(self._wait(length))
+
+    async def _wait(self, length: int) -> None:
+        """Until the client has taken the rest."""
+        came = Delivery(sent=length, began=self._shortcut.clock())
+        try:
+            await take_rest(self._connection, came, stall_s=self._shortcut.stall_s)
+        finally:
+            self._end(_PARTIAL, came.result, came.sent, came.reason, began=came.began)
+
+    def lost(self) -> None:
+        """The client has left."""
+        if not self._over:
+            self._end(0, CLIENT_GONE, 0, "before_first_byte")
+
+    def cut_off(self) -> None:
+        """This process is ending."""
+        if self._task is not None:
+            self._task.cancel()
+        elif not self._over:
+            self._end(0, INTERRUPTED, 0, "shutdown")
+
+    def taken_over(self) -> None:
+        """The path goes on with its event, and will tell of it."""
+        self._over = True
+        self._shortcut.lifecycle.ended()
+
+    def _hand_over(self) -> None:
+        if self.handed_over:
+            return
+        self.handed_over = True
+        if self._short is not None:
+            self._short.close()
+            self._short = None
+        self._release()
+        self._connection.hand_over(self._data)
+
+    def _end(self, status: int, result: Result, sent: int, reason: str | None, *, began: float | None = None) -> None:
+        self._over = True
+        shortcut, repeat = self._shortcut, self._asked.repeat
+        if self._short is not None:
+            self._short.close()
+        shortcut.trail.conclude(Outcome(self.event, self.occurred_at, datetime.now(UTC), status, sent, result, reason))
+        self._release()
+        shortcut.lifecycle.ended()
+        self._connection.answered()
+        told = Told(
+            self.request_id, repeat.address, None, repeat.surface, repeat.route, status, sent, result,
+            reason if status or result is INTERRUPTED else None, began=began,
+        )  # fmt: skip
+        shortcut.teller.tell("GET", told, self.begun)
+        self._connection.goes_on(None)

@@ -1,0 +1,261 @@
+"""Requests like one before: those of a player that seeks differ in their Range alone.
+
+What the one path found out for such a request (who asks, which call, that he may) is remembered beside what it followed from,
+and is taken for true while the catalog, from its memory, says the very same: then, and only then, the next one is answered
+without walking the path again (``again``). Whatever is out of the ordinary is left to the path, which is always right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from typing import Final, Protocol
+from uuid import UUID
+
+from ..audit.renewed import Likeness, Renewed
+from ..audit.sessions import Key as Listener
+from ..audit.trail import JournalTrail
+from ..contract import Route, Surface
+from ..draft import Draft
+from ..http.head import head_pattern
+from ..http.ranges import content_range
+from ..model import PIECE, CallRef, Entry, Key, Object, Presented, Span, State
+from ..stores.short import Prompt
+from .limits import RateLimits
+from .streams import StreamBounds
+
+KEPT: Final = 2048
+"""Requests remembered, about 3 KB each."""
+LONGEST: Final = 4096
+"""Bytes of a head above which it is not looked at."""
+
+_ASKED = re.compile(rb"\r\n[Rr]ange: ?(bytes=([0-9]{1,18})-([0-9]{1,18}))\r\n")
+_END = b"\r\n\r\n"
+_VARYING = ("Content-Range", "Content-Length", "X-Request-Id")
+_TELLING = frozenset(
+    {
+        "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "expect", "upgrade",
+        "content-length", "transfer-encoding",
+    }
+)  # fmt: skip
+"""Request fields by which an answer, or what follows it, may be another than the one before."""
+
+
+class Known(Protocol):
+    """A catalog's memory: what it would answer at once, and truly."""
+
+    def known_call(self, tenant: UUID, ref: CallRef) -> Entry | None: ...
+    def known_key(self, sha256: bytes) -> Key | None: ...
+
+
+@dataclass(slots=True)
+class Repeat:
+    """One request that was answered, and all that the answer followed from."""
+
+    surface: str
+    route: str
+    address: str
+    presented: Presented
+    sha256: bytes
+    key: Key
+    ref: CallRef
+    entry: Entry
+    until: float
+    """Seconds since the epoch: when the key, or the recording, is over."""
+    store: Prompt
+    object_key: str
+    version: str
+    size: int
+    like: Likeness
+    head: bytes
+    """Its answer's, by ``head_pattern``: Content-Range, Content-Length and X-Request-Id are open."""
+    listener: Listener
+    session: UUID
+    session_text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that is like one before."""
+
+    repeat: Repeat
+    span: Span
+    field: bytes
+    """The Range field, as sent."""
+
+
+class Repeats:
+    """What is remembered. ``find`` asks nobody and waits for nothing."""
+
+    def __init__(
+        self,
+        known: Known,
+        limits: RateLimits,
+        streams: StreamBounds,
+        stores: Mapping[str, object],
+        listener_of: Callable[[Draft, UUID, str], Listener],
+        trail: JournalTrail,
+        session_of: Callable[[Listener, float], UUID],
+    ) -> None:
+        self._known = known
+        self._limits = limits
+        self.streams = streams
+        self._stores = stores
+        self._listener_of = listener_of
+        self._trail = trail
+        self._session_of = session_of
+        self._kept: OrderedDict[bytes, Repeat] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def find(self, data: bytes, peer: bytes) -> Asked | None:
+        """What ``data``, which is all that has come, is like. None: nothing, or something that the path is for."""
+        found = _ASKED.search(data)
+        if found is None:
+            return None
+        name = _name(data, found, peer)
+        repeat = self._kept.get(name)
+        if repeat is None:
+            return None
+        if not self._holds(repeat):
+            del self._kept[name]
+            return None
+        start, stop = int(found[2]), min(int(found[3]) + 1, repeat.size)
+        if not 0 < stop - start <= PIECE:
+            return None
+        if not (
+            self._limits.heeds_not(repeat.presented)
+            and self.streams.has_room(repeat.key.tenant, repeat.address)
+            and self._trail.admits
+            and repeat.store.prompt(repeat.object_key, repeat.version)
+        ):
+            return None
+        return Asked(repeat, Span(start, stop), found[1])
+
+    def _holds(self, repeat: Repeat) -> bool:
+        return (
+            self._known.known_key(repeat.sha256) is repeat.key
+            and self._known.known_call(repeat.key.tenant, repeat.ref) is repeat.entry
+            and time.time() < repeat.until
+        )
+
+    def intend(
+        self, asked: Asked, event: UUID, occurred_at: datetime, request_id: str, told: Callable[[], None]
+    ) -> Renewed:
+        """Raises Unavailable."""
+        repeat = asked.repeat
+        session = self._session_of(repeat.listener, occurred_at.timestamp())
+        if session is not repeat.session:
+            repeat.session, repeat.session_text = session, str(session).encode()
+        return self._trail.intend_again(
+            repeat.like, event, occurred_at, request_id, asked.field, repeat.session_text, told
+        )
+
+    def learn(
+        self,
+        data: bytes,
+        peer: bytes,
+        surface: Surface,
+        route: Route,
+        template: str,
+        draft: Draft,
+        fields: Mapping[str, str],
+    ) -> None:
+        """``data`` was answered, wholly, with a 206 of these ``fields``."""
+        found = _ASKED.search(data)
+        if found is None:
+            return
+        repeat = self._made(surface, route, template, draft, fields)
+        if repeat is None:
+            return
+        name = _name(data, found, peer)
+        self._kept[name] = repeat
+        self._kept.move_to_end(name)
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+    def _made(
+        self, surface: Surface, route: Route, template: str, draft: Draft, fields: Mapping[str, str]
+    ) -> Repeat | None:
+        """None: it is not one whose like could be told by its bytes."""
+        entry, caller, object_ = draft.entry, draft.caller, _object(draft, fields)
+        ref, presented = route.ref(draft.head), (route.present or surface.present)(draft.head)
+        if entry is None or entry.recording is None or caller is None or object_ is None or ref is None:
+            return None
+        store = self._stores.get(object_.store)
+        sha256 = hashlib.sha256((presented.token or "").encode("utf-8", "surrogateescape")).digest()
+        key = self._known.known_key(sha256)
+        known = key is not None and self._known.known_call(key.tenant, ref) is entry
+        if key is None or not known or caller.credential != str(key.id) or not isinstance(store, Prompt):
+            return None
+        try:
+            like = Likeness(draft.intent())
+            head = head_pattern(206, lambda *texts: {**fields, **dict(zip(_VARYING, texts, strict=True))}, 3)
+        except ValueError:
+            return None
+        assert draft.session is not None and draft.etag is not None
+        ends = [key.expires_at, None if entry.recording.hold else entry.recording.expires_at]
+        return Repeat(
+            surface=surface.name,
+            route=template,
+            address=draft.head.address,
+            presented=presented,
+            sha256=sha256,
+            key=key,
+            ref=ref,
+            entry=entry,
+            until=min((end.timestamp() for end in ends if end is not None), default=math.inf),
+            store=store,
+            object_key=object_.key,
+            version=object_.stat.version,
+            size=object_.stat.size,
+            like=like,
+            head=head,
+            listener=self._listener_of(draft, entry.recording.id, draft.etag),
+            session=draft.session,
+            session_text=str(draft.session).encode(),
+        )
+
+
+def _object(draft: Draft, fields: Mapping[str, str]) -> Object | None:
+    """What was played, where another request like this one would be answered alike by all but its time."""
+    caller, entry, head = draft.caller, draft.entry, draft.head
+    alike = (
+        caller is not None
+        and caller.kind == "api_key"  # others are asked about each time, or told apart by more than their bytes
+        and draft.use is None
+        and draft.session is not None
+        and head.trace_id is None
+        and _TELLING.isdisjoint(map(str.lower, head.headers))
+        and tuple(name for name in fields if name in _VARYING) == _VARYING
+    )
+    if not alike or entry is None or entry.recording is None or entry.state(draft.occurred_at) is not State.READY:
+        return None
+    known = entry.recording.object
+    return known if known is not None and known.stat.etag == draft.etag else None
+
+
+def head_of(asked: Asked, request_id: str) -> bytes:
+    """The beginning of the answer's head; ``http.head.last_lines`` belong behind it."""
+    span, repeat = asked.span, asked.repeat
+    length = span.stop - span.start
+    return repeat.head % (content_range(span, repeat.size).encode(), b"%d" % length, request_id.encode())
+
+
+def whole_head(data: bytes) -> bool:
+    """Whether it is one request without a body, and nothing more, as far as that can be seen."""
+    return len(data) <= LONGEST and data.startswith(b"GET ") and data.find(_END) == len(data) - len(_END)
+
+
+def _name(data: bytes, found: re.Match[bytes], peer: bytes) -> bytes:
+    """Of all that ``data`` says but its Range. A digest: heads hold credentials, which are kept nowhere."""
+    start, stop = found.span(1)
+    return blake2b(b"\0".join((peer, data[:start], data[stop:])), digest_size=16).digest()
