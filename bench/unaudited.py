@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
 
 from gateway.audit import JournalTrail
+from gateway.audit.renewed import Renewed
 from gateway.cli import main
 from gateway.event import Intent, Outcome
 
@@ -28,12 +30,20 @@ async def _record(self: JournalTrail, intent: Intent, outcome: Outcome) -> None:
     """Nothing is kept."""
 
 
+def _intend_again(self: JournalTrail, *_: object, told: Callable[[], None]) -> Renewed:  # noqa: ARG001 - as the real one
+    """Durable in a moment."""
+    renewed = Renewed(told, lambda _reason: None)
+    asyncio.get_running_loop().call_soon(renewed.set_result, None)
+    return renewed
+
+
 def _conclude(self: JournalTrail, outcome: Outcome) -> None:
     """Nothing was begun."""
 
 
 if __name__ == "__main__":
     JournalTrail.intend = _intend  # type: ignore[method-assign]  # the point of this file
+    JournalTrail.intend_again = _intend_again  # type: ignore[method-assign,assignment]  # likewise
     JournalTrail.record = _record  # type: ignore[method-assign]  # likewise
     JournalTrail.conclude = _conclude  # type: ignore[method-assign]  # likewise
     main()

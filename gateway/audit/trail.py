@@ -101,6 +101,7 @@ class JournalTrail:
         request_id: str,
         asked: bytes,
         session: bytes,
+        *,
         told: Callable[[], None],
     ) -> Renewed:
         """As ``intend``, for an access like one before: ``told`` is called once it is durable, or cannot be made so."""

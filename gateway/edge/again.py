@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -53,7 +53,7 @@ class Again:
     """One that is being answered. It ends once: told of and recorded here, or by whoever takes it over."""
 
     __slots__ = (
-        "_asked", "_connection", "_data", "_intended", "_over", "_pieces", "_release", "_short", "_shortcut", "_task",
+        "_asked", "_connection", "_data", "_here", "_intended", "_over", "_release", "_short", "_shortcut", "_task",
         "begun", "event", "handed_over", "occurred_at", "request_id",
     )  # fmt: skip
 
@@ -68,8 +68,8 @@ class Again:
         self._data = data
         self._asked = asked
         self._over = False
-        self._pieces: Sequence[bytes | memoryview] | None = None
         self._short: Short | None = None
+        self._here = False
         self._task: asyncio.Task[None] | None = None
         self.handed_over = False
         self.begun = shortcut.clock()
@@ -88,10 +88,8 @@ class Again:
         self._release: Callable[[], None] = shortcut.repeats.streams.admit(repeat.key.tenant, repeat.address)
         shortcut.lifecycle.began()
         self._connection.goes_on(self)
-        short = repeat.store.begin(repeat.object_key, asked.span, repeat.version, self)
-        if short is None:
-            self.failed()
-        elif not self.handed_over:
+        short = repeat.store.begin(asked.target, asked.span, self)
+        if not self.handed_over:
             self._short = short
         return True
 
@@ -102,15 +100,14 @@ class Again:
 
     # --- what it waits for
 
-    def came(self, pieces: Sequence[bytes | memoryview], /) -> None:
-        self._pieces = pieces
-        self._short = None
+    def came(self) -> None:
+        self._here = True
         if self._intended.durable and not self._over:
             self._leave()
 
     def failed(self) -> None:
-        self._short = None
         if not self._over:
+            self._shortcut.repeats.pause()
             self._hand_over()
 
     def _heard(self) -> None:
@@ -118,7 +115,7 @@ class Again:
             return
         if not self._intended.durable:
             self._hand_over()
-        elif self._pieces is not None:
+        elif self._here:
             self._leave()
 
     # --- what becomes of it
@@ -131,14 +128,14 @@ class Again:
             return
         if transport.is_closing():
             return  # its loss is about to be told
-        assert self._pieces is not None
         head = head_of(self._asked, self.request_id) + last_lines()
-        parts = [head, *self._pieces]
-        length = len(self._asked.span)
+        assert self._short is not None
+        body = self._short.body()
+        length = len(body)
         connection.under_way = True
         taken = 0
         try:
-            taken = os.writev(connection.socket.fileno(), parts)
+            taken = os.writev(connection.socket.fileno(), (head, body))
         except BlockingIOError:
             pass
         except OSError:
@@ -148,7 +145,7 @@ class Again:
         if taken == len(head) + length:
             self._end(_PARTIAL, COMPLETE, length, None, began=shortcut.clock())
             return
-        transport.write(b"".join(parts)[taken:])
+        transport.write(b"".join((head, body))[taken:])
         self._over = True
         self._task = asyncio.get_running_loop().create_task(self._wait(length))
 

@@ -25,14 +25,15 @@ from ..audit.trail import JournalTrail
 from ..contract import Route, Surface
 from ..draft import Draft
 from ..http.head import head_pattern
-from ..http.ranges import content_range
 from ..model import PIECE, CallRef, Entry, Key, Object, Presented, Span, State
 from ..stores.short import Prompt
+from ..stores.target import Target
 from .limits import RateLimits
 from .streams import StreamBounds
 
 KEPT: Final = 2048
 """Requests remembered, about 3 KB each."""
+PAUSE_S: Final = 1.0
 LONGEST: Final = 4096
 """Bytes of a head above which it is not looked at."""
 
@@ -86,6 +87,7 @@ class Asked:
     """A request that is like one before."""
 
     repeat: Repeat
+    target: Target
     span: Span
     field: bytes
     """The Range field, as sent."""
@@ -112,9 +114,14 @@ class Repeats:
         self._trail = trail
         self._session_of = session_of
         self._kept: OrderedDict[bytes, Repeat] = OrderedDict()
+        self._paused_until = 0.0
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    def pause(self) -> None:
+        """Something went wrong: for a moment each request is the path's, so that nobody is asked twice for all of them."""
+        self._paused_until = time.monotonic() + PAUSE_S
 
     def find(self, data: bytes, peer: bytes) -> Asked | None:
         """What ``data``, which is all that has come, is like. None: nothing, or something that the path is for."""
@@ -123,7 +130,7 @@ class Repeats:
             return None
         name = _name(data, found, peer)
         repeat = self._kept.get(name)
-        if repeat is None:
+        if repeat is None or time.monotonic() < self._paused_until:
             return None
         if not self._holds(repeat):
             del self._kept[name]
@@ -135,10 +142,10 @@ class Repeats:
             self._limits.heeds_not(repeat.presented)
             and self.streams.has_room(repeat.key.tenant, repeat.address)
             and self._trail.admits
-            and repeat.store.prompt(repeat.object_key, repeat.version)
         ):
             return None
-        return Asked(repeat, Span(start, stop), found[1])
+        target = repeat.store.prompt(repeat.object_key, repeat.version)
+        return None if target is None else Asked(repeat, target, Span(start, stop), found[1])
 
     def _holds(self, repeat: Repeat) -> bool:
         return (
@@ -156,7 +163,7 @@ class Repeats:
         if session is not repeat.session:
             repeat.session, repeat.session_text = session, str(session).encode()
         return self._trail.intend_again(
-            repeat.like, event, occurred_at, request_id, asked.field, repeat.session_text, told
+            repeat.like, event, occurred_at, request_id, asked.field, repeat.session_text, told=told
         )
 
     def learn(
@@ -246,8 +253,9 @@ def _object(draft: Draft, fields: Mapping[str, str]) -> Object | None:
 def head_of(asked: Asked, request_id: str) -> bytes:
     """The beginning of the answer's head; ``http.head.last_lines`` belong behind it."""
     span, repeat = asked.span, asked.repeat
-    length = span.stop - span.start
-    return repeat.head % (content_range(span, repeat.size).encode(), b"%d" % length, request_id.encode())
+    start, stop = span.start, span.stop
+    told = b"bytes %d-%d/%d" % (start, stop - 1, repeat.size), b"%d" % (stop - start)
+    return repeat.head % (*told, request_id.encode())
 
 
 def whole_head(data: bytes) -> bool:

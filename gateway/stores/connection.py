@@ -103,7 +103,10 @@ class Connection:
         return answer
 
     def ask_for(self, answer: Waiting, request: bytes, want: int, deadline: float) -> None:
-        """As ``ask``, for whoever is told by ``answer``: perhaps before this returns."""
+        """As ``ask``, for whoever is told by ``answer``: perhaps before this returns.
+
+        ``want`` 0: it stays where it is, and ``gather`` is for whoever takes it from there.
+        """
         self.uses += 1
         self._head = answer
         self._want = want
@@ -115,9 +118,11 @@ class Connection:
         except OSError as error:  # the system has no room to watch it
             self._fail(error)
 
-    def gather(self, rest: Waiting, collect: Callable[[], None], deadline: float) -> None:
-        """``collect`` is called whenever more of the answer has come, until ``gathered``; ``rest`` is told if it never does."""
-        self._head, self.collect, self.deadline = rest, collect, deadline
+    def gather(self, collect: Callable[[], None]) -> None:
+        """``collect`` is called whenever more of the answer has come, until ``gathered``."""
+        self.collect = collect
+        if not self._reading:
+            self._read_on()
 
     def gathered(self) -> None:
         """All has come."""

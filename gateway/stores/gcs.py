@@ -38,8 +38,9 @@ from .answer import UNCODED, Pin
 from .body import Body
 from .dial import distrust, kind
 from .gcs_token import Bearer
-from .origin import Reader, Refused, Target, is_outage, jittered, unfit
+from .origin import Reader, Refused, is_outage, jittered, unfit
 from .short import Short, Told
+from .target import Target
 
 GOOGLE: Final = "https://storage.googleapis.com"
 LONGEST_LINK: Final = timedelta(days=7)
@@ -139,13 +140,12 @@ class Gcs:
             self.counts.refused(error)
             raise
 
-    def prompt(self, key: str, version: str) -> bool:
+    def prompt(self, key: str, version: str) -> Target | None:
         target = self._known(key, version)
-        return target is not None and target.pool.kept
+        return target if target is not None and target.pool.kept else None
 
-    def begin(self, key: str, span: Span, version: str, told: Told) -> Short | None:
-        target = self._known(key, version)
-        return None if target is None else self._reader.begin(target, span, told)
+    def begin(self, target: Target, span: Span, told: Told) -> Short:
+        return self._reader.begin(target, span, told)
 
     async def _again(self, key: str, span: Span, version: str, header: dict[str, str], refused: Refused) -> Body:
         """Once more, where another token than ``header``'s may help. Raises what the refusal means."""

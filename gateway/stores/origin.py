@@ -10,7 +10,6 @@ import asyncio
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import inf
 from typing import Final
 from urllib.parse import urlsplit
@@ -26,15 +25,15 @@ from .dial import Dialer, client_context, kind
 from .head import Head, NotHttp
 from .pipes import Pipes, can_splice
 from .pool import Pool
-from .short import Short, Told
+from .short import HEAD_ROOM, Short, Told
+from .short import Means as ShortMeans
 from .spliced import body_of
+from .target import Target
 
 TRIES: Final = 3
 """Times a store is asked before it counts as away. One that let the first-byte deadline pass is asked twice only."""
 BACKOFF_S: Final = 0.05
 ERROR_BYTES: Final = 8 * 1024
-HEAD_ROOM: Final = 4 * 1024
-"""Bytes asked for at first, besides those of a short answer: heads are shorter."""
 SCRATCH: Final = 256 * 1024
 _BUSY: Final = frozenset({408, 429})
 """Statuses that tell of the store, as 5xx do, and not of what was asked: Google's own word for a request it took too long over is 408."""
@@ -73,15 +72,6 @@ def jittered(attempt: int) -> float:
     return min(BACKOFF_S * 2.0 ** (attempt - 1), 1.0) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One object, ready to be asked for: all of the request but its Range, and what the answer must show."""
-
-    pool: Pool
-    request: bytes
-    pin: Pin
-
-
 class Reader:
     """Reads byte ranges of one store over pooled connections. Made inside the loop that uses it."""
 
@@ -101,6 +91,7 @@ class Reader:
             pipes=Pipes() if can_splice() else None,
             widest=settings.receive_buffer_bytes,
         )
+        self._short = ShortMeans(self.counts, settings.progress_s)
 
     def target(self, url: str, headers: Mapping[str, str], pin: Pin) -> Target:
         """What ``url`` names, good for any number of reads; it is sent exactly as it is written.
@@ -147,13 +138,13 @@ class Reader:
             self.counts.retries += 1
             await asyncio.sleep(jittered(TRIES - tries))
 
-    def begin(self, target: Target, span: Span, told: Told) -> Short | None:
-        """A read of at most PIECE bytes, begun at once; ``told`` hears its end. None: no connection is kept, and nothing was asked."""
+    def begin(self, target: Target, span: Span, told: Told) -> Short:
+        """Asks at once for at most PIECE bytes, over a connection that the target's pool has kept; ``told`` hears the end."""
         connection = target.pool.take()
-        if connection is None:
-            return None
-        short = Short(target.pool, connection, span, target.pin, self.counts, told, self._settings.progress_s)
-        connection.ask_for(short, *self._asking(target, span))
+        assert connection is not None, "it is asked for right after one was seen there"
+        short = Short(self._short, target, connection, span, told)
+        request, _, deadline = self._asking(target, span)
+        short.ask(request, deadline)
         return short
 
     async def close(self) -> None:

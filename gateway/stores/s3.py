@@ -30,7 +30,7 @@ from ..model import Link, Span, Stat
 from .answer import UNCODED, Pin
 from .body import Body
 from .dial import client_context
-from .origin import Reader, Refused, Target, unfit
+from .origin import Reader, Refused, unfit
 from .s3_credentials import InstanceCredentials
 from .s3_errors import (
     DENIED,
@@ -45,6 +45,7 @@ from .s3_errors import (
     status,
 )
 from .short import Short, Told
+from .target import Target
 
 if TYPE_CHECKING:
     from aiobotocore.session import ClientCreatorContext
@@ -158,13 +159,12 @@ class S3:
             self.counts.refused(error)
             raise
 
-    def prompt(self, key: str, version: str) -> bool:
+    def prompt(self, key: str, version: str) -> Target | None:
         target = self._target(key, version)
-        return target is not None and target.pool.kept
+        return target if target is not None and target.pool.kept else None
 
-    def begin(self, key: str, span: Span, version: str, told: Told) -> Short | None:
-        target = self._target(key, version)
-        return None if target is None else self._reader.begin(target, span, told)
+    def begin(self, target: Target, span: Span, told: Told) -> Short:
+        return self._reader.begin(target, span, told)
 
     async def _again(self, key: str, span: Span, version: str, refused: Refused) -> Body:
         """Once more, where other credentials may help. Raises what the refusal means."""

@@ -6,24 +6,27 @@ What goes wrong is not judged here: whoever began it asks the store again, by ``
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
-from ..model import Span
-from .answer import Pin, fault
+from ..model import PIECE, Span
+from .answer import fault
 from .connection import DRY, Connection
 from .counts import Counts
-from .head import Head
-from .pool import Pool
+from .head import END, Head, NotHttp
+from .target import Target
 
-_GOOD = frozenset({200, 206})
+HEAD_ROOM: Final = 4 * 1024
+"""Bytes for the head of an answer: they are shorter."""
+ROOMS_KEPT: Final = 64
+"""Of HEAD_ROOM and a piece each."""
+_GOOD: Final = frozenset({200, 206})
 
 
 class Told(Protocol):
     """Who began a short read."""
 
-    def came(self, pieces: Sequence[bytes | memoryview], /) -> None:
-        """All of its bytes are here; its connection serves others by now."""
+    def came(self) -> None:
+        """All of its bytes are here, as ``body`` gives them."""
         ...
 
     def failed(self) -> None:
@@ -35,57 +38,71 @@ class Told(Protocol):
 class Prompt(Protocol):
     """A store that begins short reads."""
 
-    def prompt(self, key: str, version: str) -> bool:
-        """Whether ``begin`` would do so now."""
+    def prompt(self, key: str, version: str) -> Target | None:
+        """What to give to ``begin``. None: it could not be begun at once."""
         ...
 
-    def begin(self, key: str, span: Span, version: str, told: Told) -> Short | None:
-        """Reads at most PIECE bytes. None: not at once, and nothing was asked of the store."""
+    def begin(self, target: Target, span: Span, told: Told) -> Short:
+        """Asks for at most PIECE bytes. To be called right after ``prompt``; ``told`` may hear of it before it returns."""
         ...
+
+
+class Means:
+    """What the short reads of one store share."""
+
+    __slots__ = ("_rooms", "counts", "progress_s")
+
+    def __init__(self, counts: Counts, progress_s: float) -> None:
+        self.counts = counts
+        self.progress_s = progress_s
+        self._rooms: list[bytearray] = []
+
+    def take(self) -> bytearray:
+        """Room for an answer: the one given back last, which may still be in a cache."""
+        return self._rooms.pop() if self._rooms else bytearray(HEAD_ROOM + PIECE)
+
+    def give(self, room: bytearray) -> None:
+        """It holds nothing any more that anybody wants."""
+        if len(self._rooms) < ROOMS_KEPT:
+            self._rooms.append(room)
 
 
 class Short:
-    """One that is under way, as its connection's ``Waiting``."""
+    """One that is under way, as its connection's ``Waiting``. ``close`` it, however it ends."""
 
-    __slots__ = (
-        "_connection",
-        "_counts",
-        "_ended",
-        "_left",
-        "_pieces",
-        "_pin",
-        "_pool",
-        "_progress_s",
-        "_span",
-        "_told",
-    )
+    __slots__ = ("_connection", "_ended", "_have", "_means", "_room", "_span", "_target", "_told", "_want")
 
-    def __init__(
-        self,
-        pool: Pool,
-        connection: Connection,
-        span: Span,
-        pin: Pin,
-        counts: Counts,
-        told: Told,
-        progress_s: float,
-    ) -> None:
-        self._pool = pool
+    def __init__(self, means: Means, target: Target, connection: Connection, span: Span, told: Told) -> None:
+        self._means = means
+        self._target = target
         self._connection = connection
         self._span = span
-        self._pin = pin
-        self._counts = counts
         self._told = told
-        self._progress_s = progress_s
-        self._pieces: list[bytes | memoryview] = []
-        self._left = len(span)
+        self._room: bytearray | None = None
+        self._have = 0
+        """Bytes of the answer that came."""
+        self._want: int | None = None
+        """Bytes of head and body; None: the head is not whole yet."""
         self._ended = False
 
+    def ask(self, request: bytes, deadline: float) -> None:
+        """``request`` is sent, and its answer taken in as it comes."""
+        self._connection.ask_for(self, request, 0, deadline)
+        if not self._ended:
+            self._connection.gather(self._collect)
+
+    def body(self) -> memoryview:
+        """Once it ``came``, and until it is closed."""
+        return memoryview(self._room or b"")[self._have - len(self._span) : self._have]
+
     def close(self) -> None:
-        """Nobody is told any more."""
+        """Nobody is told any more, and the body is gone."""
         if not self._ended:
             self._ended = True
             self._connection.close()
+        room, self._room = self._room, None
+        if room is not None:
+            self._means.give(room)
 
     def done(self) -> bool:
         return self._ended
@@ -93,59 +110,58 @@ class Short:
     def set_exception(self, _exception: Exception, /) -> None:
         self._fail()
 
-    def set_result(self, result: tuple[Head, memoryview], /) -> None:
-        head, rest = result
-        if (
-            head.status not in _GOOD
-            or not head.keep_alive
-            or len(rest) > self._left
-            or head.fields.get(self._pin.field, None if self._pin.required else self._pin.value) != self._pin.value
-            or fault(head.status, head.fields, self._span) is not None
-        ):
-            self._fail()
-            return
-        self._left -= len(rest)
-        self._pieces.append(rest)
-        if not self._left:
-            self._end()
-            return
-        connection = self._connection
-        connection.gather(self, self._collect, asyncio.get_running_loop().time() + self._progress_s)
-        if connection.tls is not None and connection.tls.pending():
-            self._collect()  # the socket would not tell of it
+    def set_result(self, _result: tuple[Head, memoryview], /) -> None:
+        raise AssertionError("it reads for itself")
 
     def _collect(self) -> None:
+        room = self._room = self._room or self._means.take()
+        sock, have = self._connection.sock, self._have
         try:
-            while self._left:
-                piece = self._connection.sock.recv(self._left)
-                if not piece:
+            while have != self._want:
+                count = sock.recv_into(memoryview(room)[have:] if have else room)
+                have += count
+                if not count or not (self._want or self._began(room, have)) or have > (self._want or have):
                     self._fail()
                     return
-                self._pieces.append(piece)
-                self._left -= len(piece)
-                if self._connection.tls is None:
-                    break
         except DRY:
-            return
-        except OSError:
+            if have != self._have:
+                self._have = have
+                self._connection.deadline = asyncio.get_running_loop().time() + self._means.progress_s
+        except (OSError, NotHttp):
             self._fail()
-            return
-        if not self._left:
+        else:
+            self._have = have
             self._end()
+
+    def _began(self, room: bytearray, have: int) -> bool:
+        """Whether all is well so far; once the head is whole, ``_want`` is known."""
+        end = room.find(END, 0, have)
+        if end < 0:
+            return have < HEAD_ROOM
+        end += len(END)
+        head, pin = Head(bytes(room[:end])), self._target.pin
+        told = head.fields.get(pin.field)
+        self._want = end + len(self._span)
+        return (
+            head.status in _GOOD
+            and head.keep_alive
+            and (told == pin.value or (told is None and not pin.required))
+            and fault(head.status, head.fields, self._span) is None
+        )
 
     def _end(self) -> None:
         self._ended = True
         connection = self._connection
         connection.gathered()
         if connection.put_by():
-            self._pool.put(connection)
+            self._target.pool.put(connection)
         else:
             connection.close()
-        self._told.came(self._pieces)
+        self._told.came()
 
     def _fail(self) -> None:
         if not self._ended:
             self._ended = True
-            self._counts.retries += 1
+            self._means.counts.retries += 1
             self._connection.close()
             self._told.failed()
