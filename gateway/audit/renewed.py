@@ -5,17 +5,37 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID
 
 import orjson
+from uuid_utils import uuid7
 
 from ..errors import Unavailable
-from ..event import Intent
+from ..event import COMPLETE, Intent, Outcome
 from ..pattern import pattern
 from .events import INDEXED, encode
 from .journal import NotDurable
+
+
+class Event:
+    """An event that begins now."""
+
+    __slots__ = ("number", "occurred_at", "text", "when")
+
+    def __init__(self) -> None:
+        new = uuid7()
+        self.number = new.int
+        self.text = str(new).encode()
+        """The UUIDv7 as the records have it."""
+        self.occurred_at = datetime.now(UTC)
+        self.when = orjson.dumps(self.occurred_at)[1:-1]
+        """``occurred_at`` as the records have it."""
+
+    @property
+    def id(self) -> UUID:
+        return UUID(int=self.number)
 
 
 class Likeness:
@@ -42,10 +62,28 @@ class Likeness:
 
         self._pattern = pattern(make, 5)
 
-    def encode(self, event: UUID, occurred_at: datetime, request_id: str, asked: bytes, session: bytes) -> bytes:
+    def encode(self, event: Event, request_id: str, asked: bytes, session: bytes) -> bytes:
         """As ``events.encode``: of texts that JSON need not escape. ``session`` is a UUID's."""
-        when = orjson.dumps(occurred_at)
-        return self._pattern % (str(event).encode(), when[1:-1], request_id.encode(), asked, session)
+        return self._pattern % (event.text, event.when, request_id.encode(), asked, session)
+
+
+def encode_complete(event: Event, status: int, bytes_sent: int) -> bytes:
+    """As ``events.encode`` of the outcome of what is complete, now."""
+    completed_at = orjson.dumps(datetime.now(UTC))
+    return _COMPLETE % (event.text, event.when, completed_at[1:-1], b"%d" % status, b"%d" % bytes_sent)
+
+
+def _complete(event: str, occurred: str, completed: str, status: str, bytes_sent: str) -> bytes:
+    texts = cast(
+        Any, (occurred, completed, status, bytes_sent)
+    )  # they stand in it as texts, and two of them as numbers
+    told = encode(Outcome(UUID(event), texts[0], texts[1], texts[2], texts[3], COMPLETE))
+    for number in (status, bytes_sent):
+        told = told.replace(f'"{number}"'.encode(), number.encode())
+    return told
+
+
+_COMPLETE = pattern(_complete, 5)
 
 
 class Renewed:

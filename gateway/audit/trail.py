@@ -14,9 +14,9 @@ from .. import config
 from ..errors import Unavailable
 from ..event import Intent, Outcome, Result
 from .events import intent_frame, open_frame, outcome_frame
-from .frames import INTENT, frame
+from .frames import INTENT, OUTCOME, frame
 from .journal import Journal, NotDurable, Segment
-from .renewed import Likeness, Renewed
+from .renewed import Event, Likeness, Renewed, encode_complete
 
 OUTCOME_ROOM = 512
 """Bytes kept free for the outcome of each open event; a frame of one has about 240."""
@@ -65,7 +65,8 @@ class JournalTrail:
     def __init__(self, journal: Journal, settings: config.Audit) -> None:
         self._journal = journal
         self._bound = settings.journal_bytes
-        self._open: dict[UUID, _Open] = {}
+        self._open: dict[int, _Open] = {}
+        """By the events' numbers, for UUIDs are slow to make and to hash."""
         self._ended: deque[tuple[int, int]] = deque()
         """Concluded events whose outcome may not be durable yet: the journal's entry of the outcome, and the last entry before it."""
         self._closed = False
@@ -90,14 +91,13 @@ class JournalTrail:
         frame = intent_frame(intent)
         self._admit(len(frame) + OUTCOME_ROOM)
         _, durable = self._journal.commit(frame)
-        self._open[intent.event_id] = _Open(intent.occurred_at, self._journal.entries)
+        self._open[intent.event_id.int] = _Open(intent.occurred_at, self._journal.entries)
         return _Intended(self, intent, durable)
 
     def intend_again(
         self,
         like: Likeness,
-        event: UUID,
-        occurred_at: datetime,
+        event: Event,
         request_id: str,
         asked: bytes,
         session: bytes,
@@ -105,15 +105,15 @@ class JournalTrail:
         told: Callable[[], None],
     ) -> Renewed:
         """As ``intend``, for an access like one before: ``told`` is called once it is durable, or cannot be made so."""
-        data = frame(INTENT, like.encode(event, occurred_at, request_id, asked, session))
+        data = frame(INTENT, like.encode(event, request_id, asked, session))
         self._admit(len(data) + OUTCOME_ROOM)
 
         def conclude(reason: str) -> None:
-            self.conclude(Outcome(event, occurred_at, datetime.now(UTC), 503, 0, Result.REFUSED, reason))
+            self.conclude(Outcome(event.id, event.occurred_at, datetime.now(UTC), 503, 0, Result.REFUSED, reason))
 
         renewed = Renewed(told, conclude)
         self._journal.commit_for(renewed, data)
-        self._open[event] = _Open(occurred_at, self._journal.entries)
+        self._open[event.number] = _Open(event.occurred_at, self._journal.entries)
         return renewed
 
     async def record(self, intent: Intent, outcome: Outcome) -> None:
@@ -131,11 +131,20 @@ class JournalTrail:
             raise Unavailable(str(error)) from error
 
     def conclude(self, outcome: Outcome) -> None:
-        known = self._open.pop(outcome.event_id, None)
+        known = self._open.pop(outcome.event_id.int, None)
         if known is not None:
-            self._journal.append(outcome_frame(outcome))
-            self._forget_durable()
-            self._ended.append((self._journal.entries, known.entry))
+            self._append(outcome_frame(outcome), known)
+
+    def complete(self, event: Event, status: int, bytes_sent: int) -> None:
+        """As ``conclude``, for what is complete."""
+        known = self._open.pop(event.number, None)
+        if known is not None:
+            self._append(frame(OUTCOME, encode_complete(event, status, bytes_sent)), known)
+
+    def _append(self, outcome: bytes, known: _Open) -> None:
+        self._journal.append(outcome)
+        self._forget_durable()
+        self._ended.append((self._journal.entries, known.entry))
 
     async def settled(self) -> None:
         try:
@@ -166,7 +175,7 @@ class JournalTrail:
             entry = self._journal.entries
             await durable
             for event, _ in events:
-                if (known := self._open.get(event)) is not None:
+                if (known := self._open.get(event.int)) is not None:
                     known.entry = entry
         if self.awaits(segment, 0):
             await self._settled()
@@ -175,8 +184,10 @@ class JournalTrail:
         """Admits nothing more, and concludes events that are still open as interrupted."""
         self._closed = True
         now = datetime.now(UTC)
-        for event, known in list(self._open.items()):
-            self.conclude(Outcome(event, known.occurred_at, now, 0, None, Result.INTERRUPTED, "process_ended"))
+        for number, known in list(self._open.items()):
+            self.conclude(
+                Outcome(UUID(int=number), known.occurred_at, now, 0, None, Result.INTERRUPTED, "process_ended")
+            )
 
     async def _settled(self) -> None:
         """Raises NotDurable."""
@@ -200,7 +211,7 @@ class JournalTrail:
 
     def _last_mentioned(self, segment: Segment) -> list[tuple[UUID, datetime]]:
         last = segment.last_entry
-        return [(event, known.occurred_at) for event, known in self._open.items() if known.entry <= last]
+        return [(UUID(int=number), known.occurred_at) for number, known in self._open.items() if known.entry <= last]
 
 
 def _frames(accesses: Sequence[tuple[Intent, Outcome]]) -> bytes:

@@ -13,10 +13,11 @@ from uuid import UUID
 
 import structlog
 from uuid_utils import uuid7 as new_id
-from uuid_utils.compat import uuid7
 
+from ..audit.renewed import Event
+from ..audit.trail import JournalTrail
 from ..errors import Unavailable
-from ..event import CLIENT_GONE, COMPLETE, INTERRUPTED, Outcome, Result, Trail
+from ..event import CLIENT_GONE, COMPLETE, INTERRUPTED, Outcome, Result
 from ..http.head import last_lines
 from ..stores.short import Short
 from .delivery import Delivery, take_rest
@@ -33,7 +34,9 @@ _PARTIAL = 206
 class Shortcut:
     """What a connection asks first, of each request."""
 
-    def __init__(self, repeats: Repeats, trail: Trail, lifecycle: Lifecycle, teller: Teller, *, stall_s: float) -> None:
+    def __init__(
+        self, repeats: Repeats, trail: JournalTrail, lifecycle: Lifecycle, teller: Teller, *, stall_s: float
+    ) -> None:
         self.repeats = repeats
         self.trail = trail
         self.lifecycle = lifecycle
@@ -53,8 +56,20 @@ class Again:
     """One that is being answered. It ends once: told of and recorded here, or by whoever takes it over."""
 
     __slots__ = (
-        "_asked", "_connection", "_data", "_here", "_intended", "_over", "_release", "_short", "_shortcut", "_task",
-        "begun", "event", "handed_over", "occurred_at", "request_id",
+        "_asked",
+        "_connection",
+        "_data",
+        "_event",
+        "_here",
+        "_intended",
+        "_over",
+        "_release",
+        "_short",
+        "_shortcut",
+        "_task",
+        "begun",
+        "handed_over",
+        "request_id",
     )  # fmt: skip
 
     handed_over: bool
@@ -73,8 +88,7 @@ class Again:
         self._task: asyncio.Task[None] | None = None
         self.handed_over = False
         self.begun = shortcut.clock()
-        self.event: UUID = uuid7()
-        self.occurred_at = datetime.now(UTC)
+        self._event = Event()
         self.request_id = new_id().hex
 
     def begin(self) -> bool:
@@ -82,7 +96,7 @@ class Again:
         shortcut, asked = self._shortcut, self._asked
         repeat = asked.repeat
         try:
-            self._intended = shortcut.repeats.intend(asked, self.event, self.occurred_at, self.request_id, self._heard)
+            self._intended = shortcut.repeats.intend(asked, self._event, self.request_id, self._heard)
         except Unavailable:
             return False
         self._release: Callable[[], None] = shortcut.repeats.streams.admit(repeat.key.tenant, repeat.address)
@@ -97,6 +111,14 @@ class Again:
     def durable(self) -> Awaitable[None]:
         """The intent, for whoever takes it over."""
         return self._intended
+
+    @property
+    def event(self) -> UUID:
+        return self._event.id
+
+    @property
+    def occurred_at(self) -> datetime:
+        return self._event.occurred_at
 
     # --- what it waits for
 
@@ -189,7 +211,12 @@ class Again:
         shortcut, repeat = self._shortcut, self._asked.repeat
         if self._short is not None:
             self._short.close()
-        shortcut.trail.conclude(Outcome(self.event, self.occurred_at, datetime.now(UTC), status, sent, result, reason))
+        if result is COMPLETE:
+            shortcut.trail.complete(self._event, status, sent)
+        else:
+            shortcut.trail.conclude(
+                Outcome(self.event, self.occurred_at, datetime.now(UTC), status, sent, result, reason)
+            )
         self._release()
         shortcut.lifecycle.ended()
         self._connection.answered()

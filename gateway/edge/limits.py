@@ -7,6 +7,7 @@ that exemption until it is proven again. Counts name credentials by their ids or
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -23,6 +24,8 @@ from .counts import BoundedMemory, Counter, Counts, Wait
 
 _PROVEN_S = 600.0
 """Seconds after its proof that a credential is exempt from what its address did."""
+_PROOF_STEP_S = 1.0
+"""How finely it is known when a credential was proven last."""
 _REMEMBERED = 10_000
 _V6_HOST_BITS = 64
 
@@ -81,9 +84,11 @@ class RateLimits:
             return False
         if self._failing is not None:
             token = hash(presented.token)
-            if token not in self._proven:
+            left = self._proven.left(token)
+            if left <= 0:
                 return False
-            self._proven.put(token, _PROVEN_S)
+            if left < _PROVEN_S - _PROOF_STEP_S:
+                self._proven.put(token, _PROVEN_S)
         return True
 
     async def failed(self, address: str) -> None:
@@ -149,6 +154,10 @@ class Until:
     def __contains__(self, thing: Hashable) -> bool:
         until = self._held.get(thing)
         return until is not None and self._clock() < until
+
+    def left(self, thing: Hashable) -> float:
+        """Seconds for which it still holds."""
+        return self._held.get(thing, -math.inf) - self._clock()
 
     def put(self, thing: Hashable, for_s: float) -> None:
         self._held[thing] = self._clock() + for_s

@@ -14,12 +14,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from hashlib import blake2b
 from typing import Final, Protocol
 from uuid import UUID
 
-from ..audit.renewed import Likeness, Renewed
+from ..audit.renewed import Event, Likeness, Renewed
 from ..audit.sessions import Key as Listener
 from ..audit.trail import JournalTrail
 from ..contract import Route, Surface
@@ -154,17 +153,13 @@ class Repeats:
             and time.time() < repeat.until
         )
 
-    def intend(
-        self, asked: Asked, event: UUID, occurred_at: datetime, request_id: str, told: Callable[[], None]
-    ) -> Renewed:
+    def intend(self, asked: Asked, event: Event, request_id: str, told: Callable[[], None]) -> Renewed:
         """Raises Unavailable."""
         repeat = asked.repeat
-        session = self._session_of(repeat.listener, occurred_at.timestamp())
+        session = self._session_of(repeat.listener, event.occurred_at.timestamp())
         if session is not repeat.session:
             repeat.session, repeat.session_text = session, str(session).encode()
-        return self._trail.intend_again(
-            repeat.like, event, occurred_at, request_id, asked.field, repeat.session_text, told=told
-        )
+        return self._trail.intend_again(repeat.like, event, request_id, asked.field, repeat.session_text, told=told)
 
     def learn(
         self,

@@ -63,11 +63,13 @@ class Ongoing(Protocol):
     """A request that is answered past aiohttp."""
 
     begun: float
-    event: UUID
-    occurred_at: datetime
     request_id: str
     handed_over: bool
 
+    @property
+    def event(self) -> UUID: ...
+    @property
+    def occurred_at(self) -> datetime: ...
     @property
     def durable(self) -> Awaitable[None]: ...
     def lost(self) -> None: ...

@@ -12,6 +12,7 @@ from ..model import Span
 UNCODED: Final = frozenset({"", "identity", "aws-chunked"})
 """Content codings that change no byte; ``aws-chunked`` is a leftover of some uploads."""
 CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})", re.ASCII)
+_NUMBER: Final = re.compile(r"[0-9]{1,19}", re.ASCII).fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,14 @@ def fault(status: int, headers: Mapping[str, str], span: Span) -> str | None:
         return f"Content-Length {headers.get('Content-Length')} where {len(span)} bytes were asked for"
     if status == 200:  # noqa: PLR2004 - a status code is its own name
         return "200 and its beginning where a part was asked for" if span.start else None
-    told = headers.get("Content-Range", "")
+    return _another(headers.get("Content-Range", ""), span)
+
+
+def _another(told: str, span: Span) -> str | None:
+    """What is wrong with a Content-Range; None: it is that of ``span``."""
+    part, _, size = told.partition("/")
+    if part == f"bytes {span.start}-{span.stop - 1}" and _NUMBER(size) and int(size) >= span.stop:
+        return None
     match = CONTENT_RANGE.fullmatch(told)
     if match is None:
         return "206 without a Content-Range that can be read"

@@ -499,7 +499,7 @@ async def test_more_open_events_than_fit_a_frame_are_mentioned_anew_all_of_them(
     assert (at.trail.carry_size(first), at.trail.needs(second, first.last_entry)) == (0, True)
     assert at.journal.records == len(given) + 2  # a mention is no record
     told = at.trail._open
-    assert told[given[0].event_id].entry < told[meanwhile.event_id].entry
+    assert told[given[0].event_id.int].entry < told[meanwhile.event_id.int].entry
 
 
 async def test_closing_writes_what_waits_and_gives_back_the_room(house: Make):

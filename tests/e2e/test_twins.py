@@ -121,7 +121,10 @@ async def twins(databases: Databases, shelved: Mapping[str, Shelf], folder: Any)
             os.environ["SSL_CERT_FILE"] = str(folder / "root.pem")
             try:
                 houses[twin] = await asyncio.to_thread(
-                    stage.another, stores | reached, server={"zero_copy": zero_copy, "repeats": zero_copy}, origin=ORIGIN
+                    stage.another,
+                    stores | reached,
+                    server={"zero_copy": zero_copy, "repeats": zero_copy},
+                    origin=ORIGIN,
                 )
             finally:
                 del os.environ["SSL_CERT_FILE"]

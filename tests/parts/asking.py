@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.model import Span
-from gateway.stores.body import Body
 from gateway.stores.answer import Pin
+from gateway.stores.body import Body
 from gateway.stores.origin import Reader
 
 from .labs import QUICK, drain

@@ -25,12 +25,12 @@ from gateway.errors import Broken, Changed, OriginFailed, OriginTimeout, Unavail
 from gateway.model import PIECE, Span
 from gateway.stores import body as bodies
 from gateway.stores import pool as pool_module
+from gateway.stores.answer import Pin
 from gateway.stores.body import QUICK_S, Body, Means
 from gateway.stores.connection import Connection, Stale
 from gateway.stores.counts import Counts
 from gateway.stores.dial import NARROW, Dialer
 from gateway.stores.head import NotHttp
-from gateway.stores.answer import Pin
 from gateway.stores.origin import Reader, Refused
 from gateway.stores.pipes import Pipes
 from gateway.stores.pool import Pool

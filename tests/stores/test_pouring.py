@@ -24,8 +24,8 @@ from gateway.errors import Broken
 from gateway.model import PIECE, Pourable, Source, Span
 from gateway.stores import open_resuming
 from gateway.stores import pipes as pipes_module
-from gateway.stores.body import Body
 from gateway.stores.answer import Pin
+from gateway.stores.body import Body
 from gateway.stores.origin import Reader, Target
 
 DATA = random.Random(11).randbytes(6_000_011)
