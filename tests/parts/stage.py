@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from .gcs import GcsEmulator
-from .house import Filed, House, Office, plain
+from .house import SERVE, Filed, House, Office, plain
 from .issuer import AUDIENCE, ISSUER, pem, rsa_key, token
 from .s3 import SeaweedS3
 
@@ -85,10 +85,12 @@ class Stage:
         self.full = await self.key()
         return self.another(**sections)
 
-    def another(self, stores: Mapping[str, dict[str, Any]] | None = None, **sections: Any) -> House:
+    def another(
+        self, stores: Mapping[str, dict[str, Any]] | None = None, *, serve: str = SERVE, **sections: Any
+    ) -> House:
         """Starts one more gateway on the same database; ``sections`` change the stage's configuration, ``stores`` replaces.
 
-        A list of tables, as ``mounts``, stands in place of what there was.
+        A list of tables, as ``mounts``, stands in place of what there was. ``serve``: as House has it.
         """
         merged: dict[str, Any] = {
             "server": {"trusted_proxies": [f"{PROXY}/32"]},
@@ -99,7 +101,7 @@ class Stage:
             merged[name] = merged.get(name, {}) | table if isinstance(table, dict) else table
         folder = self.folder / uuid4().hex
         folder.mkdir()
-        house = House(self.database_url, self.stores if stores is None else stores, merged, folder)
+        house = House(self.database_url, self.stores if stores is None else stores, merged, folder, serve)
         self.houses.append(house)
         house.start()
         return house
