@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,7 @@ class Sides:
     stage: Stage
     on: Side
     off: Side
+    """The same one, where there is but one."""
     _seekers: "list[Seeker]" = field(default_factory=list)
 
     @classmethod
@@ -102,13 +103,15 @@ class Sides:
         return cls(stage, *(side(stage, repeats, **sections) for repeats in (True, False)))
 
     @property
-    def both(self) -> tuple[Side, Side]:
-        return self.on, self.off
+    def both(self) -> tuple[Side, ...]:
+        return (self.on, self.off) if self.off is not self.on else (self.on,)
 
     @asynccontextmanager
     async def ajar(self, origin: Mapping[str, Any] | None = None) -> AsyncIterator["Sides"]:
         """The store behind their doors can be reached, each over a proxy of its own. At the end no player is connected."""
-        async with ajar(self.on, origin or self.stage.stores["s3"]), ajar(self.off, origin or self.stage.stores["s3"]):
+        async with AsyncExitStack() as stack:
+            for each in self.both:
+                await stack.enter_async_context(ajar(each, origin or self.stage.stores["s3"]))
             try:
                 yield self
             finally:
@@ -142,6 +145,18 @@ class Sides:
     def close(self) -> None:
         for each in self.both:
             assert each.house.stop() == 0
+
+
+@asynccontextmanager
+async def alone(stage: Stage, origin_is: Mapping[str, Any] | None = None, **sections: Any) -> AsyncIterator[Sides]:
+    """One that takes the short cut, with ``sections`` of its own, ajar. It must end well."""
+    one = side(stage, repeats=True, **sections)
+    at = Sides(stage, one, one)
+    try:
+        async with at.ajar(origin_is):
+            yield at
+    finally:
+        at.close()
 
 
 def side(stage: Stage, repeats: bool, **sections: Any) -> Side:
@@ -182,15 +197,16 @@ class Seeker:
         *,
         agent: str = "",
         target: str = "",
-        receive_buffer: int | None = None,
+        **wire: Any,
     ) -> None:
+        """``wire``: as Wire has it."""
         self._stage = stage
         self.side = one
         self.filed = filed
         self.agent = agent or uuid4().hex
         self.target = target or filed.native
         self.lines = [("Host", "repeats.test"), *key.items(), ("User-Agent", self.agent)]
-        self.wire = Wire(one.house.base_url, receive_buffer=receive_buffer)
+        self.wire = Wire(one.house.base_url, **wire)
         self.answers: list[Answer] = []
 
     def raw(self, first: int, last: int, *more: tuple[str, str]) -> bytes:
