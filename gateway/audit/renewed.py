@@ -20,16 +20,16 @@ from .journal import NotDurable
 
 
 class Event:
-    """An event that begins now."""
+    """An event that begins: now, unless another time is given."""
 
     __slots__ = ("number", "occurred_at", "text", "when")
 
-    def __init__(self) -> None:
+    def __init__(self, occurred_at: datetime | None = None) -> None:
         new = uuid7()
         self.number = new.int
         self.text = str(new).encode()
         """The UUIDv7 as the records have it."""
-        self.occurred_at = datetime.now(UTC)
+        self.occurred_at = occurred_at or datetime.now(UTC)
         self.when = orjson.dumps(self.occurred_at)[1:-1]
         """``occurred_at`` as the records have it."""
 

@@ -124,12 +124,13 @@ class Again:
 
     def came(self) -> None:
         self._here = True
+        self._shortcut.repeats.went(well=True)
         if self._intended.durable and not self._over:
             self._leave()
 
     def failed(self) -> None:
         if not self._over:
-            self._shortcut.repeats.pause()
+            self._shortcut.repeats.went(well=False)
             self._hand_over()
 
     def _heard(self) -> None:

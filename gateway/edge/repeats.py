@@ -32,6 +32,7 @@ from .streams import StreamBounds
 
 KEPT: Final = 2048
 """Requests remembered, about 3 KB each."""
+BORNE: Final = 3
 PAUSE_S: Final = 1.0
 LONGEST: Final = 4096
 """Bytes of a head above which it is not looked at."""
@@ -113,14 +114,17 @@ class Repeats:
         self._trail = trail
         self._session_of = session_of
         self._kept: OrderedDict[bytes, Repeat] = OrderedDict()
+        self._failures = 0
         self._paused_until = 0.0
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def pause(self) -> None:
-        """Something went wrong: for a moment each request is the path's, so that nobody is asked twice for all of them."""
-        self._paused_until = time.monotonic() + PAUSE_S
+    def went(self, *, well: bool) -> None:
+        """How the last one ended. After BORNE that did not, each is the path's for a moment: a store that is away is not asked twice."""
+        self._failures = 0 if well else self._failures + 1
+        if self._failures >= BORNE:
+            self._failures, self._paused_until = 0, time.monotonic() + PAUSE_S
 
     def find(self, data: bytes, peer: bytes) -> Asked | None:
         """What ``data``, which is all that has come, is like. None: nothing, or something that the path is for."""

@@ -231,6 +231,7 @@ class Connection(RequestHandler):
             self._keepalive_handle = self._loop.call_later(self._keepalive_timeout, self._process_keepalive)
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109  as aiohttp calls it
+        self._held = b""
         if self._ongoing is not None:
             self._ongoing.cut_off()
         await super().shutdown(timeout)

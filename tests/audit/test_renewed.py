@@ -12,13 +12,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from parts.audit import FaultyFiles, House, intent, settings, until
-from uuid_utils.compat import uuid7
 
 from gateway.audit.events import INDEXED, encode
 from gateway.audit.frames import Kind
-from gateway.audit.renewed import Likeness, Renewed
+from gateway.audit.renewed import Event, Likeness, Renewed, encode_complete
 from gateway.audit.trail import JournalTrail
 from gateway.errors import Unavailable
+from gateway.event import COMPLETE, Outcome
 
 HOSTILE = ["%", "%b %s %%b", '"quoted"', "back\\slash \\u0000", "müde \U0001f600", "caf\udce9", "a\0b", "\x01\x7f\x85"]
 TEXTS = st.sampled_from(HOSTILE) | st.text(st.characters(), max_size=200)
@@ -33,9 +33,10 @@ def test_one_like_another_is_encoded_as_if_it_were_the_first(
     agent: str, actor: str, first: datetime, then: datetime, span: tuple[int, int]
 ):
     known = intent(user_agent=agent, actor_id=actor, occurred_at=first, trace_id=None)
+    event = Event(then)
     now = replace(
         known,
-        event_id=uuid7(),
+        event_id=event.id,
         occurred_at=then,
         request_id=uuid4().hex,
         range=f"bytes={span[0]}-{span[1]}",
@@ -47,8 +48,16 @@ def test_one_like_another_is_encoded_as_if_it_were_the_first(
     except ValueError:
         assert len(encode(known)) > 1000
         return
-    made = like.encode(now.event_id, then, now.request_id, now.range.encode(), str(now.session).encode())
+    made = like.encode(event, now.request_id, now.range.encode(), str(now.session).encode())
     assert made == encode(now)
+
+
+@given(TIMES, st.integers(0, 10**15), st.sampled_from([200, 206]))
+def test_the_outcome_of_what_is_complete_is_encoded_like_any_other(when: datetime, count: int, status: int):
+    event = Event(when)
+    made = encode_complete(event, status, count)
+    told = datetime.fromisoformat(orjson.loads(made)["completed_at"])
+    assert made == encode(Outcome(event.id, when, told, status, count, COMPLETE))
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -76,10 +85,10 @@ class Told:
 
 def begun(trail: JournalTrail, told: Told) -> tuple[Renewed, str]:
     """It, and its event."""
-    event = uuid7()
+    event = Event()
     like, session = Likeness(intent()), str(uuid4()).encode()
-    renewed = trail.intend_again(like, event, datetime.now(UTC), uuid4().hex, b"bytes=0-1", session, told)
-    return renewed, str(event)
+    renewed = trail.intend_again(like, event, uuid4().hex, b"bytes=0-1", session, told=told)
+    return renewed, str(event.id)
 
 
 def records(at: House, event: str) -> list[tuple[int, dict[str, object]]]:

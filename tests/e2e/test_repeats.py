@@ -399,9 +399,7 @@ async def test_over_a_store_that_breaks_the_bytes_are_right_and_the_event_is_one
     assert (row["status"], row["result"], row["bytes_sent"]) == (206, "complete", LENGTH)
 
 
-@pytest.mark.parametrize(
-    "fault", [Fault(Kind.STALL, at=-1), Fault(Kind.CUT, at=-1), Fault(Kind.CUT, at=9)], ids=lambda fault: str(fault)
-)
+@pytest.mark.parametrize("fault", [Fault(Kind.STALL, at=-1), Fault(Kind.CUT, at=-1), Fault(Kind.CUT, at=9)], ids=str)
 async def test_a_store_that_stays_away_is_told_of_alike(sides: Sides, fault: Fault):
     """Amid the body it is told by cutting the client off: its head had to leave first."""
     agent, seen = uuid4().hex, []
