@@ -219,7 +219,9 @@ class Connection(RequestHandler):
 
     def _let_go(self) -> None:
         held, self._held = self._held, b""
-        if len(held) > _BEHIND and self.transport is not None:
+        if self.transport is None or self.transport.is_closing():
+            return  # nobody would hear the answers
+        if len(held) > _BEHIND:
             self.transport.resume_reading()
         if held:
             self.data_received(held)
@@ -231,7 +233,7 @@ class Connection(RequestHandler):
             self._keepalive_handle = self._loop.call_later(self._keepalive_timeout, self._process_keepalive)
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109  as aiohttp calls it
-        self._held = b""
+        self._held = b""  # or an answer to what waits would be taken for that to what is cut off
         if self._ongoing is not None:
             self._ongoing.cut_off()
         await super().shutdown(timeout)
@@ -261,7 +263,7 @@ class Connection(RequestHandler):
             self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self.lost, self.body = True, None
+        self.lost, self.body, self._held = True, None, b""
         self._stop_timer()
         if self._ongoing is not None:
             self._ongoing.lost()
