@@ -241,6 +241,8 @@ class Connection(RequestHandler):
     async def drained(self) -> None:
         """Waits until the kernel has what was written. Raises ConnectionError."""
         await self._drain_helper()
+        if self.lost:  # of a connection that is aborted it says that all has left
+            raise ConnectionResetError("the connection was lost")
 
     @property
     def expected(self) -> bool:
