@@ -15,6 +15,7 @@ from parts.certificates import server_context
 from parts.faults import FaultProxy, Kind
 from parts.house import Filed, House, Office, some_bytes
 from parts.postgres import Databases
+from parts.repeats import WATCHED, taken
 from parts.stage import Shelf, Stage
 from parts.twins import MANY, RESUMES, STALLED_S, Ear, Thing, Told, Turn, Whims, unlike, unlike_in_audit
 
@@ -34,7 +35,7 @@ ENOUGH = 5
 LEAST = {
     "200": 150, "206": 150, "304": 20, "400": 1, "401": 10, "404": 10, "412": 50, "416": 50, "multipart": 20, "1.0": 20,
     "pipelined": 20, "narrow": 10, "left": 20, "cut": 10, "resumed": 10, "overwritten": 1, "s3": 50, "gcs": 50, "disk": 50,
-    "tls": 50,
+    "tls": 50, "sought": 200, "short": 100,
 }  # fmt: skip
 """How often each must have come of 1,500 requests, or the run shows little about it."""
 
@@ -69,6 +70,7 @@ class Pair:
         for heard in one.heard:
             self.seen[str(heard.status)] += 1
             self.seen["multipart"] += "multipart" in dict(heard.fields).get("content-type", "")
+        self.seen["sought"] += sum(not asked.named for asked in turn.asked)
         self.seen["1.0"] += sum(asked.version == "1.0" for asked in turn.asked)
 
 
@@ -125,6 +127,7 @@ async def twins(databases: Databases, shelved: Mapping[str, Shelf], folder: Any)
                     stores | reached,
                     server={"zero_copy": zero_copy, "repeats": zero_copy},
                     origin=ORIGIN,
+                    serve=WATCHED,
                 )
             finally:
                 del os.environ["SSL_CERT_FILE"]
@@ -206,11 +209,11 @@ def rewrite(pair: Pair, turn: Turn, data: bytes) -> None:
 async def accesses(pair: Pair) -> dict[str, list[Any]]:
     """Request id → its rows, oldest first, once every request that was understood has one, and each has ended."""
     answered = {
-        asked.id(twin): (asked, heard)
+        heard.id: (asked, heard)
         for turn, told in pair.turns
         for twin in TWINS
         for asked, heard in zip(turn.asked, told[twin].heard, strict=False)
-        if "x-request-id" in dict(heard.fields)  # what is no HTTP is told so before anybody asks who is there
+        if heard.id  # what is no HTTP is told so before anybody asks who is there
     }
     rows: list[Any] = []
     end = time.monotonic() + SETTLE_S
@@ -241,8 +244,10 @@ async def test_with_zero_copy_and_without_all_is_said_and_recorded_alike(
         for turn, told in pair.turns:
             for place, asked in enumerate(turn.asked):
                 heard = tuple(told[twin].heard[place] if place < len(told[twin].heard) else None for twin in TWINS)
-                own = tuple(rows.get(asked.id(twin), []) for twin in TWINS)
+                own = tuple(rows.get(each.id, []) if each else [] for each in heard)
                 pair.wrong += unlike_in_audit(turn, asked, heard, own)
+        pair.seen["short"] = len(taken(pair.houses["a"]))
+        assert not taken(pair.houses["b"])
         results = Counter(f"{row['result']} {row['reason'] or ''}".strip() for each in rows.values() for row in each)
         stalls = sum(fault.kind is Kind.STALL for turn, _ in pair.turns for fault in turn.faults)
         print(

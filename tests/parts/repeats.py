@@ -58,6 +58,15 @@ BOUNDARY = re.compile(r"boundary=\"?([0-9A-Za-z_-]+)")
 STORE = "behind"
 
 
+def taken(house: House) -> dict[str, list[str]]:
+    """What a house that is WATCHED says: request id → its words."""
+    found: dict[str, list[str]] = {}
+    for line in (house.folder / "repeats").read_text().splitlines():
+        name, _, word = line.partition(" ")
+        found.setdefault(name, []).append(word)
+    return found
+
+
 @dataclass
 class Side:
     """One gateway, and the port where the proxy before its store belongs."""
@@ -70,12 +79,7 @@ class Side:
     @property
     def told(self) -> dict[str, list[str]]:
         """Request id → what it says of it: first "taken", and then perhaps "handed over", or the other way round."""
-        found: dict[str, list[str]] = {}
-        file = self.house.folder / "repeats"
-        for line in file.read_text().splitlines() if file.exists() else ():
-            name, _, word = line.partition(" ")
-            found.setdefault(name, []).append(word)
-        return found
+        return taken(self.house)
 
     def took(self, answer: Answer) -> str:
         """``whole``: the short cut to its end; ``begun``: it was handed over; ``no``: it was never taken."""

@@ -26,6 +26,10 @@ NARROW = 4096
 RESUMES = 2
 STALLED_S = 0.6
 """After which these gateways count a silent origin as broken."""
+SEEKS = 0.1
+"""The share of turns that are seeks, of several requests each."""
+LONGEST = 65_536
+"""Bytes that are asked of a store in one go."""
 NEW_EACH_TIME = {"date", "x-request-id"}
 _BOUNDARY = re.compile(r"boundary=\"?([0-9A-Za-z_-]+)\"?")
 
@@ -54,9 +58,13 @@ class Asked:
     target: str
     lines: Lines
     version: str = "1.1"
+    named: bool = True
+    """It names itself. One that does not may be like another but for its Range, and is known by the id that its answer gives it."""
 
     def raw(self, twin: str) -> bytes:
-        told = [("Host", "twins.test"), ("X-Request-Id", self.id(twin)), ("User-Agent", "twins"), *self.lines]
+        told = [("Host", "twins.test"), ("User-Agent", "twins"), *self.lines]
+        if self.named:
+            told.insert(1, ("X-Request-Id", self.id(twin)))
         head = "".join(f"{name}: {value}\r\n" for name, value in told)
         return f"{self.method} {self.target} HTTP/{self.version}\r\n".encode() + head.encode() + b"\r\n"
 
@@ -95,6 +103,8 @@ class Heard:
     fields: Lines
     body: bytes
     whole: bool
+    id: str = field(default="", compare=False)
+    """As its X-Request-Id says."""
 
     @property
     def status(self) -> int:
@@ -186,7 +196,9 @@ class Ear:
             taken += len(piece)
         came = b"".join(pieces)
         body, self._buffer = came[:length], came[length:]
-        return _without_what_is_new(status_line, named, body, asked.id(self.twin), whole=taken >= length)
+        request_id = dict(named).get("x-request-id", "")
+        assert not asked.named or request_id in {"", asked.id(self.twin)}
+        return _without_what_is_new(status_line, named, body, request_id, whole=taken >= length)
 
     def _more(self, most: int) -> bytes:
         piece = self._received(most)
@@ -220,7 +232,8 @@ def _without_what_is_new(
     if boundary is not None:
         told = [(name, value.replace(boundary[1], "BOUNDARY")) for name, value in told]
         body = body.replace(boundary[1].encode(), b"BOUNDARY")
-    return Heard(status_line, tuple(told), body.replace(request_id.encode(), b"ID"), whole)
+    body = body.replace(request_id.encode(), b"ID") if request_id else body
+    return Heard(status_line, tuple(told), body, whole, request_id)
 
 
 # --- turns by chance ------------------------------------------------------------------------------------------------
@@ -238,6 +251,8 @@ class Whims:
 
     def turn(self) -> Turn:
         thing = self.chance.choice(self.things)
+        if thing.size > 1000 and thing.store != "disk" and self.chance.random() < SEEKS:
+            return self._sought(thing)
         if thing.door:
             return self._broken(thing)
         kind = self.chance.random()
@@ -247,6 +262,21 @@ class Whims:
         version = "1.0" if many == 1 and kind > 0.8 else "1.1"
         asked = tuple(self._ask(thing, version, last=place == many - 1) for place in range(many))
         return Turn(thing, asked, pipelined=many > 1 and kind > 0.9, fresh=kind < 0.2, narrow=0.2 < kind < 0.25)
+
+    def _sought(self, thing: Thing) -> Turn:
+        """Short parts of it one after the other, by a player whose requests differ in their Range alone."""
+        chance = self.chance
+        surface = chance.choice(("native", "yotel"))
+        target, credential = self._target(surface, thing), self.credentials[surface].items()
+        asked, least = [], thing.size
+        for _ in range(chance.choice((4, 6, 8))):
+            first = chance.randrange(thing.size)
+            last = first + chance.choice((0, 99, 5000, LONGEST - 1, LONGEST))
+            least = min(least, last + 1 - first, thing.size - first)
+            asked.append(self._named("GET", target, (*credential, ("Range", f"bytes={first}-{last}")), named=False))
+        faults = (self._fault(least),) if thing.door and chance.random() < 0.5 else ()
+        fresh, pipelined = chance.random() < 0.2, chance.random() < 0.1
+        return Turn(thing, tuple(asked), pipelined=pipelined, fresh=fresh, narrow=chance.random() < 0.05, faults=faults)
 
     def _ask(self, thing: Thing, version: str, *, last: bool) -> Asked:
         """Any method, surface, range and condition; now and then without a right to it, or to nothing at all."""
@@ -315,9 +345,9 @@ class Whims:
             case _:
                 return f"/agentphone/v1/calls/{thing.filed.aliases['agentphone']}/recording"
 
-    def _named(self, method: str, target: str, lines: Lines, version: str = "1.1") -> Asked:
+    def _named(self, method: str, target: str, lines: Lines, version: str = "1.1", *, named: bool = True) -> Asked:
         self._count += 1
-        return Asked(f"{self.prefix}-{self._count:06}", method, target, lines, version)
+        return Asked(f"{self.prefix}-{self._count:06}", method, target, lines, version, named)
 
 
 # --- where they differ ----------------------------------------------------------------------------------------------
