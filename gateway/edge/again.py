@@ -170,13 +170,13 @@ class Again:
             return
         transport.write(b"".join((head, body))[taken:])
         self._over = True
-        self._task = asyncio.get_running_loop().create_task(self._wait(length))
+        self._task = asyncio.get_running_loop().create_task(self._wait(transport, length))
 
-    async def _wait(self, length: int) -> None:
+    async def _wait(self, transport: asyncio.Transport, length: int) -> None:
         """Until the client has taken the rest."""
         came = Delivery(sent=length, began=self._shortcut.clock())
         try:
-            await take_rest(self._connection, came, stall_s=self._shortcut.stall_s)
+            await take_rest(self._connection, transport, came, stall_s=self._shortcut.stall_s)
         finally:
             self._end(_PARTIAL, came.result, came.sent, came.reason, began=came.began)
 

@@ -91,10 +91,8 @@ async def deliver(
         outlet.close()
 
 
-async def take_rest(connection: Connection, came: Delivery, *, stall_s: float) -> None:
-    """Waits until the client has what its transport holds, of which ``came.sent`` bytes are a body's; ``came``: how it ended."""
-    transport = connection.transport
-    assert transport is not None
+async def take_rest(connection: Connection, transport: asyncio.Transport, came: Delivery, *, stall_s: float) -> None:
+    """Waits until the client has what its ``transport`` holds, of which ``came.sent`` bytes are a body's; ``came``: how it ended."""
     watch = _Watch(transport, came, stall_s)
     watch.begin()
     try:

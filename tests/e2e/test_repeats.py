@@ -18,6 +18,8 @@ from parts.scrape import settled
 from parts.stage import Stage
 from parts.wire import Answer
 
+from gateway.edge.repeats import BORNE
+
 SIZE = 300_007
 DATA = some_bytes(SIZE, 5)
 PIECE = 65_536
@@ -483,13 +485,24 @@ async def test_a_store_that_goes_on_lying_is_told_of_alike(lying: Sides, lie: st
             liar.lie = None
             seeker = lying.seeker(each, filed, agent=agent)
             await seeker.seek(1000, 1999)
+            await seeker.seek(3000, 3999)
             liar.lie = LIES[lie]
             answer = await seeker.seek(10, 99)
             assert (answer.status, DATA[10:20] in answer.body) == (502, False)
             seen.append(seeker)
         on, off = seen
-        assert (on.took(), off.took()) == (["no", "begun"], ["no", "no"])
-        await lying.alike(on, off, 3 if lie == "another ETag" else 2)
+        assert (on.took(), off.took()) == (["no", "whole", "begun"], ["no"] * 3)
+        await lying.alike(on, off, 4 if lie == "another ETag" else 3)
+
+
+async def test_while_a_store_goes_on_lying_nobody_asks_it_twice_for_each_request(lying: Sides):
+    async with Liar(DATA) as liar, lying.ajar(liar.settings()):
+        filed = await lying.file(DATA, key="a.wav", origin=liar.settings())
+        seeker = await lying.seeker(lying.on, filed).learned()
+        liar.lie = LIES["another part"]
+        for _ in range(BORNE + 2):
+            assert (await seeker.seek(10, 99)).status == 502
+    assert seeker.took()[2:] == ["begun"] * BORNE + ["no"] * 2
 
 
 async def test_an_object_that_was_overwritten_is_told_of_alike(sides: Sides):

@@ -97,7 +97,7 @@ class FaultProxy:
             self.port = self._server.sockets[0].getsockname()[1]
 
     async def until(self, done: Callable[[Self], bool]) -> None:
-        """Waits until ``done(proxy)``; asked whenever a connection comes or goes or a fault strikes."""
+        """Waits until ``done(proxy)``; asked whenever a connection comes or goes, an answer is over or a fault strikes."""
         async with self._changed:
             await self._changed.wait_for(lambda: done(self))
 
@@ -214,6 +214,7 @@ class _Connection:
             await self._send(piece, rate)
             sent += len(piece)
         await self._writer.drain()
+        await self._proxy._note()
 
     async def _send(self, piece: bytes, rate: int) -> None:
         step = max(rate // 20, 1) if rate else len(piece) or 1
