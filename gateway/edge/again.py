@@ -124,14 +124,12 @@ class Again:
 
     def came(self) -> None:
         self._here = True
-        self._shortcut.repeats.went(well=True)
         if self._intended.durable and not self._over:
             self._leave()
 
     def failed(self) -> None:
         if not self._over:
-            self._shortcut.repeats.went(well=False)
-            self._hand_over()
+            self._hand_over()  # each failure costs the store a connection, so that it is not asked twice for all of an outage
 
     def _heard(self) -> None:
         if self._over:

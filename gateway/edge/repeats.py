@@ -32,8 +32,6 @@ from .streams import StreamBounds
 
 KEPT: Final = 2048
 """Requests remembered, about 3 KB each."""
-BORNE: Final = 3
-PAUSE_S: Final = 1.0
 LONGEST: Final = 4096
 """Bytes of a head above which it is not looked at."""
 
@@ -114,17 +112,9 @@ class Repeats:
         self._trail = trail
         self._session_of = session_of
         self._kept: OrderedDict[bytes, Repeat] = OrderedDict()
-        self._failures = 0
-        self._paused_until = 0.0
 
     def __len__(self) -> int:
         return len(self._kept)
-
-    def went(self, *, well: bool) -> None:
-        """How the last one ended. After BORNE that did not, each is the path's for a moment: a store that is away is not asked twice."""
-        self._failures = 0 if well else self._failures + 1
-        if self._failures >= BORNE:
-            self._failures, self._paused_until = 0, time.monotonic() + PAUSE_S
 
     def find(self, data: bytes, peer: bytes) -> Asked | None:
         """What ``data``, which is all that has come, is like. None: nothing, or something that the path is for."""
@@ -133,7 +123,7 @@ class Repeats:
             return None
         name = _name(data, found, peer)
         repeat = self._kept.get(name)
-        if repeat is None or time.monotonic() < self._paused_until:
+        if repeat is None:
             return None
         if not self._holds(repeat):
             del self._kept[name]
