@@ -167,7 +167,9 @@ FASTAPI = [
 
 VARIANTS: Mapping[str, Start] = {
     "gateway": partial(start_gateway, name="gateway"),
-    "gateway-portable": partial(start_gateway, name="gateway-portable", server__zero_copy="false"),
+    "gateway-portable": partial(
+        start_gateway, name="gateway-portable", server__zero_copy="false", server__repeats="false"
+    ),
     "gateway-unaudited": partial(start_gateway, name="gateway-unaudited", module="bench.unaudited"),
     "gateway-1": partial(start_gateway, name="gateway-1", server__workers="1"),
     "gateway-2": partial(start_gateway, name="gateway-2", server__workers="2"),

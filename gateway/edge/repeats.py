@@ -107,7 +107,7 @@ class Repeats:
         self._known = known
         self._limits = limits
         self.streams = streams
-        self._stores = stores
+        self._stores = {name: store for name, store in stores.items() if isinstance(store, Prompt)}
         self._listener_of = listener_of
         self._trail = trail
         self._session_of = session_of
@@ -166,13 +166,19 @@ class Repeats:
         fields: Mapping[str, str],
     ) -> None:
         """``data`` was answered, wholly, with a 206 of these ``fields``."""
-        found = _ASKED.search(data)
-        if found is None:
+        recording = draft.entry.recording if draft.entry is not None else None
+        if recording is None or recording.object is None or recording.object.store not in self._stores:
             return
+        found = _ASKED.search(data)
+        if found is None or int(found[3]) - int(found[2]) >= PIECE:
+            return
+        name = _name(data, found, peer)
+        kept = self._kept.get(name)
+        if kept is not None and self._holds(kept):
+            return  # it was the path's for once
         repeat = self._made(surface, route, template, draft, fields)
         if repeat is None:
             return
-        name = _name(data, found, peer)
         self._kept[name] = repeat
         self._kept.move_to_end(name)
         if len(self._kept) > KEPT:
@@ -190,7 +196,7 @@ class Repeats:
         sha256 = hashlib.sha256((presented.token or "").encode("utf-8", "surrogateescape")).digest()
         key = self._known.known_key(sha256)
         known = key is not None and self._known.known_call(key.tenant, ref) is entry
-        if key is None or not known or caller.credential != str(key.id) or not isinstance(store, Prompt):
+        if key is None or not known or caller.credential != str(key.id) or store is None:
             return None
         try:
             like = Likeness(draft.intent())
