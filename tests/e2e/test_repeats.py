@@ -367,7 +367,8 @@ async def test_where_the_places_are_taken_it_is_turned_away_and_each_is_given_ba
         for number, each in enumerate(held, 1):
             proxy.plan(Fault(Kind.DELAY, at=4, seconds=0.3))
             each.wire.send(each.raw(10, 19))
-            await proxy.until(lambda seen, number=number: len(seen.struck) == number)
+            async with asyncio.timeout(20):  # one that is turned away asks no store
+                await proxy.until(lambda seen, number=number: len(seen.struck) == number)
         assert (await seeker.seek(5, 9)).status == 429
         for each in held:
             assert (await each.read()).body == DATA[10:20]
