@@ -115,6 +115,8 @@ class Access:
         proven = draft.caller is not None and not draft.public
         if not proven and not draft.public and not isinstance(refusal, Unavailable | TooMany):
             await self.limits.failed(draft.head.address)
+        if draft.begun is not None:
+            await draft.made_durable(draft.intend(self.trail))
         if draft.intended:
             self.trail.conclude(outcome)
         elif refusal.repeated:

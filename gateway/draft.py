@@ -51,14 +51,17 @@ class Draft:
     """The intent is in the journal, and waits for its outcome."""
     begun: Awaitable[None] | None = None
     """As ``intend`` gives it, where the intent was told before this was begun."""
+    begun_of: tuple[UUID, str] | None = None
+    """Recording and etag in that intent."""
 
     @classmethod
     def begin(cls, surface: str, method: Method, head: Head) -> Draft:
         return cls(surface, method, head, uuid7(), datetime.now(UTC))
 
-    def go_on(self, event: UUID, occurred_at: datetime, durable: Awaitable[None]) -> None:
-        """This request's intent was told as that event's."""
+    def go_on(self, event: UUID, occurred_at: datetime, durable: Awaitable[None], of: tuple[UUID, str]) -> None:
+        """This request's intent was told as that event's, ``of`` a recording and an etag."""
         self.event_id, self.occurred_at, self.begun, self.intended = event, occurred_at, durable, True
+        self.begun_of = of
 
     def renew(self) -> None:
         """Begins another event for the same request, after this one was concluded."""

@@ -91,8 +91,7 @@ class Playback:
     async def _play_anew(self, route: Route, found: Found, known: Object, draft: Draft) -> Answer:
         """The store holds another version than the catalog knew: record that, ask once what it is, and plan anew."""
         if draft.intended:
-            self.trail.conclude(draft.outcome(0, REFUSED, reason="object_changed"))
-            draft.renew()
+            self._begin_anew(draft)
         stat = await store_of(self.stores, known).stat(known.key)
         try:
             return await self._play_version(route, found, Object(known.store, known.key, stat, known.media_type), draft)
@@ -105,6 +104,8 @@ class Playback:
         draft.etag = stat.etag
         assert draft.entry is not None and draft.entry.recording is not None
         recording = draft.entry.recording.id
+        if draft.begun is not None and draft.begun_of != (recording, stat.etag):
+            self._begin_anew(draft)
         session = self.session_of(draft, recording, stat.etag)
         if draft.use is None:  # else planned anew: it stays the playback that its link knows
             draft.session = session
@@ -132,6 +133,11 @@ class Playback:
         if draft.use is not None:
             ends.append(self.uses.playing(draft.use))
         return Answer(reply, source, plan, partial(_all, ends))
+
+    def _begin_anew(self, draft: Draft) -> None:
+        """What the intent names is not what is going to be played."""
+        self.trail.conclude(draft.outcome(0, REFUSED, reason="object_changed"))
+        draft.renew()
 
     async def _bodiless(self, reply: Reply, plan: Plan, draft: Draft) -> Answer:
         if draft.use is None and draft.begun is None:

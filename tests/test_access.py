@@ -221,6 +221,9 @@ class Watched:
     async def record(self, _intent: Intent, _outcome: Outcome) -> None:
         self.told.append("record")
 
+    def conclude(self, _outcome: Outcome) -> None:
+        self.told.append("conclude")
+
 
 @pytest.mark.parametrize(
     ("shown", "refusal", "told"),
@@ -252,6 +255,26 @@ async def test_who_asks_where_nothing_is_to_be_proven_is_not_counted_as_one_who_
     draft.public = True
     await access.refused(draft, 404, NotFound())
     assert watched.told == ["record"]
+
+
+@pytest.mark.parametrize("durable", [True, False])
+async def test_who_is_refused_behind_an_intent_that_others_told_hears_so_once_it_is_durable(*, durable: bool):
+    watched: Any = Watched(Unauthenticated())
+    access = Access(watched, watched, {}, watched, watched, watched, watched, NO_ROLES, {})
+    draft = Draft.begin(SURFACE.name, Method.STREAM, Head("GET", {}, MultiDict(), CIMultiDict()))
+    written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    draft.go_on(uuid4(), datetime.now(UTC), written, (uuid4(), '"etag"'))
+    refused = asyncio.ensure_future(access.refused(draft, 401, Unauthenticated()))
+    await asyncio.sleep(0)
+    assert (refused.done(), "conclude" in watched.told) == (False, False)
+    if durable:
+        written.set_result(None)
+        await refused
+    else:
+        written.set_exception(Unavailable("the disk is full"))
+        with pytest.raises(Unavailable):
+            await refused
+    assert (watched.told[-1] == "conclude") == durable
 
 
 @pytest.mark.parametrize(("proven", "told"), [(False, ["failed"]), (True, ["record"])], ids=["a stranger", "a caller"])

@@ -117,6 +117,10 @@ class Again:
         return self._event.id
 
     @property
+    def of(self) -> tuple[UUID, str]:
+        return self._asked.repeat.of
+
+    @property
     def occurred_at(self) -> datetime:
         return self._event.occurred_at
 

@@ -159,7 +159,7 @@ class Handler:
         surface, route = endpoint.mounted.surface, endpoint.routes[head.method]
         draft = Draft.begin(surface.name, method_of(route, head), head)
         if ongoing is not None:
-            draft.go_on(ongoing.event, ongoing.occurred_at, ongoing.durable)
+            draft.go_on(ongoing.event, ongoing.occurred_at, ongoing.durable, ongoing.of)
         begun = asyncio.get_running_loop().time()
         try:
             body = partial(self._with_body, request) if head.method in _WITH_BODY else None

@@ -71,6 +71,8 @@ class Repeat:
     store: Prompt
     object_key: str
     version: str
+    of: tuple[UUID, str]
+    """Recording and etag."""
     size: int
     like: Likeness
     head: bytes
@@ -218,6 +220,7 @@ class Repeats:
             store=store,
             object_key=object_.key,
             version=object_.stat.version,
+            of=(entry.recording.id, draft.etag),
             size=object_.stat.size,
             like=like,
             head=head,

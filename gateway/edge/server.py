@@ -71,6 +71,11 @@ class Ongoing(Protocol):
     @property
     def occurred_at(self) -> datetime: ...
     @property
+    def of(self) -> tuple[UUID, str]:
+        """Recording and etag."""
+        ...
+
+    @property
     def durable(self) -> Awaitable[None]: ...
     def lost(self) -> None: ...
     def cut_off(self) -> None: ...
@@ -187,6 +192,7 @@ class Connection(RequestHandler):
         waiter = self._waiter
         return (
             waiter is not None
+            and self.socket is not None
             and not (waiter.done() or self._serving or self._head_came or self._messages)
             and (self.body is None or self.body.is_eof())
             and not (self._upgraded or self._close or self._force_close)

@@ -204,7 +204,7 @@ class Seeker:
         **wire: Any,
     ) -> None:
         """``wire``: as Wire has it."""
-        self._stage = stage
+        self.stage = stage
         self.side = one
         self.filed = filed
         self.agent = agent or uuid4().hex
@@ -245,7 +245,7 @@ class Seeker:
     async def rows(self, count: int | None = None) -> list[Any]:
         """Its accesses: as many as it had answers, unless said otherwise."""
         wanted = len(self.answers) if count is None else count
-        return await self._stage.accesses("user_agent", self.agent, wanted)
+        return await self.stage.accesses("user_agent", self.agent, wanted)
 
     @property
     def ids(self) -> set[str]:
