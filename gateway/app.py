@@ -38,6 +38,7 @@ from .edge.server import Server
 from .edge.streams import StreamBounds
 from .edge.told import Teller
 from .http.cors import response_headers
+from .http.forwarded import is_trusted
 from .identity import Identity
 from .lifecycle.pipeline import Pipeline
 from .lifecycle.places import alike
@@ -152,7 +153,8 @@ class Gateway:
             stack.callback(teller.flush)
             repeats, shortcut = None, None
             if config.server.repeats and tracer is None:
-                repeats = Repeats(catalog, limits, streams, stores, _listener, audit.trail, audit.sessions.of)
+                trusts = partial(is_trusted, trusted_networks=config.server.trusted_proxies)
+                repeats = Repeats(catalog, limits, streams, stores, _listener, audit.trail, audit.sessions.of, trusts)
                 shortcut = Shortcut(repeats, audit.trail, lifecycle, teller, stall_s=config.server.write_stall_s)
             seen = access if tracer is None else _traced(access)
             handler = Handler(config, routes, seen, lifecycle, teller, tracer, repeats)

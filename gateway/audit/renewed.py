@@ -18,6 +18,9 @@ from ..pattern import pattern
 from .events import INDEXED, encode
 from .journal import NotDurable
 
+_VARIES = 256
+"""Bytes by which one may be longer than another: a request's id has 128 at the most, a range 43."""
+
 
 class Event:
     """An event that begins: now, unless another time is given."""
@@ -44,7 +47,7 @@ class Likeness:
     __slots__ = ("_pattern",)
 
     def __init__(self, intent: Intent) -> None:
-        if len(encode(intent)) + len(str(UUID(int=0))) > INDEXED:
+        if len(encode(intent)) + _VARIES > INDEXED:
             raise ValueError("so long that it may have been cut")
 
         def make(event: str, occurred: str, request: str, asked: str, session: str) -> bytes:

@@ -89,7 +89,7 @@ class Again:
         self.handed_over = False
         self.begun = shortcut.clock()
         self._event = Event()
-        self.request_id = new_id().hex
+        self.request_id = asked.request_id or new_id().hex
 
     def begin(self) -> bool:
         """False: nothing was begun."""

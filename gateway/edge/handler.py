@@ -218,14 +218,12 @@ class Handler:
         fields: Mapping[str, str],
     ) -> None:
         connection = request.protocol
-        named = self._settings.trusted_proxies and _REQUEST_ID in request.headers
         if (
             self._repeats is not None
             and isinstance(connection, Connection)
             and connection.raw is not None
             and request.version == HttpVersion11
             and request.method == "GET"
-            and not named
         ):
             self._repeats.learn(connection.raw, connection.peer, surface, route, told.route, draft, fields)
 

@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, Protocol
 from uuid import UUID
@@ -23,6 +24,7 @@ from ..audit.sessions import Key as Listener
 from ..audit.trail import JournalTrail
 from ..contract import Route, Surface
 from ..draft import Draft
+from ..http.forwarded import request_id
 from ..http.head import head_pattern
 from ..model import PIECE, CallRef, Entry, Key, Object, Presented, Span, State
 from ..stores.short import Prompt
@@ -36,6 +38,11 @@ LONGEST: Final = 4096
 """Bytes of a head above which it is not looked at."""
 
 _ASKED = re.compile(rb"\r\n[Rr]ange: ?(bytes=([0-9]{1,18})-([0-9]{1,18}))\r\n")
+_PASSING = re.compile(
+    rb"(\r\n(?:X-Request-Id|X-Amzn-Trace-Id|X-Cloud-Trace-Context|tracestate):)[^\r\n]*", re.IGNORECASE
+)
+"""Fields that proxies make anew for each request, and from which no answer follows."""
+_NAMED = re.compile(rb"\r\nX-Request-Id:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.IGNORECASE)
 _END = b"\r\n\r\n"
 _VARYING = ("Content-Range", "Content-Length", "X-Request-Id")
 _TELLING = frozenset(
@@ -91,6 +98,8 @@ class Asked:
     span: Span
     field: bytes
     """The Range field, as sent."""
+    request_id: str | None
+    """As a trusted proxy sent it."""
 
 
 class Repeats:
@@ -105,7 +114,9 @@ class Repeats:
         listener_of: Callable[[Draft, UUID, str], Listener],
         trail: JournalTrail,
         session_of: Callable[[Listener, float], UUID],
+        trusts: Callable[[str], bool],
     ) -> None:
+        """``trusts``: whether a peer's X-Request-Id is believed."""
         self._known = known
         self._limits = limits
         self.streams = streams
@@ -113,6 +124,7 @@ class Repeats:
         self._listener_of = listener_of
         self._trail = trail
         self._session_of = session_of
+        self._trusts = lru_cache(maxsize=4096)(trusts)
         self._kept: OrderedDict[bytes, Repeat] = OrderedDict()
 
     def __len__(self) -> int:
@@ -131,16 +143,19 @@ class Repeats:
             del self._kept[name]
             return None
         start, stop = int(found[2]), min(int(found[3]) + 1, repeat.size)
-        if not 0 < stop - start <= PIECE:
+        if not (0 < stop - start <= PIECE and self._admits(repeat)):
             return None
-        if not (
+        target = repeat.store.prompt(repeat.object_key, repeat.version)
+        if target is None:
+            return None
+        return Asked(repeat, target, Span(start, stop), found[1], self._request_id(data, peer))
+
+    def _admits(self, repeat: Repeat) -> bool:
+        return (
             self._limits.heeds_not(repeat.presented)
             and self.streams.has_room(repeat.key.tenant, repeat.address)
             and self._trail.admits
-        ):
-            return None
-        target = repeat.store.prompt(repeat.object_key, repeat.version)
-        return None if target is None else Asked(repeat, target, Span(start, stop), found[1])
+        )
 
     def _holds(self, repeat: Repeat) -> bool:
         return (
@@ -148,6 +163,13 @@ class Repeats:
             and self._known.known_call(repeat.key.tenant, repeat.ref) is repeat.entry
             and time.time() < repeat.until
         )
+
+    def _request_id(self, data: bytes, peer: bytes) -> str | None:
+        """As a trusted proxy sent it."""
+        if not self._trusts(peer.decode()):
+            return None
+        found = _NAMED.search(data)
+        return None if found is None else request_id(found[1].decode("latin-1"))
 
     def intend(self, asked: Asked, event: Event, request_id: str, told: Callable[[], None]) -> Renewed:
         """Raises Unavailable."""
@@ -178,6 +200,9 @@ class Repeats:
         kept = self._kept.get(name)
         if kept is not None and self._holds(kept):
             return  # it was the path's for once
+        named = self._request_id(data, peer)
+        if named is not None and named != draft.head.request_id:
+            return  # the bytes do not say what the parser made of them
         repeat = self._made(surface, route, template, draft, fields)
         if repeat is None:
             return
@@ -262,6 +287,9 @@ def whole_head(data: bytes) -> bool:
 
 
 def _name(data: bytes, found: re.Match[bytes], peer: bytes) -> bytes:
-    """Of all that ``data`` says but its Range. A digest: heads hold credentials, which are kept nowhere."""
+    """Of all that ``data`` says but its Range, and what proxies add to each. A digest: heads hold credentials, which are kept nowhere."""
     start, stop = found.span(1)
-    return blake2b(b"\0".join((peer, data[:start], data[stop:])), digest_size=16).digest()
+    told = b"\0".join((peer, data[:start], data[stop:]))
+    if b"-Id:" in told or b"-id:" in told or b"race" in told:
+        told = _PASSING.sub(rb"\1", told)
+    return blake2b(told, digest_size=16).digest()

@@ -15,7 +15,7 @@ from parts.house import Filed, some_bytes
 from parts.liar import ETAG, LIES, Liar, Lie
 from parts.repeats import FULL, SLOW, Seeker, Side, Sides, alone, noted, plain, spans
 from parts.scrape import settled
-from parts.stage import Stage
+from parts.stage import PROXY, Stage
 from parts.wire import Answer
 
 SIZE = 300_007
@@ -92,7 +92,7 @@ async def test_another_method_goes_the_whole_way(sides: Sides, method: str):
 
 @pytest.mark.parametrize(
     "line",
-    [("X-Request-Id", "mine"), ("If-Match", "*"), ("Content-Length", "0"), ("Expect", "100-continue")],
+    [("If-Match", "*"), ("Content-Length", "0"), ("Expect", "100-continue")],
     ids=lambda line: line[0],
 )
 async def test_what_more_than_the_bytes_may_tell_apart_is_not_remembered(sides: Sides, line: tuple[str, str]):
@@ -157,6 +157,42 @@ async def test_from_another_address_it_is_another_request(stage: Stage, sides: S
         assert (far.took(), again.took()) == (["no", "whole"], ["whole"])
         rows = await stage.accesses("user_agent", near.agent, 5)
     assert [row["peer"] for row in rows] == ["127.0.0.1"] * 2 + ["127.0.0.9"] * 2 + ["127.0.0.1"]
+
+
+def passing(number: int) -> list[tuple[str, str]]:
+    """What proxies add, another to each request."""
+    return [
+        ("X-REQUEST-ID", f" from-the-proxy-{number}\t"),
+        ("X-Amzn-Trace-Id", f"Root=1-67891233-abcdef{number:06}"),
+        ("X-Cloud-Trace-Context", f"{number:032}/1;o=1"),
+        ("tracestate", f"rojo={number}"),
+    ]
+
+
+@pytest.mark.parametrize("believed", [True, False], ids=["a trusted proxy", "anybody"])
+async def test_what_proxies_add_to_each_request_is_passed_over_and_its_id_believed_of_those_trusted(
+    sides: Sides, *, believed: bool
+):
+    source, agent, seen = PROXY if believed else "127.0.0.9", uuid4().hex, []
+    async with sides.ajar():
+        filed = await sides.file(DATA)
+        for each in sides.both:
+            seeker = sides.seeker(each, filed, agent=agent, source=source)
+            for number in range(3):
+                assert (await seeker.ask(*passing(number), spans(5, 9))).body == DATA[5:10]
+            await seeker.ask(("X-Request-Id", "no id"), *passing(7)[1:], spans(5, 9))
+            await seeker.ask(("traceparent", f"00-{uuid4().hex}-{'1' * 16}-01"), spans(5, 9))
+            await seeker.ask(("traceparent", f"00-{uuid4().hex}-{'1' * 16}-01"), spans(5, 9))
+            seen.append(seeker)
+        on, off = seen
+        names = [answer.headers["x-request-id"] for answer in on.answers]
+        assert (names[:3] == [f"from-the-proxy-{number}" for number in range(3)]) == believed
+        assert names[3] != "no id"
+        assert on.took() == ["no", "whole", "whole", "no", "no", "no"]
+        assert off.took() == ["no"] * 6
+        rows = await sides.stage.accesses("user_agent", agent, 12)
+    assert [noted(row) for row in rows[:6]] == [noted(row) for row in rows[6:]]
+    assert [row["request_id"] for row in rows[:6]] == names
 
 
 async def test_another_tenants_name_beside_the_key_is_refused_as_ever(stage: Stage, sides: Sides):
