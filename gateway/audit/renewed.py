@@ -106,6 +106,11 @@ class Renewed:
         """It is."""
         return self._ended and self._error is None
 
+    @property
+    def failed(self) -> bool:
+        """It is not, and whoever awaits it hears why."""
+        return self._error is not None
+
     def done(self) -> bool:
         return self._ended
 

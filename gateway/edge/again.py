@@ -56,20 +56,8 @@ class Again:
     """One that is being answered. It ends once: told of and recorded here, or by whoever takes it over."""
 
     __slots__ = (
-        "_asked",
-        "_connection",
-        "_data",
-        "_event",
-        "_here",
-        "_intended",
-        "_over",
-        "_release",
-        "_short",
-        "_shortcut",
-        "_task",
-        "begun",
-        "handed_over",
-        "request_id",
+        "_asked", "_connection", "_data", "_event", "_here", "_intended", "_over", "_release", "_short", "_shortcut", "_task",
+        "begun", "handed_over", "request_id",
     )  # fmt: skip
 
     handed_over: bool
@@ -128,20 +116,28 @@ class Again:
 
     def came(self) -> None:
         self._here = True
-        if self._intended.durable and not self._over:
-            self._leave()
+        self._go_on()
 
     def failed(self) -> None:
         if not self._over:
             self._hand_over()  # each failure costs the store a connection, so that it is not asked twice for all of an outage
 
     def _heard(self) -> None:
-        if self._over:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """As far as what has come allows. Never raises: whoever tells of it has others to tell."""
+        if self._over or self.handed_over:
             return
-        if not self._intended.durable:
-            self._hand_over()
-        elif self._here:
-            self._leave()
+        try:
+            if self._intended.failed:
+                self._hand_over()
+            elif self._here and self._intended.durable:
+                self._leave()
+        except Exception:
+            log.exception("defect", request_id=self.request_id, surface=self._asked.repeat.surface)
+            if self._connection.transport is not None:
+                self._connection.transport.abort()
 
     # --- what becomes of it
 
@@ -171,6 +167,7 @@ class Again:
             self._end(_PARTIAL, COMPLETE, length, None, began=shortcut.clock())
             return
         transport.write(b"".join((head, body))[taken:])
+        self._short.close()
         self._over = True
         self._task = asyncio.get_running_loop().create_task(self._wait(transport, length))
 
