@@ -7,9 +7,12 @@ What is used beyond aiohttp's documented surface:
 - of a response that a handler returns, only ``prepare``, ``write_eof`` and ``keep_alive`` are used;
 - parsed requests wait in ``_messages``, and after ``_pause_reading_for_buffer`` nothing is read until they are answered;
 - what comes in one read behind a request that asks for an unknown upgrade is dropped; of a known one ``_upgraded`` is set;
+- a connection that waits for a request has a ``_waiter`` that is not done; ``_close``, ``_force_close``: it takes no more;
+- ``_process_keepalive`` closes what is idle from ``_next_keepalive_close_time`` on, and ``_keepalive_handle`` is its timer;
+- ``_drain_helper`` waits until the transport holds nothing back;
 - ``_read_ready_cb`` of asyncio's transport.
 
-``tests/edge/test_server.py`` fails when those move.
+``tests/edge/test_server.py`` and ``tests/e2e/test_repeats.py`` fail when those move.
 """
 
 from __future__ import annotations
