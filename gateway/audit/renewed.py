@@ -116,11 +116,15 @@ class Renewed:
 
     def set_result(self, _result: None, /) -> None:
         self._ended = True
-        self._told()
+        self._tell()
 
     def set_exception(self, error: NotDurable, /) -> None:
         self._ended, self._error = True, error
-        self._told()
+        self._tell()
+
+    def _tell(self) -> None:
+        told, self._told = self._told, _nothing  # whoever is told may hold this: no ring is left to the collector
+        told()
 
     def exception(self) -> NotDurable | None:
         return self._error
@@ -139,3 +143,7 @@ class Renewed:
         if self._error is not None:
             self._conclude(self._error.reason)
             raise Unavailable(str(self._error)) from self._error
+
+
+def _nothing() -> None:
+    """Who was told already."""

@@ -211,6 +211,7 @@ class Again:
         shortcut, repeat = self._shortcut, self._asked.repeat
         if self._short is not None:
             self._short.close()
+            self._short = None  # it holds this
         if result is COMPLETE:
             shortcut.trail.complete(self._event, status, sent)
         else:

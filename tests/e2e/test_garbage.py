@@ -94,9 +94,25 @@ def _left_amid(house: House, stage: Stage, filed: Filed) -> None:
         assert client.recv(1000).startswith(b"HTTP/1.1 200")
 
 
+def _sought(house: House, stage: Stage, filed: Filed) -> None:
+    """By one connection, in requests that differ in their Range alone."""
+    with socket.create_connection(("127.0.0.1", int(house.base_url.rpartition(":")[2]))) as client:
+        head = "".join(f"{name}: {value}\r\n" for name, value in stage.full.items())
+        answers = client.makefile("rb")
+        for start in range(0, 9000, 1000):
+            asked = f"Range: bytes={start}-{start + 999}\r\n"
+            client.sendall(f"GET {filed.native} HTTP/1.1\r\nHost: h\r\n{head}{asked}\r\n".encode())
+            assert b" 206 " in answers.readline()
+            while answers.readline() != b"\r\n":
+                pass
+            assert len(answers.read(1000)) == 1000
+        answers.close()
+
+
 PLAYED = {
     "whole": _get(200),
     "a range": _get(206, Range="bytes=1000-1999"),
+    "ranges of a player that seeks": _sought,
     "a long range": _get(206, Range="bytes=1000-"),
     "by link": _by_link,
     "left amid the body": _left_amid,
@@ -137,4 +153,4 @@ async def _leave_nothing(house: House, stage: Stage, filed: Filed, ask: Ask) -> 
     for _ in range(MANY):
         await asyncio.to_thread(ask, house, stage, filed)
     left = {kind: count for kind, count in (await _garbage(house)).items() if count >= FEW}
-    assert not left
+    assert left == {}
