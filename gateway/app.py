@@ -53,6 +53,7 @@ from .operations import Dependencies, operations
 from .playback import Playback
 from .policy import Roles
 from .postgres import Pool, connect, open_pool
+from .rounds import Rounds
 from .stores import open_resuming, open_stores
 from .telemetry.figures import Sources
 from .telemetry.lag import LoopLag
@@ -111,7 +112,10 @@ class Gateway:
             stack.push_async_callback(identity.close)
             limits = RateLimits.open(config.limits)
             stack.push_async_callback(limits.close)
-            audit = await stack.enter_async_context(Audit(config.audit, pool, flush_s=config.server.flush_s))
+            rounds = Rounds()
+            audit = await stack.enter_async_context(
+                Audit(config.audit, pool, flush_s=config.server.flush_s, rounds=rounds)
+            )
             book = LinkBook(pool, config.database, idle_s=config.audit.session_idle_s)
             stack.push_async_callback(book.close)
             # Behind all that the configuration may be refused for: what is sent cannot be taken back.
@@ -155,7 +159,9 @@ class Gateway:
             if config.server.repeats and tracer is None:
                 trusts = partial(is_trusted, trusted_networks=config.server.trusted_proxies)
                 repeats = Repeats(catalog, limits, streams, stores, _listener, audit.trail, audit.sessions.of, trusts)
-                shortcut = Shortcut(repeats, audit.trail, lifecycle, teller, stall_s=config.server.write_stall_s)
+                shortcut = Shortcut(
+                    repeats, audit.trail, lifecycle, teller, rounds, stall_s=config.server.write_stall_s
+                )
             seen = access if tracer is None else _traced(access)
             handler = Handler(config, routes, seen, lifecycle, teller, tracer, repeats)
             server = _server(config, handler, shortcut)

@@ -14,6 +14,7 @@ from .. import config
 from ..errors import Unavailable
 from ..event import Sink
 from ..postgres import Pool
+from ..rounds import Rounds
 from .adopt import Adopter
 from .courier import Courier
 from .folders import Folder, refuse_barred
@@ -65,10 +66,11 @@ class Audit:
     adopted by the next process to come.
     """
 
-    def __init__(self, settings: config.Audit, pool: Pool, *, flush_s: float) -> None:
+    def __init__(self, settings: config.Audit, pool: Pool, *, flush_s: float, rounds: Rounds | None = None) -> None:
         self._settings = settings
         self._pool = pool
         self._flush_s = flush_s
+        self._rounds = rounds
         self._files: Files = DISK_FILES
         self._sink: Sink = PostgresSink(pool)
         self.sessions = Sessions(settings.session_idle_s)
@@ -76,7 +78,7 @@ class Audit:
     async def __aenter__(self) -> Self:
         settings = self._settings
         refuse_barred(settings.journal_dir)
-        self._journal = Journal(settings, self._files)
+        self._journal = Journal(settings, self._files, self._rounds)
         self.trail = JournalTrail(self._journal, settings)
         self._quarantine = Quarantine(settings.journal_dir)
         self._courier = Courier(self._sink, self._quarantine, retry_max_s=settings.retry_max_s)

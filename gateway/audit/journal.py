@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from .. import config
+from ..rounds import COMMIT, Rounds
 from .folders import Folder
 from .segments import DISK_FILES, Files
 from .writer import Commit, Entry, Failure, NotDurable, Report, Waiter, Writer
@@ -45,8 +46,9 @@ class Segment:
 class Journal:
     """Append, wait until it is durable, confirm what was shipped. For one event loop; only the files have a thread."""
 
-    def __init__(self, settings: config.Audit, files: Files = DISK_FILES) -> None:
+    def __init__(self, settings: config.Audit, files: Files = DISK_FILES, rounds: Rounds | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._rounds = rounds or Rounds()
         self._patience_s = settings.commit_s
         self._root = settings.journal_dir
         self._writer: Writer = Writer(
@@ -123,7 +125,7 @@ class Journal:
             # Behind all that the loop is about to do: it comes along, and what sends to a store is not kept from it by
             # a thread that wants its turn.
             self._ringing = True
-            self._loop.call_soon(self._ring_for_all)
+            self._rounds.add(COMMIT, self._ring_for_all)
         return entry
 
     def confirm(self, size: int, records: int) -> None:

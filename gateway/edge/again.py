@@ -1,6 +1,6 @@
 """A request like one before, answered without a task of its own: its intent durable, its bytes here, then all of it at once.
 
-What does not go as it should is handed over to the one path, with the event that was begun: the client has had nothing yet.
+Where there are others, each step is taken with theirs (``rounds``). What does not go as it should is handed over to the one path, with the event that was begun: the client has had nothing yet.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from uuid import UUID
 import structlog
 from uuid_utils import uuid7 as new_id
 
-from ..audit.renewed import Event
+from ..audit.renewed import Event, Renewed
 from ..audit.trail import JournalTrail
 from ..errors import Unavailable
 from ..event import CLIENT_GONE, COMPLETE, INTERRUPTED, Outcome, Result
 from ..http.head import last_lines
+from ..rounds import ANSWER, ASK, BEGIN, CONCLUDE, TELL, Rounds, Step
 from ..stores.short import Short
 from .delivery import Delivery, take_rest
 from .lifecycle import Lifecycle
@@ -35,29 +36,51 @@ class Shortcut:
     """What a connection asks first, of each request."""
 
     def __init__(
-        self, repeats: Repeats, trail: JournalTrail, lifecycle: Lifecycle, teller: Teller, *, stall_s: float
+        self,
+        repeats: Repeats,
+        trail: JournalTrail,
+        lifecycle: Lifecycle,
+        teller: Teller,
+        rounds: Rounds,
+        *,
+        stall_s: float,
     ) -> None:
         self.repeats = repeats
         self.trail = trail
         self.lifecycle = lifecycle
         self.teller = teller
+        self.rounds = rounds
         self.stall_s = stall_s
         self.clock = asyncio.get_running_loop().time
+        self.open = 0
+        """Requests that are being answered so."""
 
     def take(self, connection: Connection, data: bytes) -> bool:
         """Whether ``data``, which is all that has come, is being answered. False: it is the path's."""
         if self.lifecycle.draining:
             return False
         asked = self.repeats.find(data, connection.peer)
-        return asked is not None and Again(self, connection, data, asked).begin()
+        if asked is None:
+            return False
+        again = Again(self, connection, data, asked)
+        connection.goes_on(again)
+        self.step(BEGIN, again.begin, many=1)
+        return True
+
+    def step(self, step: Step, call: Callable[[], None], *, many: int = 2) -> None:
+        """``call`` at once, unless ``many`` are open: then together with those of them that are as far."""
+        if self.open >= many:
+            self.rounds.add(step, call)
+        else:
+            call()
 
 
 class Again:
     """One that is being answered. It ends once: told of and recorded here, or by whoever takes it over."""
 
     __slots__ = (
-        "_asked", "_connection", "_data", "_event", "_here", "_intended", "_over", "_release", "_short", "_shortcut", "_task",
-        "begun", "handed_over", "request_id",
+        "_asked", "_connection", "_data", "_event", "_here", "_intended", "_left", "_over", "_release", "_sent", "_short",
+        "_shortcut", "_task", "begun", "handed_over", "request_id",
     )  # fmt: skip
 
     handed_over: bool
@@ -72,32 +95,43 @@ class Again:
         self._asked = asked
         self._over = False
         self._short: Short | None = None
+        self._intended: Renewed | None = None
         self._here = False
         self._task: asyncio.Task[None] | None = None
         self.handed_over = False
         self.begun = shortcut.clock()
-        self._event = Event()
         self.request_id = asked.request_id or new_id().hex
 
-    def begin(self) -> bool:
-        """False: nothing was begun."""
+    def begin(self) -> None:
+        """Where it cannot be begun, the path is given it."""
+        if self._over:
+            return
         shortcut, asked = self._shortcut, self._asked
-        repeat = asked.repeat
+        repeat, repeats = asked.repeat, shortcut.repeats
+        target = None if shortcut.lifecycle.draining else repeats.admit(asked)
+        if target is None:
+            self._give_back()
+            return
+        self._event = Event()
         try:
-            self._intended = shortcut.repeats.intend(asked, self._event, self.request_id, self._heard)
+            self._intended = repeats.intend(asked, self._event, self.request_id, self._heard)
         except Unavailable:
-            return False
-        self._release: Callable[[], None] = shortcut.repeats.streams.admit(repeat.key.tenant, repeat.address)
+            self._give_back()
+            return
+        self._release: Callable[[], None] = repeats.streams.admit(repeat.key.tenant, repeat.address)
         shortcut.lifecycle.began()
-        self._connection.goes_on(self)
-        short = repeat.store.begin(asked.target, asked.span, self)
-        if not self.handed_over:
-            self._short = short
-        return True
+        shortcut.open += 1
+        self._short = repeat.store.begin(target, asked.span, self)
+        shortcut.step(ASK, self._short.ask)
+
+    def _give_back(self) -> None:
+        self._over = True
+        self._connection.give_back(self._data)
 
     @property
     def durable(self) -> Awaitable[None]:
         """The intent, for whoever takes it over."""
+        assert self._intended is not None
         return self._intended
 
     @property
@@ -120,20 +154,30 @@ class Again:
 
     def failed(self) -> None:
         if not self._over:
-            self._hand_over()  # each failure costs the store a connection, so that it is not asked twice for all of an outage
+            self._safely(
+                self._hand_over
+            )  # each failure costs the store a connection, so that it is not asked twice for all of an outage
 
     def _heard(self) -> None:
         self._go_on()
 
     def _go_on(self) -> None:
         """As far as what has come allows. Never raises: whoever tells of it has others to tell."""
-        if self._over or self.handed_over:
+        intended = self._intended
+        if self._over or self.handed_over or intended is None:
             return
+        if intended.failed:
+            self._safely(self._hand_over)
+        elif self._here and intended.durable:
+            self._shortcut.step(ANSWER, self._answer)
+
+    def _answer(self) -> None:
+        if not (self._over or self.handed_over):
+            self._safely(self._leave)
+
+    def _safely(self, step: Callable[[], None]) -> None:
         try:
-            if self._intended.failed:
-                self._hand_over()
-            elif self._here and self._intended.durable:
-                self._leave()
+            step()
         except Exception:
             log.exception("defect", request_id=self.request_id, surface=self._asked.repeat.surface)
             if self._connection.transport is not None:
@@ -163,12 +207,14 @@ class Again:
             transport.abort()
             self._end(_PARTIAL, CLIENT_GONE, length, None)
             return
+        self._over = True
         if taken == len(head) + length:
-            self._end(_PARTIAL, COMPLETE, length, None, began=shortcut.clock())
+            self._let_go()
+            self._sent, self._left = length, shortcut.clock()
+            shortcut.step(CONCLUDE, self._complete)
             return
         transport.write(b"".join((head, body))[taken:])
-        self._short.close()
-        self._over = True
+        self._let_go()
         self._task = asyncio.get_running_loop().create_task(self._wait(transport, length))
 
     async def _wait(self, transport: asyncio.Transport, length: int) -> None:
@@ -194,36 +240,53 @@ class Again:
     def taken_over(self) -> None:
         """The path goes on with its event, and will tell of it."""
         self._over = True
+        self._shortcut.open -= 1
         self._shortcut.lifecycle.ended()
 
     def _hand_over(self) -> None:
         if self.handed_over:
             return
         self.handed_over = True
-        if self._short is not None:
-            self._short.close()
-            self._short = None
+        self._let_go()
         self._release()
         self._connection.hand_over(self._data)
 
-    def _end(self, status: int, result: Result, sent: int, reason: str | None, *, began: float | None = None) -> None:
-        self._over = True
-        shortcut, repeat = self._shortcut, self._asked.repeat
+    def _let_go(self) -> None:
+        """Of the store's answer, which holds this in turn."""
         if self._short is not None:
             self._short.close()
-            self._short = None  # it holds this
-        if result is COMPLETE:
-            shortcut.trail.complete(self._event, status, sent)
-        else:
-            shortcut.trail.conclude(
-                Outcome(self.event, self.occurred_at, datetime.now(UTC), status, sent, result, reason)
-            )
+            self._short = None
+
+    def _complete(self) -> None:
+        self._shortcut.trail.complete(self._event, _PARTIAL, self._sent)
+        self._done()
+        self._shortcut.step(TELL, self._tell_complete)
+
+    def _tell_complete(self) -> None:
+        self._tell(_PARTIAL, COMPLETE, self._sent, None, self._left)
+
+    def _end(self, status: int, result: Result, sent: int, reason: str | None, *, began: float | None = None) -> None:
+        self._over = True
+        self._let_go()
+        if self._intended is None:
+            return  # nothing was begun
+        self._shortcut.trail.conclude(
+            Outcome(self.event, self.occurred_at, datetime.now(UTC), status, sent, result, reason)
+        )
+        self._done()
+        self._tell(status, result, sent, reason if status or result is INTERRUPTED else None, began)
+
+    def _done(self) -> None:
+        shortcut = self._shortcut
         self._release()
+        shortcut.open -= 1
         shortcut.lifecycle.ended()
         self._connection.answered()
-        told = Told(
-            self.request_id, repeat.address, None, repeat.surface, repeat.route, status, sent, result,
-            reason if status or result is INTERRUPTED else None, began=began,
-        )  # fmt: skip
-        shortcut.teller.tell("GET", told, self.begun)
         self._connection.goes_on(None)
+
+    def _tell(self, status: int, result: Result, sent: int, reason: str | None, began: float | None) -> None:
+        repeat = self._asked.repeat
+        told = Told(
+            self.request_id, repeat.address, None, repeat.surface, repeat.route, status, sent, result, reason, began=began
+        )  # fmt: skip
+        self._shortcut.teller.tell("GET", told, self.begun)

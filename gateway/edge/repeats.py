@@ -93,8 +93,8 @@ class Repeat:
 class Asked:
     """A request that is like one before."""
 
+    name: bytes
     repeat: Repeat
-    target: Target
     span: Span
     field: bytes
     """The Range field, as sent."""
@@ -103,7 +103,7 @@ class Asked:
 
 
 class Repeats:
-    """What is remembered. ``find`` asks nobody and waits for nothing."""
+    """What is remembered. ``find`` and ``admit`` ask nobody and wait for nothing."""
 
     def __init__(
         self,
@@ -139,23 +139,24 @@ class Repeats:
         repeat = self._kept.get(name)
         if repeat is None:
             return None
-        if not self._holds(repeat):
-            del self._kept[name]
-            return None
         start, stop = int(found[2]), min(int(found[3]) + 1, repeat.size)
-        if not (0 < stop - start <= PIECE and self._admits(repeat)):
+        if not 0 < stop - start <= PIECE:
             return None
-        target = repeat.store.prompt(repeat.object_key, repeat.version)
-        if target is None:
-            return None
-        return Asked(repeat, target, Span(start, stop), found[1], self._request_id(data, peer))
+        return Asked(name, repeat, Span(start, stop), found[1], self._request_id(data, peer))
 
-    def _admits(self, repeat: Repeat) -> bool:
-        return (
+    def admit(self, asked: Asked) -> Target | None:
+        """What to ask the store for, now. None: the path is to be asked."""
+        repeat = asked.repeat
+        if not self._holds(repeat):
+            if self._kept.get(asked.name) is repeat:
+                del self._kept[asked.name]
+            return None
+        admits = (
             self._limits.heeds_not(repeat.presented)
             and self.streams.has_room(repeat.key.tenant, repeat.address)
             and self._trail.admits
         )
+        return repeat.store.prompt(repeat.object_key, repeat.version) if admits else None
 
     def _holds(self, repeat: Repeat) -> bool:
         return (

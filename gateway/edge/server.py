@@ -89,7 +89,7 @@ class Taking(Protocol):
     """Who may answer requests past aiohttp."""
 
     def take(self, connection: Connection, data: bytes, /) -> bool:
-        """Whether it does. Then it has told ``goes_on``, and tells that it is over, or hands over."""
+        """Whether it does. Then it has told ``goes_on``, and tells that it is over, hands it over, or gives it back."""
         ...
 
 
@@ -220,6 +220,11 @@ class Connection(RequestHandler):
         """Aiohttp is given ``data`` as if nobody had begun to answer it."""
         self._receive(data)
         self._let_go()
+
+    def give_back(self, data: bytes) -> None:
+        """As ``hand_over``, of what nothing was begun of."""
+        self._ongoing = None
+        self.hand_over(data)
 
     def take_over(self) -> Ongoing | None:
         """What was begun of the request that was handed over; None: nothing was."""

@@ -139,13 +139,11 @@ class Reader:
             await asyncio.sleep(jittered(TRIES - tries))
 
     def begin(self, target: Target, span: Span, told: Told) -> Short:
-        """Asks at once for at most PIECE bytes, over a connection that the target's pool has kept; ``told`` hears the end."""
+        """A read of at most PIECE bytes, over a connection that the target's pool has kept; ``told`` hears its end."""
         connection = target.pool.take()
         assert connection is not None, "it is asked for right after one was seen there"
-        short = Short(self._short, target, connection, span, told)
         request, _, deadline = self._asking(target, span)
-        short.ask(request, deadline)
-        return short
+        return Short(self._short, target, connection, span, told, request=request, deadline=deadline)
 
     async def close(self) -> None:
         """Of every connection, in use or not."""

@@ -43,7 +43,7 @@ class Prompt(Protocol):
         ...
 
     def begin(self, target: Target, span: Span, told: Told) -> Short:
-        """Asks for at most PIECE bytes. To be called right after ``prompt``; ``told`` may hear of it before it returns."""
+        """For at most PIECE bytes, which are still to be asked for. To be called right after ``prompt``."""
         ...
 
 
@@ -68,16 +68,31 @@ class Means:
 
 
 class Short:
-    """One that is under way, as its connection's ``Waiting``. ``close`` it, however it ends."""
+    """One over ``connection``, as its ``Waiting``. ``close`` it, however it ends."""
 
-    __slots__ = ("_connection", "_ended", "_have", "_means", "_room", "_span", "_target", "_told", "_want")
+    __slots__ = (
+        "_connection", "_deadline", "_ended", "_have", "_means", "_request", "_room", "_span", "_target", "_told", "_want",
+    )  # fmt: skip
 
-    def __init__(self, means: Means, target: Target, connection: Connection, span: Span, told: Told) -> None:
+    def __init__(
+        self,
+        means: Means,
+        target: Target,
+        connection: Connection,
+        span: Span,
+        told: Told,
+        *,
+        request: bytes,
+        deadline: float,
+    ) -> None:
+        """``request``: what is to be sent; ``deadline``: until when an answer must have begun, by the loop's clock."""
         self._means = means
         self._target = target
         self._connection = connection
         self._span = span
         self._told = told
+        self._request = request
+        self._deadline = deadline
         self._room: bytearray | None = None
         self._have = 0
         """Bytes of the answer that came."""
@@ -85,9 +100,11 @@ class Short:
         """Bytes of head and body; None: the head is not whole yet."""
         self._ended = False
 
-    def ask(self, request: bytes, deadline: float) -> None:
-        """``request`` is sent, and its answer taken in as it comes."""
-        self._connection.ask_for(self, request, 0, deadline)
+    def ask(self) -> None:
+        """Its answer is taken in as it comes; ``told`` may hear of it before this returns."""
+        if self._ended:
+            return
+        self._connection.ask_for(self, self._request, 0, self._deadline)
         if not self._ended:
             self._connection.gather(self._collect)
 
