@@ -6,6 +6,9 @@ What goes wrong is not judged here: whoever began it asks the store again, by ``
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import suppress
+from math import inf
 from typing import Final, Protocol, runtime_checkable
 
 from ..model import PIECE, Span
@@ -13,10 +16,12 @@ from .answer import fault
 from .connection import DRY, Connection
 from .counts import Counts
 from .head import END, Head, NotHttp
+from .shape import Shape
 from .target import Target
 
 HEAD_ROOM: Final = 4 * 1024
 """Bytes for the head of an answer: they are shorter."""
+LEARNT_S: Final = 1.0
 ROOMS_KEPT: Final = 64
 """Of HEAD_ROOM and a piece each."""
 _GOOD: Final = frozenset({200, 206})
@@ -50,12 +55,23 @@ class Prompt(Protocol):
 class Means:
     """What the short reads of one store share."""
 
-    __slots__ = ("_rooms", "counts", "progress_s")
+    __slots__ = ("_learnt", "_rooms", "counts", "progress_s", "shape")
 
     def __init__(self, counts: Counts, progress_s: float) -> None:
         self.counts = counts
         self.progress_s = progress_s
         self._rooms: list[bytearray] = []
+        self.shape: Shape | None = None
+        """Of the store's answers, as the last one was that had to be parsed."""
+        self._learnt = -inf
+
+    def learn(self, head: bytes, pin: str) -> None:
+        """``head`` was in order. At most once a second: answers may differ by turns."""
+        now = time.monotonic()
+        if now - self._learnt >= LEARNT_S:
+            self._learnt = now
+            with suppress(ValueError):
+                self.shape = Shape(head, pin)
 
     def take(self) -> bytearray:
         """Room for an answer: the one given back last, which may still be in a cache."""
@@ -152,19 +168,27 @@ class Short:
 
     def _began(self, room: bytearray, have: int) -> bool:
         """Whether all is well so far; once the head is whole, ``_want`` is known."""
+        means, pin, span = self._means, self._target.pin, self._span
+        if means.shape is not None and (end := means.shape.end(room, have, span, pin.value)):
+            self._want = end + span.stop - span.start
+            return True
         end = room.find(END, 0, have)
         if end < 0:
             return have < HEAD_ROOM
         end += len(END)
-        head, pin = Head(bytes(room[:end])), self._target.pin
+        raw = bytes(room[:end])
+        head = Head(raw)
         told = head.fields.get(pin.field)
-        self._want = end + len(self._span)
-        return (
+        self._want = end + len(span)
+        good = (
             head.status in _GOOD
             and head.keep_alive
             and (told == pin.value or (told is None and not pin.required))
-            and fault(head.status, head.fields, self._span) is None
+            and fault(head.status, head.fields, span) is None
         )
+        if good:
+            means.learn(raw, pin.field)
+        return good
 
     def _end(self) -> None:
         self._ended = True
