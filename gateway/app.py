@@ -158,7 +158,7 @@ class Gateway:
             repeats, shortcut = None, None
             if config.server.repeats and tracer is None:
                 trusts = partial(is_trusted, trusted_networks=config.server.trusted_proxies)
-                repeats = Repeats(catalog, limits, streams, stores, _listener, audit.trail, audit.sessions.of, trusts)
+                repeats = Repeats(catalog, limits, streams, stores, _listener, audit.trail, audit.sessions, trusts)
                 shortcut = Shortcut(
                     repeats, audit.trail, lifecycle, teller, rounds, stall_s=config.server.write_stall_s
                 )

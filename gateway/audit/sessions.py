@@ -32,7 +32,7 @@ class Sessions:
     """
 
     def __init__(self, idle_s: float, kept: int = KEPT) -> None:
-        self._idle_s = idle_s
+        self.idle_s = idle_s
         self._kept = kept
         self._known: OrderedDict[Key, _Playback] = OrderedDict()
 
@@ -40,8 +40,8 @@ class Sessions:
         """The session of a request at ``now``, in seconds since the epoch. About 1 µs where the listener is known."""
         known = self._known.pop(key, None)
         # ``abs``, for a clock that is set back by hours would make the session last until it has caught up.
-        if known is None or not (known.bodies or abs(now - known.last) < self._idle_s):
-            known = _Playback(session_id(key, int(now // self._idle_s)), now)
+        if known is None or not (known.bodies or abs(now - known.last) < self.idle_s):
+            known = _Playback(session_id(key, int(now // self.idle_s)), now)
         known.last = now
         self._known[key] = known
         if len(self._known) > self._kept:

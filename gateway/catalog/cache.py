@@ -74,13 +74,21 @@ class Shelf(Generic[K, V]):
     def clear(self) -> None:
         self._memory.clear()
 
-    def known(self, key: K) -> V | None:
-        """What ``get`` would return from memory while changes are heard; counted as its answer."""
+    @property
+    def changes(self) -> int:
+        """Counts up whenever an answer that is remembered comes or goes."""
+        return self._memory.changes
+
+    def known(self, key: K) -> tuple[V, float] | None:
+        """What ``get`` would return from memory while changes are heard, and for how many seconds more; counted as its answer."""
         held = self._memory.get(key)
-        if held is None or not self._line.heard or self._line.clock() - held.asked_at >= self._ttl_s:
+        if held is None or not self._line.heard:
+            return None
+        left = held.asked_at + self._ttl_s - self._line.clock()
+        if left <= 0:
             return None
         self.hits += 1
-        return held.value
+        return held.value, left
 
     async def get(self, key: K) -> V:
         """Raises Unavailable, and what asking raises."""
@@ -196,13 +204,23 @@ class CachedCatalog:
         except NotFound:
             return None
 
-    def known_call(self, tenant: UUID, ref: CallRef) -> Entry | None:
-        """As ``find``, as far as it is remembered and changes are heard."""
+    def known_call(self, tenant: UUID, ref: CallRef) -> tuple[Entry, float] | None:
+        """As ``find``, as far as it is remembered and changes are heard; and for how many seconds, if nothing ``changes``."""
         return self._calls.known((tenant, ref))
 
-    def known_key(self, sha256: bytes) -> Key | None:
+    def known_key(self, sha256: bytes) -> tuple[Key, float] | None:
         """As ``key``, likewise."""
         return self._keys.known(sha256)
+
+    @property
+    def changes(self) -> int:
+        """Counts up whenever what ``known_call`` and ``known_key`` say may be another from now on."""
+        return self._calls.changes + self._keys.changes + self.line.turns
+
+    def known_again(self) -> None:
+        """A call and a key were taken from what they said before; counted as their answers."""
+        self._calls.hits += 1
+        self._keys.hits += 1
 
     async def tenant(self, slug: str) -> Tenant | None:
         try:

@@ -35,6 +35,8 @@ class Line:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.heard = False
+        self.turns = 0
+        """How often it was lost or restored."""
         self._lost_at = -math.inf
         self._restored = 0
         self._changes = 0
@@ -50,6 +52,7 @@ class Line:
     def restored(self) -> None:
         """From now on every change is heard; what was learned before may be out of date."""
         self.heard = True
+        self.turns += 1
         self._restored += 1
         self._closed_until = None
 
@@ -57,6 +60,7 @@ class Line:
         """From now on changes go unheard."""
         if self.heard:
             self.heard = False
+            self.turns += 1
             self._lost_at = self.clock()
             self._changes += 1
 

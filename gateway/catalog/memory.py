@@ -27,6 +27,8 @@ class Memory(Generic[K, V]):
         self._size = size
         self._held: OrderedDict[K, Held[V]] = OrderedDict()
         self._tagged: dict[str, set[K]] = {}
+        self.changes = 0
+        """Counts up whenever an answer comes or goes."""
 
     def __len__(self) -> int:
         return len(self._held)
@@ -48,6 +50,7 @@ class Memory(Generic[K, V]):
         if len(self._held) >= self._size:
             self.pop(next(iter(self._held)))
         self._held[key] = held
+        self.changes += 1
         for tag in held.tags:
             self._tagged.setdefault(tag, set()).add(key)
 
@@ -56,6 +59,7 @@ class Memory(Generic[K, V]):
         held = self._held.pop(key, None)
         if held is None:
             return
+        self.changes += 1
         for tag in held.tags:
             keys = self._tagged[tag]
             keys.discard(key)
@@ -68,5 +72,6 @@ class Memory(Generic[K, V]):
             self.pop(key)
 
     def clear(self) -> None:
+        self.changes += 1
         self._held.clear()
         self._tagged.clear()

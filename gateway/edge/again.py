@@ -59,7 +59,7 @@ class Shortcut:
         """Whether ``data``, which is all that has come, is being answered. False: it is the path's."""
         if self.lifecycle.draining:
             return False
-        asked = self.repeats.find(data, connection.peer)
+        asked = connection.asked = self.repeats.find(data, connection.peer, connection.asked)
         if asked is None:
             return False
         again = Again(self, connection, data, asked)

@@ -21,6 +21,7 @@ from uuid import UUID
 
 from ..audit.renewed import Event, Likeness, Renewed
 from ..audit.sessions import Key as Listener
+from ..audit.sessions import Sessions
 from ..audit.trail import JournalTrail
 from ..contract import Route, Surface
 from ..draft import Draft
@@ -29,15 +30,21 @@ from ..http.head import head_pattern
 from ..model import PIECE, CallRef, Entry, Key, Object, Presented, Span, State
 from ..stores.short import Prompt
 from ..stores.target import Target
+from ..values import value
 from .limits import RateLimits
 from .streams import StreamBounds
 
 KEPT: Final = 2048
 """Requests remembered, about 3 KB each."""
+LEASE_S: Final = 1.0
+"""Seconds at most for which what a repeat followed from is taken for true without a look, while nothing changes."""
+_LEASE_OF_IDLE: Final = 0.01
+"""Of the time after which a session is over, so that it ends when it should but for this."""
 LONGEST: Final = 4096
 """Bytes of a head above which it is not looked at."""
 
 _ASKED = re.compile(rb"\r\n[Rr]ange: ?(bytes=([0-9]{1,18})-([0-9]{1,18}))\r\n")
+_FIELD = re.compile(rb"bytes=([0-9]{1,18})-([0-9]{1,18})")
 _PASSING = re.compile(
     rb"(\r\n(?:X-Request-Id|X-Amzn-Trace-Id|X-Cloud-Trace-Context|tracestate):)[^\r\n]*", re.IGNORECASE
 )
@@ -57,8 +64,19 @@ _TELLING = frozenset(
 class Known(Protocol):
     """A catalog's memory: what it would answer at once, and truly."""
 
-    def known_call(self, tenant: UUID, ref: CallRef) -> Entry | None: ...
-    def known_key(self, sha256: bytes) -> Key | None: ...
+    @property
+    def changes(self) -> int:
+        """Counts up whenever it may be another."""
+        ...
+
+    def known_call(self, tenant: UUID, ref: CallRef) -> tuple[Entry, float] | None:
+        """And for how many seconds more, if nothing ``changes``."""
+        ...
+
+    def known_key(self, sha256: bytes) -> tuple[Key, float] | None: ...
+    def known_again(self) -> None:
+        """A call and a key were taken from it without asking again."""
+        ...
 
 
 @dataclass(slots=True)
@@ -87,9 +105,12 @@ class Repeat:
     listener: Listener
     session: UUID
     session_text: bytes
+    leased: float = -math.inf
+    """Until when nothing of this is looked at anew, by the clock, unless ``changes`` is another."""
+    changes: int = -1
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Asked:
     """A request that is like one before."""
 
@@ -100,6 +121,9 @@ class Asked:
     """The Range field, as sent."""
     request_id: str | None
     """As a trusted proxy sent it."""
+    before: bytes
+    """Its bytes before those of the field, and behind it."""
+    behind: bytes
 
 
 class Repeats:
@@ -113,7 +137,7 @@ class Repeats:
         stores: Mapping[str, object],
         listener_of: Callable[[Draft, UUID, str], Listener],
         trail: JournalTrail,
-        session_of: Callable[[Listener, float], UUID],
+        sessions: Sessions,
         trusts: Callable[[str], bool],
     ) -> None:
         """``trusts``: whether a peer's X-Request-Id is believed."""
@@ -123,47 +147,77 @@ class Repeats:
         self._stores = {name: store for name, store in stores.items() if isinstance(store, Prompt)}
         self._listener_of = listener_of
         self._trail = trail
-        self._session_of = session_of
+        self._sessions = sessions
+        self._longest_lease_s = min(LEASE_S, sessions.idle_s * _LEASE_OF_IDLE)
         self._trusts = lru_cache(maxsize=4096)(trusts)
         self._kept: OrderedDict[bytes, Repeat] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def find(self, data: bytes, peer: bytes) -> Asked | None:
-        """What ``data``, which is all that has come, is like. None: nothing, or something that the path is for."""
+    def find(self, data: bytes, peer: bytes, last: Asked | None = None) -> Asked | None:
+        """What ``data``, which is all that has come, is like. None: nothing, or something that the path is for.
+
+        ``last``: what its connection was found to ask the last time.
+        """
+        if last is not None and (again := self._find_again(data, last)) is not None:
+            return again
         found = _ASKED.search(data)
         if found is None:
             return None
         name = _name(data, found, peer)
         repeat = self._kept.get(name)
-        if repeat is None:
+        span = None if repeat is None else _span(found[2], found[3], repeat.size)
+        if repeat is None or span is None:
             return None
-        start, stop = int(found[2]), min(int(found[3]) + 1, repeat.size)
-        if not 0 < stop - start <= PIECE:
+        start, stop = found.span(1)
+        return Asked(name, repeat, span, found[1], self._request_id(data, peer), data[:start], data[stop:])
+
+    def _find_again(self, data: bytes, last: Asked) -> Asked | None:
+        """Where ``data`` differs from ``last`` in the field alone: neither digest nor look at the rest is needed."""
+        before, behind, name = last.before, last.behind, last.name
+        if not (data.startswith(before) and data.endswith(behind)):
             return None
-        return Asked(name, repeat, Span(start, stop), found[1], self._request_id(data, peer))
+        found = _FIELD.fullmatch(data, len(before), len(data) - len(behind))
+        repeat = last.repeat
+        if found is None or self._kept.get(name) is not repeat:
+            return None
+        span = _span(found[1], found[2], repeat.size)
+        return None if span is None else Asked(name, repeat, span, found[0], last.request_id, before, behind)
 
     def admit(self, asked: Asked) -> Target | None:
         """What to ask the store for, now. None: the path is to be asked."""
-        repeat = asked.repeat
-        if not self._holds(repeat):
+        repeat, now = asked.repeat, time.monotonic()
+        if now < repeat.leased and repeat.changes == self._known.changes:
+            self._known.known_again()
+        elif not self._renew(repeat, now):
             if self._kept.get(asked.name) is repeat:
                 del self._kept[asked.name]
             return None
-        admits = (
-            self._limits.heeds_not(repeat.presented)
-            and self.streams.has_room(repeat.key.tenant, repeat.address)
-            and self._trail.admits
-        )
-        return repeat.store.prompt(repeat.object_key, repeat.version) if admits else None
+        if self.streams.has_room(repeat.key.tenant, repeat.address) and self._trail.admits:
+            return repeat.store.prompt(repeat.object_key, repeat.version)
+        return None
 
-    def _holds(self, repeat: Repeat) -> bool:
-        return (
-            self._known.known_key(repeat.sha256) is repeat.key
-            and self._known.known_call(repeat.key.tenant, repeat.ref) is repeat.entry
-            and time.time() < repeat.until
-        )
+    def _renew(self, repeat: Repeat, now: float) -> bool:
+        """Whether all that ``repeat`` followed from is so, and its caller may ask uncounted; then it is leased anew, from ``now`` on."""
+        left = self._left(repeat)
+        if left <= 0 or not self._limits.heeds_not(repeat.presented):
+            return False
+        repeat.leased, repeat.changes = now + min(left, self._longest_lease_s), self._known.changes
+        session = self._sessions.of(repeat.listener, time.time())
+        if session is not repeat.session:
+            repeat.session, repeat.session_text = session, str(session).encode()
+        return True
+
+    def _left(self, repeat: Repeat) -> float:
+        """Seconds for which the catalog's memory says what ``repeat`` followed from."""
+        key = self._known.known_key(repeat.sha256)
+        if key is None or key[0] is not repeat.key:
+            return 0
+        call = self._known.known_call(repeat.key.tenant, repeat.ref)
+        if call is None or call[0] is not repeat.entry:
+            return 0
+        return min(key[1], call[1], repeat.until - time.time())
 
     def _request_id(self, data: bytes, peer: bytes) -> str | None:
         """As a trusted proxy sent it."""
@@ -175,9 +229,6 @@ class Repeats:
     def intend(self, asked: Asked, event: Event, request_id: str, told: Callable[[], None]) -> Renewed:
         """Raises Unavailable."""
         repeat = asked.repeat
-        session = self._session_of(repeat.listener, event.occurred_at.timestamp())
-        if session is not repeat.session:
-            repeat.session, repeat.session_text = session, str(session).encode()
         return self._trail.intend_again(repeat.like, event, request_id, asked.field, repeat.session_text, told=told)
 
     def learn(
@@ -199,7 +250,7 @@ class Repeats:
             return
         name = _name(data, found, peer)
         kept = self._kept.get(name)
-        if kept is not None and self._holds(kept):
+        if kept is not None and self._left(kept) > 0:
             return  # it was the path's for once
         named = self._request_id(data, peer)
         if named is not None and named != draft.head.request_id:
@@ -222,9 +273,11 @@ class Repeats:
             return None
         store = self._stores.get(object_.store)
         sha256 = hashlib.sha256((presented.token or "").encode("utf-8", "surrogateescape")).digest()
-        key = self._known.known_key(sha256)
-        known = key is not None and self._known.known_call(key.tenant, ref) is entry
-        if key is None or not known or caller.credential != str(key.id) or store is None:
+        key, _ = self._known.known_key(sha256) or (None, 0)
+        if key is None or caller.credential != str(key.id) or store is None:
+            return None
+        known, _ = self._known.known_call(key.tenant, ref) or (None, 0)
+        if known is not entry:
             return None
         try:
             like = Likeness(draft.intent())
@@ -272,6 +325,12 @@ def _object(draft: Draft, fields: Mapping[str, str]) -> Object | None:
         return None
     known = entry.recording.object
     return known if known is not None and known.stat.etag == draft.etag else None
+
+
+def _span(first: bytes, last: bytes, size: int) -> Span | None:
+    """Of an object of ``size`` bytes; None: it is empty, or too long."""
+    start, stop = int(first), min(int(last) + 1, size)
+    return Span(start, stop) if 0 < stop - start <= PIECE else None
 
 
 def head_of(asked: Asked, request_id: str) -> bytes:

@@ -33,7 +33,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import ERROR, RequestHandler
 
 from ..http.head import response_head
-from .repeats import whole_head
+from .repeats import Asked, whole_head
 
 SERVER = "recording-gateway"
 
@@ -98,9 +98,11 @@ class Connection(RequestHandler):
 
     __slots__ = (
         "_behind", "_fields", "_head_came", "_head_timeout", "_head_timer", "_held", "_longest_head", "_ongoing",
-        "_serving", "_taking", "body", "foreign", "fresh", "lost", "peer", "raw", "socket", "under_way",
+        "_serving", "_taking", "asked", "body", "foreign", "fresh", "lost", "peer", "raw", "socket", "under_way",
     )  # fmt: skip
 
+    asked: Asked | None
+    """What the last request was found to be like."""
     fresh: bool
     """It has asked nothing yet."""
     lost: bool
@@ -145,6 +147,7 @@ class Connection(RequestHandler):
         self.body = None
         self.socket = None
         self.peer = b""
+        self.asked = None
         self.raw = None
         self._taking = taking
         self._ongoing: Ongoing | None = None
@@ -279,7 +282,7 @@ class Connection(RequestHandler):
             self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self.lost, self.body, self._held = True, None, b""
+        self.lost, self.body, self.asked, self._held = True, None, None, b""
         self._stop_timer()
         if self._ongoing is not None:
             self._ongoing.lost()

@@ -97,14 +97,14 @@ def for_commands() -> None:
 
 
 class Lines:
-    """Lines that come by the thousand a second: written together, a moment later, in the form that was configured.
+    """Lines that come by the thousand a second: worded and written together, a moment later, in the form that was configured.
 
     For facts that hold no secret: nothing is struck out here. ``flush`` it at the end.
     """
 
     def __init__(self, settings: Log, event: str) -> None:
         self._event = event
-        self._told: list[str] = []
+        self._told: list[dict[str, Any]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._log = structlog.get_logger().bind() if settings.format == "console" else None
         self._off = getattr(logging, settings.level.upper()) > logging.INFO
@@ -119,7 +119,7 @@ class Lines:
             return
         facts["event"], facts["level"], facts["timestamp"] = self._event, "info", datetime.now(UTC)
         facts.update(self._bound)
-        self._told.append(orjson.dumps(facts, default=str, option=orjson.OPT_UTC_Z).decode())
+        self._told.append(facts)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_TOGETHER_S, self.flush)
 
@@ -129,9 +129,16 @@ class Lines:
             self._timer.cancel()
             self._timer = None
         if self._told:
-            lines, self._told = self._told, []
-            _out.write("\n".join(lines) + "\n")
+            told, self._told = self._told, []
+            _out.write("".join(map(_line, told)))
             _out.flush()
+
+
+def _line(facts: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(facts, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE).decode()
+    except TypeError:
+        return _json(None, "info", facts) + "\n"
 
 
 _TOGETHER_S = 0.05

@@ -12,12 +12,21 @@ from typing import Final
 from ..model import Span
 
 _AS_THEY_WERE: Final = frozenset(
-    {"connection", "content-encoding", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+    {
+        "connection",
+        "content-encoding",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
 )
 """Fields whose values must be the same again. Those of _TOLD are told, and all others say nothing here."""
 _TOLD: Final = {
-    "content-range": rb"bytes (?P<range>[0-9]{1,19}-[0-9]{1,19})/(?P<size>[0-9]{1,19})",
-    "content-length": rb"(?P<length>[0-9]{1,19})",
+    "content-range": rb"[ \t]*bytes (?P<range>[0-9]{1,19}-[0-9]{1,19})/(?P<size>[0-9]{1,19})",
+    "content-length": rb"[ \t]*(?P<length>[0-9]{1,19})",
 }
 _ANY: Final = rb"[^\x00-\x08\x0a-\x1f\x7f]*"
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -35,7 +44,7 @@ class Shape:
         status, *lines = head.split(b"\r\n")
         if not status.startswith(_STATUS) or lines[-2:] != _EMPTY or b"\n" in head.replace(b"\r\n", b""):
             raise ValueError("not the head of a 206")
-        told = {**_TOLD, pin.lower(): rb"(?P<version>" + _ANY + rb"?)[ \t]*"}
+        told = {**_TOLD, pin.lower(): rb"[ \t]*(?P<version>" + _ANY + rb"?)[ \t]*"}
         pieces, seen = [re.escape(status)], set()
         for line in lines[:-2]:
             name, colon, value = line.partition(b":")
@@ -45,11 +54,8 @@ class Shape:
             if known in seen and (known in told or known in _AS_THEY_WERE):
                 raise ValueError("a field that decides comes twice")
             seen.add(known)
-            if known in told:
-                piece = b"[ \t]*" + told[known]
-            else:
-                piece = re.escape(value) if known in _AS_THEY_WERE else _ANY
-            pieces.append(re.escape(name) + b":" + piece)
+            as_it_was = re.escape(value) if known in _AS_THEY_WERE else _ANY
+            pieces.append(re.escape(name) + b":" + told.get(known, as_it_was))
         if not seen.issuperset(told) or "transfer-encoding" in seen or "content-encoding" in seen:
             raise ValueError("a field that is needed is missing, or the body is coded")
         self._match = re.compile(rb"\r\n".join(pieces) + rb"\r\n\r\n").match

@@ -115,7 +115,7 @@ def test_a_head_that_is_not_whole_yet_is_not_told() -> None:
     ],
 )
 def test_a_head_that_others_cannot_be_told_by_makes_no_shape(lines: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         Shape(head_of(lines), "ETag")
 
 
