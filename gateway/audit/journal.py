@@ -14,6 +14,8 @@ import structlog
 from .. import config
 from ..rounds import COMMIT, Rounds
 from .folders import Folder
+from .frames import Record
+from .fresh import Fresh
 from .segments import DISK_FILES, Files
 from .writer import Commit, Entry, Failure, NotDurable, Report, Waiter, Writer
 
@@ -63,6 +65,7 @@ class Journal:
         self._lingering: asyncio.TimerHandle | None = None
         self._ringing = False
         self._alone = 0
+        self._fresh = Fresh()
         self._ages: deque[tuple[int, float]] = deque()
         """(bytes ever durable before then, then)"""
         self.durable = 0
@@ -138,6 +141,13 @@ class Journal:
         if self._confirmed == self.durable:
             self._ages.clear()
 
+    def unconfirmed(self, size: int, limit: int) -> tuple[list[Record], int] | None:
+        """The oldest records that are not confirmed, ``limit`` at most, and how many of the ``size`` bytes from there they take.
+
+        None: they are in the files alone.
+        """
+        return self._fresh.take(self._confirmed, size, limit)
+
     async def drain(self) -> bool:
         """Waits until all that was appended is durable. False: it is not, after ``commit_s``."""
         self._writer.ring()
@@ -212,6 +222,7 @@ class Journal:
         if not self._ages or now - self._ages[-1][1] > AGE_STEP_S:
             self._ages.append((self.durable, now))
         written = commit.end - segment.end
+        self._fresh.add(self.durable, commit.data)
         self.durable += written
         self.durable_entries += len(commit.entries) - commit.again
         # The two differ where an entry's data was replaced, or written again.

@@ -92,7 +92,9 @@ class Shipper:
         size = self._portion.size(self._journal.oldest_s)
         began = monotonic()
         try:
-            chunk = await self._thread.run(self._read, segment, size)
+            chunk = self._fresh(segment, size)
+            if chunk is None:
+                chunk = await self._thread.run(self._read, segment, size)
         except OSError as error:
             if self.problem is None:
                 _log.error("audit_journal_unreadable", segment=str(segment.path), problem=str(error))
@@ -146,6 +148,10 @@ class Shipper:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._finishing.wait()
+
+    def _fresh(self, segment: Segment, size: int) -> Chunk | None:
+        found = self._journal.unconfirmed(segment.end - self._offset, size)
+        return None if found is None else Chunk(found[0], self._offset + found[1])
 
     def _read(self, segment: Segment, size: int) -> Chunk:
         """Blocks; raises OSError."""

@@ -68,6 +68,8 @@ class Commit:
     segment: Path
     end: int
     """Bytes of the segment that are durable. A new segment's name means that nothing will be added to those before."""
+    data: bytes
+    """What was written: theirs, as it was then."""
     again: int
     """How many of the entries, the first, were reported before, and have ``size`` 0: their file is gone."""
 
@@ -206,7 +208,7 @@ class Writer:
         segment = self._segment_for(len(data))
         segment.commit(data)
         self._under_way = 0
-        self._report(Commit(batch, segment.path, segment.end, self._again))
+        self._report(Commit(batch, segment.path, segment.end, data, self._again))
         self._again = 0
         self._unseen += batch
 

@@ -58,7 +58,20 @@ Ship = Callable[..., Awaitable[Shipping]]
 
 
 @pytest.fixture
-async def shipping(tmp_path: Path) -> AsyncIterator[Ship]:
+def from_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is shipped from memory, as where the shipper does not keep up."""
+    monkeypatch.setattr("gateway.audit.fresh.Fresh.take", lambda *_: None)
+
+
+@pytest.fixture(params=["from memory", "from the disk"])
+def shipping(request: pytest.FixtureRequest, journals: Ship) -> Ship:
+    if request.param == "from the disk":
+        request.getfixturevalue("from_disk")
+    return journals
+
+
+@pytest.fixture
+async def journals(tmp_path: Path) -> AsyncIterator[Ship]:
     async with AsyncExitStack() as stack:
 
         async def make(**values: Any) -> Shipping:
@@ -338,8 +351,9 @@ async def test_a_record_that_is_refused_is_set_aside_and_holds_up_nothing(shippi
     assert len(at.sink.intents) == 100 - len(poisoned)
 
 
-async def test_a_file_that_cannot_be_read_keeps_nobody_busy_at_the_end(shipping: Ship, monkeypatch: pytest.MonkeyPatch):
-    at, reads = await shipping(), []
+@pytest.mark.usefixtures("from_disk")
+async def test_a_file_that_cannot_be_read_keeps_nobody_busy_at_the_end(journals: Ship, monkeypatch: pytest.MonkeyPatch):
+    at, reads = await journals(), []
 
     def fail(path: Path, *_: object) -> None:
         reads.append(path)
@@ -363,8 +377,9 @@ async def test_a_record_of_a_kind_nobody_knows_is_set_aside(shipping: Ship):
     assert b'"kind":9' in (at.settings.journal_dir / "quarantine" / "refused.jsonl").read_bytes()
 
 
-async def test_bytes_that_went_bad_on_the_disk_are_set_aside_and_the_rest_arrives(shipping: Ship):
-    at = await shipping()
+@pytest.mark.usefixtures("from_disk")
+async def test_bytes_that_went_bad_on_the_disk_are_set_aside_and_the_rest_arrives(journals: Ship):
+    at = await journals()
     given = [await at.access() for _ in range(10)]
     assert await at.journal.drain()
     (path,) = at.files_left()
@@ -384,8 +399,9 @@ async def test_bytes_that_went_bad_on_the_disk_are_set_aside_and_the_rest_arrive
     assert at.quarantine.damages == 1
 
 
-async def test_a_file_cut_short_behind_our_back_is_told_and_holds_up_nothing(shipping: Ship):
-    at = await shipping(segment_bytes=4096)
+@pytest.mark.usefixtures("from_disk")
+async def test_a_file_cut_short_behind_our_back_is_told_and_holds_up_nothing(journals: Ship):
+    at = await journals(segment_bytes=4096)
     for _ in range(20):
         await at.access()
     assert await at.journal.drain()
@@ -397,8 +413,9 @@ async def test_a_file_cut_short_behind_our_back_is_told_and_holds_up_nothing(shi
     assert 10 < len(at.sink.outcomes) < 20
 
 
-async def test_a_journal_removed_behind_our_back_is_begun_anew(shipping: Ship):
-    at = await shipping()
+@pytest.mark.usefixtures("from_disk")
+async def test_a_journal_removed_behind_our_back_is_begun_anew(journals: Ship):
+    at = await journals()
     await at.access()
     assert await at.journal.drain()
     before, held = at.journal.folder, descriptors()
@@ -486,8 +503,9 @@ async def test_a_file_removed_just_before_the_end_is_written_again_as_well(shipp
     assert str(given.event_id) in {orjson.loads(record)["event_id"] for _, record in at.on_disk()}
 
 
-async def test_a_file_that_cannot_be_read_is_tried_again(shipping: Ship, monkeypatch: pytest.MonkeyPatch):
-    at = await shipping()
+@pytest.mark.usefixtures("from_disk")
+async def test_a_file_that_cannot_be_read_is_tried_again(journals: Ship, monkeypatch: pytest.MonkeyPatch):
+    at = await journals()
     monkeypatch.setattr("gateway.audit.shipper.PAUSE_S", 0.01)
     await at.access()
     assert await at.journal.drain()

@@ -13,7 +13,7 @@ import pytest
 from parts.faults import Fault, Kind
 from parts.house import Filed, some_bytes
 from parts.liar import ETAG, LIES, Liar, Lie
-from parts.repeats import FULL, SLOW, Seeker, Side, Sides, alone, noted, plain, spans
+from parts.repeats import FULL, NO_COMPANY, SLOW, Seeker, Side, Sides, alone, noted, plain, spans
 from parts.scrape import settled
 from parts.stage import PROXY, Stage
 from parts.wire import Answer
@@ -31,6 +31,26 @@ def sides(stage: Stage) -> Iterator[Sides]:
     opened = Sides.open(stage, origin=IMPATIENT, mounts=MOUNTS)
     yield opened
     opened.close()
+
+
+@pytest.fixture(params=["with others", "by itself"])
+def each_step(request: pytest.FixtureRequest, sides: Sides) -> Iterator[None]:
+    """How it is taken."""
+    if request.param == "by itself":
+        with ordered(sides.on, NO_COMPANY):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def ordered(one: Side, what: str) -> Iterator[None]:
+    """As long as the file is in its folder."""
+    (one.journal / what).touch()
+    try:
+        yield
+    finally:
+        (one.journal / what).unlink()
 
 
 SECOND = {
@@ -217,6 +237,7 @@ async def test_a_token_is_looked_at_each_time(stage: Stage, sides: Sides):
     assert seeker.took() == ["no"] * 3
 
 
+@pytest.mark.usefixtures("each_step")
 async def test_two_in_one_packet_are_answered_in_their_order(sides: Sides):
     async with sides.ajar():
         seeker = await sides.seeker(sides.on, await sides.file(DATA)).learned()
@@ -254,6 +275,7 @@ async def test_what_comes_while_one_is_answered_waits_for_its_turn(
         assert len(await seeker.rows()) == len(firsts) + 3
 
 
+@pytest.mark.usefixtures("each_step")
 async def test_what_waits_behind_one_that_is_handed_over_comes_behind_it(sides: Sides):
     async with sides.ajar():
         seeker = await sides.seeker(sides.on, await sides.file(DATA)).learned()
@@ -319,7 +341,7 @@ async def test_a_key_that_was_revoked_is_refused(stage: Stage, sides: Sides):
 @pytest.mark.parametrize("what", ["key", "recording"])
 async def test_what_ends_at_a_time_ends_then(stage: Stage, sides: Sides, what: str):
     async with sides.ajar():
-        end = datetime.now(UTC) + timedelta(seconds=2)
+        end = datetime.now(UTC) + timedelta(seconds=3)
         ends = {"expires_at": end}
         filed = await sides.file(DATA, **(ends if what == "recording" else {}))
         key = await stage.key(**(ends if what == "key" else {}))
@@ -425,6 +447,43 @@ async def test_where_the_places_are_taken_it_is_turned_away_and_each_is_given_ba
         assert figures.sum("streams_in_flight") == 0
 
 
+async def test_of_many_at_once_each_has_its_own_bytes_and_one_event(sides: Sides):
+    async with sides.ajar():
+        filed = await sides.file(DATA)
+        seekers = [await sides.seeker(sides.on, filed).learned() for _ in range(12)]
+
+        async def seek_on(seeker: Seeker, number: int) -> None:
+            for turn in range(20):
+                first = (number * 20 + turn) * 997 % (SIZE - 5000)
+                assert (await seeker.seek(first, first + 100 + number)).status == 206
+
+        await asyncio.gather(*(seek_on(seeker, number) for number, seeker in enumerate(seekers)))
+        assert sum(seeker.took()[2:].count("whole") for seeker in seekers) > 200, (
+            "most of them find a connection to the store"
+        )
+        for number, seeker in enumerate(seekers):
+            rows = (await seeker.rows())[2:]
+            assert {row["request_id"] for row in rows} <= seeker.ids
+            assert [(row["result"], row["bytes_sent"]) for row in rows] == [("complete", 101 + number)] * 20
+        figures = await settled(sides.on.metrics, lambda figures: figures.sum("requests_in_flight") == 0)
+        assert figures.sum("streams_in_flight") == 0
+
+
+async def test_after_a_pause_it_is_another_session(stage: Stage):
+    async with alone(stage, audit={"session_idle_s": 1}) as at:
+        seeker = await at.seeker(at.on, await at.file(DATA)).learned()
+        await asyncio.sleep(0.5)
+        await seeker.seek(20, 29)
+        await asyncio.sleep(0.7)
+        await seeker.seek(30, 39)
+        await asyncio.sleep(1.2)
+        await seeker.seek(40, 49)
+        assert seeker.took()[2:] == ["whole"] * 3
+        first, *others, last = [row["session"] for row in await seeker.rows()]
+    assert {first} == set(others)
+    assert last != first
+
+
 # --- stores that break -----------------------------------------------------------------------------------------------
 
 LENGTH = 50_000
@@ -432,6 +491,7 @@ LENGTH = 50_000
 
 @pytest.mark.parametrize("kind", [Kind.CUT, Kind.RESET, Kind.STALL])
 @pytest.mark.parametrize("at", [-1, 0, 1, LENGTH // 2, LENGTH - 1])
+@pytest.mark.usefixtures("each_step")
 async def test_over_a_store_that_breaks_the_bytes_are_right_and_the_event_is_one(sides: Sides, kind: Kind, at: int):
     async with sides.ajar():
         seeker = await sides.seeker(sides.on, await sides.file(DATA)).learned()
@@ -617,6 +677,7 @@ async def warm(sides: Sides, like: Seeker, count: int = 3) -> int:
 
 @pytest.mark.parametrize("behind", [0, 1, 2], ids=["alone", "with one more behind it", "with two more behind it"])
 @pytest.mark.parametrize("at", [-1, 4], ids=["before its head", "amid its body"])
+@pytest.mark.usefixtures("each_step")
 async def test_a_client_that_leaves_while_the_store_is_slow_takes_all_of_it_along(sides: Sides, at: int, behind: int):
     async with sides.ajar():
         proxy = sides.on.proxy
@@ -734,19 +795,11 @@ async def test_a_connection_is_kept_while_the_store_is_slow(unhurried: Sides):
 # --- the journal -----------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def journal(one: Side, how: str) -> Iterator[None]:
-    (one.journal / how).touch()
-    try:
-        yield
-    finally:
-        (one.journal / how).unlink()
-
-
+@pytest.mark.usefixtures("each_step")
 async def test_nothing_leaves_before_its_intent_is_durable(sides: Sides):
     async with sides.ajar():
         seeker = await sides.seeker(sides.on, await sides.file(DATA)).learned()
-        with journal(sides.on, SLOW):
+        with ordered(sides.on, SLOW):
             sides.on.proxy.plan(Fault(Kind.DELAY, at=4, seconds=0.02))
             seeker.wire.send(seeker.raw(10, 19))
             await sides.on.proxy.until(lambda proxy: len(proxy.struck) == 1)
@@ -759,7 +812,7 @@ async def test_nothing_leaves_before_its_intent_is_durable(sides: Sides):
 async def test_where_the_journal_cannot_be_written_nothing_leaves_and_the_event_says_so(stage: Stage, how: str):
     async with alone(stage, audit={"commit_s": 0.5}) as at:
         seeker = await at.seeker(at.on, await at.file(DATA)).learned()
-        with journal(at.on, how):
+        with ordered(at.on, how):
             answer = await seeker.seek(10, 19)
             assert (answer.status, answer.get("cache-control")) == (503, "no-store")
             assert (await seeker.seek(10, 19)).status == 503
