@@ -15,18 +15,22 @@ from enum import IntEnum
 class Step(IntEnum):
     """In their order. What one step brings about for a later one is done in the same round."""
 
-    BEGIN = 0
-    ASK = 1
+    FIND = 0
+    BEGIN = 1
+    ASK = 2
     """Requests to stores leave."""
-    ANSWER = 2
+    READ = 3
+    """What stores have answered is looked at."""
+    ANSWER = 4
+    WRITE = 5
     """Answers to clients leave."""
-    CONCLUDE = 3
-    TELL = 4
-    COMMIT = 5
+    CONCLUDE = 6
+    TELL = 7
+    COMMIT = 8
     """What came together becomes durable together."""
 
 
-BEGIN, ASK, ANSWER, CONCLUDE, TELL, COMMIT = Step
+FIND, BEGIN, ASK, READ, ANSWER, WRITE, CONCLUDE, TELL, COMMIT = Step
 """Under names of the module, for a class is slow to read them off."""
 
 

@@ -62,6 +62,18 @@ def frame(kind: Kind, payload: bytes) -> bytes:
     return _HEADER.pack(MAGIC, kind, length, crc32(payload, kind << 24 ^ length)) + payload
 
 
+def split(data: bytes, at: int, limit: int) -> tuple[list[Record], int]:
+    """``limit`` records at most of whole frames that never left this process, from the one at ``at`` on; and where to go on."""
+    records: list[Record] = []
+    size = len(data)
+    while at < size and len(records) < limit:
+        _, kind, length, _ = _HEADER.unpack_from(data, at)
+        start = at + HEADER_SIZE
+        at = start + length
+        records.append((kind, data[start:at]))
+    return records, at
+
+
 def scan(data: bytes, *, limit: int, final: bool) -> Scan:
     """Reads at most ``limit`` frames. ``final``: nothing will ever follow ``data``, so what is not whole is damage.
 

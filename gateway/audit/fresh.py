@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from .frames import Record, scan
+from .frames import Record, split
 
 MOST: Final = 1024 * 1024
 """Bytes kept: of some 1,500 accesses."""
@@ -41,9 +41,9 @@ class Fresh:
             begin = max(at - start, 0)
             if start + len(data) > at + size or len(records) >= limit:
                 break
-            found = scan(data[begin:] if begin else data, limit=limit - len(records), final=False)
-            records += found.records
-            taken += found.end
+            found, end = split(data, begin, limit - len(records))
+            records += found
+            taken += end - begin
         return (records, taken) if taken else None
 
     def _drop(self) -> None:

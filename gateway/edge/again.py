@@ -19,7 +19,7 @@ from ..audit.trail import JournalTrail
 from ..errors import Unavailable
 from ..event import CLIENT_GONE, COMPLETE, INTERRUPTED, Outcome, Result
 from ..http.head import last_lines
-from ..rounds import ANSWER, ASK, BEGIN, CONCLUDE, TELL, Rounds, Step
+from ..rounds import ANSWER, ASK, BEGIN, CONCLUDE, FIND, READ, TELL, WRITE, Rounds, Step
 from ..stores.short import Short
 from .delivery import Delivery, take_rest
 from .lifecycle import Lifecycle
@@ -30,6 +30,7 @@ from .told import Teller, Told
 log = structlog.get_logger("gateway.request")
 
 _PARTIAL = 206
+_NOTHING = b"", memoryview(b"")
 
 
 class Shortcut:
@@ -55,6 +56,12 @@ class Shortcut:
         self.open = 0
         """Requests that are being answered so."""
 
+    def put_off(self, look: Callable[[], None]) -> bool:
+        """Whether ``look`` is called in a moment, with that of others. False: nobody else is being answered so."""
+        if self.open:
+            self.rounds.add(FIND, look)
+        return self.open > 0
+
     def take(self, connection: Connection, data: bytes) -> bool:
         """Whether ``data``, which is all that has come, is being answered. False: it is the path's."""
         if self.lifecycle.draining:
@@ -79,8 +86,8 @@ class Again:
     """One that is being answered. It ends once: told of and recorded here, or by whoever takes it over."""
 
     __slots__ = (
-        "_asked", "_connection", "_data", "_event", "_here", "_intended", "_left", "_over", "_release", "_sent", "_short",
-        "_shortcut", "_task", "begun", "handed_over", "request_id",
+        "_asked", "_connection", "_data", "_event", "_here", "_intended", "_left", "_over", "_pieces", "_release", "_sent",
+        "_short", "_shortcut", "_taken", "_task", "_to", "begun", "handed_over", "request_id",
     )  # fmt: skip
 
     handed_over: bool
@@ -98,6 +105,7 @@ class Again:
         self._intended: Renewed | None = None
         self._here = False
         self._task: asyncio.Task[None] | None = None
+        self._pieces = _NOTHING
         self.handed_over = False
         self.begun = shortcut.clock()
         self.request_id = asked.request_id or new_id().hex
@@ -148,6 +156,13 @@ class Again:
 
     # --- what it waits for
 
+    def received(self) -> None:
+        self._shortcut.step(READ, self._read)
+
+    def _read(self) -> None:
+        if self._short is not None:
+            self._short.look()
+
     def came(self) -> None:
         self._here = True
         self._go_on()
@@ -156,7 +171,7 @@ class Again:
         if not self._over:
             self._safely(
                 self._hand_over
-            )  # each failure costs the store a connection, so that it is not asked twice for all of an outage
+            )  # each failure costs the store a connection: it is not asked twice for all of an outage
 
     def _heard(self) -> None:
         self._go_on()
@@ -171,10 +186,6 @@ class Again:
         elif self._here and intended.durable:
             self._shortcut.step(ANSWER, self._answer)
 
-    def _answer(self) -> None:
-        if not (self._over or self.handed_over):
-            self._safely(self._leave)
-
     def _safely(self, step: Callable[[], None]) -> None:
         try:
             step()
@@ -185,7 +196,11 @@ class Again:
 
     # --- what becomes of it
 
-    def _leave(self) -> None:
+    def _answer(self) -> None:
+        if not (self._over or self.handed_over):
+            self._safely(self._make)
+
+    def _make(self) -> None:
         shortcut, connection = self._shortcut, self._connection
         transport = connection.transport
         if shortcut.lifecycle.draining or transport is None or connection.socket is None:
@@ -193,29 +208,47 @@ class Again:
             return
         if transport.is_closing():
             return  # its loss is about to be told
-        head = head_of(self._asked, self.request_id) + last_lines()
         assert self._short is not None
-        body = self._short.body()
-        length = len(body)
-        connection.under_way = True
-        taken = 0
-        try:
-            taken = os.writev(connection.socket.fileno(), (head, body))
-        except BlockingIOError:
-            pass
-        except OSError:
-            transport.abort()
-            self._end(_PARTIAL, CLIENT_GONE, length, None)
+        self._pieces = head_of(self._asked, self.request_id) + last_lines(), self._short.body()
+        self._to = connection.socket.fileno()
+        shortcut.step(WRITE, self._write)
+
+    def _write(self) -> None:
+        """The system call alone."""
+        if self._over or self.handed_over:
             return
-        self._over = True
+        self._connection.under_way = True
+        try:
+            self._taken: int | None = os.writev(self._to, self._pieces)
+        except BlockingIOError:
+            self._taken = 0
+        except OSError:
+            self._taken = None
+        self._left = self._shortcut.clock()
+        self._shortcut.step(CONCLUDE, self._conclude)
+
+    def _conclude(self) -> None:
+        self._safely(self._see)
+
+    def _see(self) -> None:
+        """What has left."""
+        connection, (head, body), taken = self._connection, self._pieces, self._taken
+        length, transport = len(body), connection.transport
         if taken == len(head) + length:
             self._let_go()
-            self._sent, self._left = length, shortcut.clock()
-            shortcut.step(CONCLUDE, self._complete)
-            return
-        transport.write(b"".join((head, body))[taken:])
-        self._let_go()
-        self._task = asyncio.get_running_loop().create_task(self._wait(transport, length))
+            self._shortcut.trail.complete(self._event, _PARTIAL, length)
+            self._done()
+            self._over, self._sent = True, length
+            self._shortcut.step(TELL, self._tell_complete)
+        elif taken is None or transport is None:
+            if transport is not None:
+                transport.abort()
+            self._end(_PARTIAL, CLIENT_GONE, length, None)
+        else:
+            transport.write(b"".join((head, body))[taken:])
+            self._let_go()
+            self._over = True
+            self._task = asyncio.get_running_loop().create_task(self._wait(transport, length))
 
     async def _wait(self, transport: asyncio.Transport, length: int) -> None:
         """Until the client has taken the rest."""
@@ -253,14 +286,10 @@ class Again:
 
     def _let_go(self) -> None:
         """Of the store's answer, which holds this in turn."""
+        self._pieces = _NOTHING
         if self._short is not None:
             self._short.close()
             self._short = None
-
-    def _complete(self) -> None:
-        self._shortcut.trail.complete(self._event, _PARTIAL, self._sent)
-        self._done()
-        self._shortcut.step(TELL, self._tell_complete)
 
     def _tell_complete(self) -> None:
         self._tell(_PARTIAL, COMPLETE, self._sent, None, self._left)

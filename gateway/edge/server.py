@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio.trsock import TransportSocket
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from types import MappingProxyType
@@ -88,6 +88,10 @@ class Ongoing(Protocol):
 class Taking(Protocol):
     """Who may answer requests past aiohttp."""
 
+    def put_off(self, look: Callable[[], None], /) -> bool:
+        """Whether ``look`` is called in a moment, together with that of others whose requests have come. False: there are none."""
+        ...
+
     def take(self, connection: Connection, data: bytes, /) -> bool:
         """Whether it does. Then it has told ``goes_on``, and tells that it is over, hands it over, or gives it back."""
         ...
@@ -97,7 +101,7 @@ class Connection(RequestHandler):
     """One client's connection: a request head that is not whole in time closes it."""
 
     __slots__ = (
-        "_behind", "_fields", "_head_came", "_head_timeout", "_head_timer", "_held", "_longest_head", "_ongoing",
+        "_behind", "_come", "_fields", "_head_came", "_head_timeout", "_head_timer", "_held", "_longest_head", "_ongoing",
         "_serving", "_taking", "asked", "body", "foreign", "fresh", "lost", "peer", "raw", "socket", "under_way",
     )  # fmt: skip
 
@@ -152,6 +156,7 @@ class Connection(RequestHandler):
         self._taking = taking
         self._ongoing: Ongoing | None = None
         self._held = b""
+        self._come = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -167,6 +172,17 @@ class Connection(RequestHandler):
         if self._ongoing is not None and not self._ongoing.handed_over:
             self._hold(data)
             return
+        if self._come:
+            self._come += data
+        elif self._taking is not None and self.asked is not None and self._taking.put_off(self._look):
+            self._come = data
+        else:
+            self._come = data
+            self._look()
+
+    def _look(self) -> None:
+        """At what has come."""
+        data, self._come = self._come, b""
         if self._taking is not None and self._is_idle() and whole_head(data):
             self.raw = data
             if self._taking.take(self, data):

@@ -30,6 +30,10 @@ _GOOD: Final = frozenset({200, 206})
 class Told(Protocol):
     """Who began a short read."""
 
+    def received(self) -> None:
+        """Some of it is here: ``look`` at it, now or in a moment."""
+        ...
+
     def came(self) -> None:
         """All of its bytes are here, as ``body`` gives them."""
         ...
@@ -87,7 +91,7 @@ class Short:
     """One over ``connection``, as its ``Waiting``. ``close`` it, however it ends."""
 
     __slots__ = (
-        "_connection", "_deadline", "_ended", "_have", "_means", "_request", "_room", "_span", "_target", "_told", "_want",
+        "_connection", "_deadline", "_ended", "_have", "_means", "_received", "_request", "_room", "_span", "_target", "_told", "_want",
     )  # fmt: skip
 
     def __init__(
@@ -115,6 +119,7 @@ class Short:
         self._want: int | None = None
         """Bytes of head and body; None: the head is not whole yet."""
         self._ended = False
+        self._received = False
 
     def ask(self) -> None:
         """Its answer is taken in as it comes; ``told`` may hear of it before this returns."""
@@ -146,25 +151,48 @@ class Short:
     def set_result(self, _result: tuple[Head, memoryview], /) -> None:
         raise AssertionError("it reads for itself")
 
-    def _collect(self) -> None:
-        room = self._room = self._room or self._means.take()
-        sock, have = self._connection.sock, self._have
+    def look(self) -> None:
+        """At what was received; ``told`` hears of it where it is all, or can't be what was asked for."""
+        self._received = False
+        if self._ended:
+            return
+        room, have = self._room, self._have
+        assert room is not None
         try:
-            while have != self._want:
-                count = sock.recv_into(memoryview(room)[have:] if have else room)
-                have += count
-                if not count or not (self._want or self._began(room, have)) or have > (self._want or have):
-                    self._fail()
-                    return
-        except DRY:
-            if have != self._have:
-                self._have = have
-                self._connection.deadline = asyncio.get_running_loop().time() + self._means.progress_s
-        except (OSError, NotHttp):
+            good = self._want is not None or self._began(room, have)
+        except NotHttp:
+            good = False
+        if not good or have > (self._want or have):
             self._fail()
-        else:
-            self._have = have
+        elif have == self._want:
             self._end()
+        else:
+            loop, connection = asyncio.get_running_loop(), self._connection
+            connection.deadline = loop.time() + self._means.progress_s
+            if connection.tls is not None:  # what it has decrypted is reported by nobody
+                loop.call_soon(self._collect)
+
+    def _collect(self) -> None:
+        """The system call alone."""
+        if self._ended:
+            return
+        room = self._room
+        if room is None:
+            room = self._room = self._means.take()
+        have = self._have
+        try:
+            count = self._connection.sock.recv_into(memoryview(room)[have:] if have else room)
+        except DRY:
+            return
+        except OSError:
+            count = 0
+        if not count:
+            self._fail()
+            return
+        self._have = have + count
+        if not self._received:
+            self._received = True
+            self._told.received()
 
     def _began(self, room: bytearray, have: int) -> bool:
         """Whether all is well so far; once the head is whole, ``_want`` is known."""
