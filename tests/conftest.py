@@ -88,7 +88,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--timings", metavar="N", type=int, default=1500, help="public refusals timed; 10000 for the long run"
     )
     parser.addoption(
-        "--isolation", metavar="N", type=int, default=4000, help="random requests; 100000 or more for the long run"
+        "--isolation", metavar="N", type=int, default=2500, help="random requests; 100000 or more for the long run"
     )
     parser.addoption(
         "--schemathesis",

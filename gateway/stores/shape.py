@@ -25,10 +25,10 @@ _AS_THEY_WERE: Final = frozenset(
 )
 """Fields whose values must be the same again. Those of _TOLD are told, and all others say nothing here."""
 _TOLD: Final = {
-    "content-range": rb"[ \t]*bytes (?P<range>[0-9]{1,19}-[0-9]{1,19})/(?P<size>[0-9]{1,19})",
-    "content-length": rb"[ \t]*(?P<length>[0-9]{1,19})",
+    "content-range": rb"[ \t]*+bytes (?P<range>[0-9]{1,19}-[0-9]{1,19})/(?P<size>[0-9]{1,19})",
+    "content-length": rb"[ \t]*+(?P<length>[0-9]{1,19})",
 }
-_ANY: Final = rb"[^\x00-\x08\x0a-\x1f\x7f]*"
+_ANY: Final = rb"[^\x00-\x08\x0a-\x1f\x7f]*+"
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _STATUS: Final = b"HTTP/1.1 206 "
 _EMPTY: Final = [b"", b""]
@@ -44,7 +44,7 @@ class Shape:
         status, *lines = head.split(b"\r\n")
         if not status.startswith(_STATUS) or lines[-2:] != _EMPTY or b"\n" in head.replace(b"\r\n", b""):
             raise ValueError("not the head of a 206")
-        told = {**_TOLD, pin.lower(): rb"[ \t]*(?P<version>" + _ANY + rb"?)[ \t]*"}
+        told = {**_TOLD, pin.lower(): rb"(?P<version>" + _ANY + rb")"}
         pieces, seen = [re.escape(status)], set()
         for line in lines[:-2]:
             name, colon, value = line.partition(b":")
@@ -70,5 +70,5 @@ class Shape:
             return 0
         told, size, length, pin = found.group("range", "size", "length", "version")
         asked = b"%d-%d" % (span.start, span.stop - 1), b"%d" % (span.stop - span.start)
-        right = (told, length) == asked and int(size) >= span.stop and pin.decode("latin-1") == version
+        right = (told, length) == asked and int(size) >= span.stop and pin.decode("latin-1").strip(" \t") == version
         return found.end() if right else 0

@@ -587,8 +587,11 @@ async def test_a_store_that_goes_on_lying_is_told_of_alike(lying: Sides, lie: st
         for each in lying.both:
             liar.lie = None
             seeker = lying.seeker(each, filed, agent=agent)
-            await seeker.seek(1000, 1999)
-            await seeker.seek(3000, 3999)
+            if each is lying.on:
+                await seeker.learned()
+            else:
+                await seeker.seek(1000, 1999)
+                await seeker.seek(3000, 3999)
             liar.lie = LIES[lie]
             answer = await seeker.seek(10, 99)
             assert (answer.status, DATA[10:20] in answer.body) == (502, False)
@@ -633,7 +636,7 @@ async def test_another_object_registered_while_the_store_breaks_has_an_event_of_
     async with sides.ajar():
         filed = await sides.file(DATA)
         seeker = await sides.seeker(sides.on, filed).learned()
-        sides.on.proxy.plan(Fault(Kind.STALL, at=4))
+        sides.on.proxy.plan(Fault(Kind.STALL, at=-1))
         seeker.wire.send(seeker.raw(10, 19))
         await sides.on.proxy.until(lambda proxy: len(proxy.struck) == 1)
         beside = await sides.file(other)
