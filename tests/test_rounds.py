@@ -75,3 +75,11 @@ async def test_after_a_round_the_next_is_as_good(rounds: Rounds, done: list[str]
         rounds.add(COMMIT, says(str(number)))
         await asyncio.sleep(0)
     assert done == ["0", "1", "2"]
+
+
+async def test_a_later_step_than_the_last_round_had_begins_a_round_as_well(rounds: Rounds, done: list[str], says: Says):
+    rounds.add(BEGIN, says("first"))
+    await asyncio.sleep(0)
+    rounds.add(COMMIT, says("then"))
+    await asyncio.sleep(0)
+    assert done == ["first", "then"]

@@ -1,0 +1,136 @@
+"""What a repeat followed from is looked at when it may have changed, and not each time."""
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+
+from gateway.audit.sessions import Sessions
+from gateway.edge import repeats
+from gateway.edge.repeats import LEASE_S, Asked, Repeat, Repeats
+from gateway.model import Span
+
+
+@dataclass
+class Catalog:
+    """Its memory, and how often it was looked into."""
+
+    key: object = field(default_factory=lambda: SimpleNamespace(tenant=uuid4()))
+    entry: object = field(default_factory=object)
+    left: float = 60.0
+    changes: int = 0
+    looks: int = 0
+    again: int = 0
+
+    def known_key(self, _sha256: bytes) -> tuple[Any, float] | None:
+        self.looks += 1
+        return (self.key, self.left) if self.left > 0 else None
+
+    def known_call(self, _tenant: object, _ref: object) -> tuple[Any, float] | None:
+        return self.entry, self.left
+
+    def known_again(self) -> None:
+        self.again += 1
+
+
+class Stage:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, idle_s: float = 1800.0) -> None:
+        self.now = 1000.0
+        clock = SimpleNamespace(monotonic=lambda: self.now, time=lambda: 1e9 + self.now)
+        monkeypatch.setattr(repeats, "time", clock)
+        self.catalog, self.counted, self.room = Catalog(), False, True
+        none = cast(Any, None)
+        self.repeats = Repeats(
+            cast(Any, self.catalog),
+            cast(Any, SimpleNamespace(heeds_not=lambda _: not self.counted)),
+            cast(Any, SimpleNamespace(has_room=lambda *_: self.room)),
+            {},
+            none,
+            cast(Any, SimpleNamespace(admits=True)),
+            Sessions(idle_s),
+            lambda _peer: False,
+        )
+        self.repeat = Repeat(
+            surface="native", route="/", address="", presented=none, sha256=b"", key=cast(Any, self.catalog.key), ref=none,
+            entry=cast(Any, self.catalog.entry), until=float("inf"), store=cast(Any, SimpleNamespace(prompt=lambda *_: "it")),
+            object_key="", version="", of=none, size=10, like=none, head=b"", listener=("a",), session=uuid4(), session_text=b"",
+        )  # fmt: skip
+        self.asked = Asked(b"name", self.repeat, Span(0, 1), b"", None, b"", b"")
+        self.repeats._kept[b"name"] = self.repeat
+
+    def admits(self) -> bool:
+        return self.repeats.admit(self.asked) is not None
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(monkeypatch)
+
+
+def test_within_the_lease_it_is_not_looked_at_but_counted(at: Stage) -> None:
+    assert [at.admits() for _ in range(3)] == [True] * 3
+    assert (at.catalog.looks, at.catalog.again) == (1, 2)
+    at.now += LEASE_S
+    assert at.admits()
+    assert at.catalog.looks == 2
+
+
+def test_whatever_changes_it_is_looked_at_at_once(at: Stage) -> None:
+    assert at.admits()
+    at.catalog.changes += 1
+    assert at.admits(), "it was something else"
+    assert at.catalog.looks == 2
+    at.catalog.changes += 1
+    at.catalog.entry = object()
+    assert not at.admits()
+    assert not len(at.repeats), "and is forgotten"
+
+
+def test_a_lease_is_no_longer_than_what_it_rests_on(at: Stage) -> None:
+    at.catalog.left = 0.3
+    assert at.admits()
+    at.now += 0.3
+    at.catalog.left = 0.0
+    assert not at.admits()
+
+
+def test_nor_than_until_the_key_or_the_recording_is_over(at: Stage) -> None:
+    at.repeat.until = 1e9 + at.now + 0.2
+    assert at.admits()
+    at.now += 0.25
+    assert not at.admits()
+
+
+def test_where_sessions_are_short_so_are_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = Stage(monkeypatch, idle_s=10)
+    assert at.admits()
+    at.now += 0.2
+    assert at.admits()
+    assert at.catalog.looks == 2
+
+
+def test_where_requests_are_counted_there_is_none(at: Stage) -> None:
+    at.counted = True
+    assert not at.admits()
+
+
+def test_without_room_it_is_the_paths_but_kept(at: Stage) -> None:
+    at.room = False
+    assert not at.admits()
+    at.room = True
+    assert at.admits()
+    assert at.catalog.looks == 1
+
+
+def test_a_session_that_was_idle_for_too_long_is_another(at: Stage) -> None:
+    assert at.admits()
+    first = at.repeat.session
+    at.now += 900
+    assert at.admits()
+    assert at.repeat.session == first
+    at.now += 1801
+    assert at.admits()
+    assert at.repeat.session != first
+    assert at.repeat.session_text == str(at.repeat.session).encode()
