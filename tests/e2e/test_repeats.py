@@ -634,12 +634,11 @@ async def test_an_object_that_was_overwritten_is_told_of_alike(sides: Sides):
 async def test_another_object_registered_while_the_store_breaks_has_an_event_of_its_own(sides: Sides):
     other = some_bytes(SIZE, 9)
     async with sides.ajar():
-        filed = await sides.file(DATA)
+        filed, beside = await sides.file(DATA), await sides.file(other)
         seeker = await sides.seeker(sides.on, filed).learned()
         sides.on.proxy.plan(Fault(Kind.STALL, at=-1))
         seeker.wire.send(seeker.raw(10, 19))
         await sides.on.proxy.until(lambda proxy: len(proxy.struck) == 1)
-        beside = await sides.file(other)
         await registered(sides.seeker(sides.on, filed), beside)
         answer = await seeker.read()
         assert (answer.status, answer.body, answer.get("etag")) == (206, other[10:20], beside.etag)
@@ -656,7 +655,7 @@ async def test_a_key_revoked_while_the_store_breaks_is_refused_and_the_event_say
         filed = await sides.file(DATA)
         seeker = await sides.seeker(sides.on, filed, key).learned()
         other = sides.seeker(sides.on, filed, key)
-        sides.on.proxy.plan(Fault(Kind.STALL, at=4))
+        sides.on.proxy.plan(Fault(Kind.STALL, at=-1))
         seeker.wire.send(seeker.raw(10, 19))
         await sides.on.proxy.until(lambda proxy: len(proxy.struck) == 1)
         await stage.office.revoke(key)
