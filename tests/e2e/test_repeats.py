@@ -469,21 +469,6 @@ async def test_of_many_at_once_each_has_its_own_bytes_and_one_event(sides: Sides
         assert figures.sum("streams_in_flight") == 0
 
 
-async def test_after_a_pause_it_is_another_session(stage: Stage):
-    async with alone(stage, audit={"session_idle_s": 1}) as at:
-        seeker = await at.seeker(at.on, await at.file(DATA)).learned()
-        await asyncio.sleep(0.5)
-        await seeker.seek(20, 29)
-        await asyncio.sleep(0.7)
-        await seeker.seek(30, 39)
-        await asyncio.sleep(1.2)
-        await seeker.seek(40, 49)
-        assert seeker.took()[2:] == ["whole"] * 3
-        first, *others, last = [row["session"] for row in await seeker.rows()]
-    assert {first} == set(others)
-    assert last != first
-
-
 # --- stores that break -----------------------------------------------------------------------------------------------
 
 LENGTH = 50_000
