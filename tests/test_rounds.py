@@ -24,6 +24,11 @@ def says(done: list[str]) -> Callable[[str], Callable[[], None]]:
     return lambda what: lambda: done.append(what)
 
 
+async def a_turn() -> None:
+    """What the loop had ready has been called."""
+    await asyncio.sleep(0)
+
+
 Says = Callable[[str], Callable[[], None]]
 
 
@@ -32,7 +37,7 @@ async def test_steps_are_taken_in_their_order_and_each_by_all_in_theirs(rounds: 
         for step in (TELL, BEGIN, ASK):
             rounds.add(step, says(f"{name} {step.name}"))
     assert not done
-    await asyncio.sleep(0)
+    await a_turn()
     assert done == ["a BEGIN", "b BEGIN", "a ASK", "b ASK", "a TELL", "b TELL"]
 
 
@@ -40,7 +45,7 @@ async def test_what_a_step_brings_about_for_a_later_one_is_done_in_the_same_roun
     rounds: Rounds, done: list[str], says: Says
 ):
     rounds.add(BEGIN, lambda: rounds.add(ASK, lambda: rounds.add(COMMIT, says("later"))))
-    await asyncio.sleep(0)
+    await a_turn()
     assert done == ["later"]
 
 
@@ -50,9 +55,9 @@ async def test_what_it_brings_about_for_itself_or_an_earlier_one_is_done_in_the_
 ):
     rounds.add(ANSWER, lambda: rounds.add(step, says("next")))
     rounds.add(TELL, says("this"))
-    await asyncio.sleep(0)
+    await a_turn()
     assert done == ["this"]
-    await asyncio.sleep(0)
+    await a_turn()
     assert done == ["this", "next"]
 
 
@@ -62,24 +67,24 @@ async def test_one_that_fails_keeps_nobody_from_anything_and_is_told_of(rounds: 
     rounds.add(ASK, lambda: 1 / 0)  # type: ignore[arg-type, return-value]  # it returns nothing
     rounds.add(ASK, says("its neighbour"))
     rounds.add(TELL, says("a later step"))
-    await asyncio.sleep(0)
+    await a_turn()
     assert done == ["its neighbour", "a later step"]
     assert [type(context["exception"]) for context in told] == [ZeroDivisionError]
     rounds.add(BEGIN, says("the next round"))
-    await asyncio.sleep(0)
+    await a_turn()
     assert done[-1] == "the next round"
 
 
 async def test_after_a_round_the_next_is_as_good(rounds: Rounds, done: list[str], says: Says):
     for number in range(3):
         rounds.add(COMMIT, says(str(number)))
-        await asyncio.sleep(0)
+        await a_turn()
     assert done == ["0", "1", "2"]
 
 
 async def test_a_later_step_than_the_last_round_had_begins_a_round_as_well(rounds: Rounds, done: list[str], says: Says):
     rounds.add(BEGIN, says("first"))
-    await asyncio.sleep(0)
+    await a_turn()
     rounds.add(COMMIT, says("then"))
-    await asyncio.sleep(0)
+    await a_turn()
     assert done == ["first", "then"]

@@ -183,6 +183,8 @@ class Connection(RequestHandler):
     def _look(self) -> None:
         """At what has come."""
         data, self._come = self._come, b""
+        if self.lost:
+            return
         if self._taking is not None and self._is_idle() and whole_head(data):
             self.raw = data
             if self._taking.take(self, data):

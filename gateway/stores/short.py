@@ -22,6 +22,7 @@ from .target import Target
 HEAD_ROOM: Final = 4 * 1024
 """Bytes for the head of an answer: they are shorter."""
 LEARNT_S: Final = 1.0
+"""Seconds from one shape that is learnt to the next."""
 ROOMS_KEPT: Final = 64
 """Of HEAD_ROOM and a piece each."""
 _GOOD: Final = frozenset({200, 206})
