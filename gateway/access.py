@@ -170,7 +170,7 @@ class Access:
 
     async def _serve(self, route: Route, base: str, caller: Caller, draft: Draft) -> Answer:
         head, now = draft.head, draft.occurred_at
-        ref = route.ref(head) or (CallRef(None, str(caller.call)) if caller.call else None)
+        draft.ref = ref = route.ref(head) or (CallRef(None, str(caller.call)) if caller.call else None)
         if ref is not None and draft.entry is None:
             draft.entry = await self._find(route, caller, ref)
         if (entry := draft.entry) is None:

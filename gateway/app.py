@@ -157,8 +157,17 @@ class Gateway:
             stack.callback(teller.flush)
             repeats, shortcut = None, None
             if config.server.repeats and tracer is None:
-                trusts = partial(is_trusted, trusted_networks=config.server.trusted_proxies)
-                repeats = Repeats(catalog, limits, streams, stores, _listener, audit.trail, audit.sessions, trusts)
+                repeats = Repeats(
+                    catalog,
+                    partial(identity.standing, catalog.known_key),
+                    limits,
+                    streams,
+                    stores,
+                    _listener,
+                    audit.trail,
+                    audit.sessions,
+                    partial(is_trusted, trusted_networks=config.server.trusted_proxies),
+                )
                 shortcut = Shortcut(
                     repeats, audit.trail, lifecycle, teller, rounds, stall_s=config.server.write_stall_s
                 )

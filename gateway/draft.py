@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 from .contract import Route
 from .errors import Refusal
 from .event import Intent, Method, Outcome, Result, Trail
-from .model import Caller, Entry, Head, LinkUse, Span, Verb
+from .model import Caller, CallRef, Entry, Head, LinkUse, Span, Verb
 
 _METHODS = {
     Verb.PLAY: Method.STREAM,
@@ -38,6 +38,8 @@ class Draft:
     event_id: UUID
     occurred_at: datetime
     caller: Caller | None = None
+    ref: CallRef | None = None
+    """By what the call was looked for."""
     entry: Entry | None = None
     etag: str | None = None
     session: UUID | None = None

@@ -374,6 +374,10 @@ class Credentials(Protocol):
     async def link(self, link: UUID) -> IssuedLink | None: ...
 
 
+Standing = Callable[[], float]
+"""For how many seconds from now a credential proves the very caller that it proved, without anybody being asked; 0 or less: it does not."""
+
+
 # --- where audio lies -----------------------------------------------------------------------------------------------
 
 

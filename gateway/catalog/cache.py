@@ -217,10 +217,10 @@ class CachedCatalog:
         """Counts up whenever what ``known_call`` and ``known_key`` say may be another from now on."""
         return self._calls.changes + self._keys.changes + self.line.turns
 
-    def known_again(self) -> None:
-        """A call and a key were taken from what they said before; counted as their answers."""
+    def known_again(self, *, by_key: bool) -> None:
+        """A call, and perhaps a key, was taken from what they said before; counted as their answers."""
         self._calls.hits += 1
-        self._keys.hits += 1
+        self._keys.hits += by_key
 
     async def tenant(self, slug: str) -> Tenant | None:
         try:

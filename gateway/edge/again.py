@@ -126,7 +126,7 @@ class Again:
         except Unavailable:
             self._give_back()
             return
-        self._release: Callable[[], None] = repeats.streams.admit(repeat.key.tenant, repeat.address)
+        self._release: Callable[[], None] = repeats.streams.admit(repeat.tenant, repeat.address)
         shortcut.lifecycle.began()
         shortcut.open += 1
         self._short = repeat.store.begin(target, asked.span, self)

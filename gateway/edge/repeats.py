@@ -1,13 +1,12 @@
 """Requests like one before: those of a player that seeks differ in their Range alone.
 
 What the one path found out for such a request (who asks, which call, that he may) is remembered beside what it followed from,
-and is taken for true while the catalog, from its memory, says the very same: then, and only then, the next one is answered
-without walking the path again (``again``). Whatever is out of the ordinary is left to the path, which is always right.
+and is taken for true while the credential still proves the very same caller and the catalog, from its memory, says the very
+same: then, and only then, the next one is answered without walking the path again (``again``). Whatever is out of the ordinary is left to the path, which is always right.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 import time
@@ -27,7 +26,7 @@ from ..contract import Route, Surface
 from ..draft import Draft
 from ..http.forwarded import request_id
 from ..http.head import head_pattern
-from ..model import PIECE, CallRef, Entry, Key, Object, Presented, Span, State
+from ..model import PIECE, Caller, CallRef, Entry, Object, Presented, Span, Standing, State
 from ..stores.short import Prompt
 from ..stores.target import Target
 from ..values import value
@@ -73,9 +72,8 @@ class Known(Protocol):
         """And for how many seconds more, if nothing ``changes``."""
         ...
 
-    def known_key(self, sha256: bytes) -> tuple[Key, float] | None: ...
-    def known_again(self) -> None:
-        """A call and a key were taken from it without asking again."""
+    def known_again(self, *, by_key: bool) -> None:
+        """A call, and where ``by_key`` a key, was taken from it without asking again."""
         ...
 
 
@@ -87,12 +85,13 @@ class Repeat:
     route: str
     address: str
     presented: Presented
-    sha256: bytes
-    key: Key
+    tenant: UUID
+    by_key: bool
+    standing: Standing
     ref: CallRef
     entry: Entry
     until: float
-    """Seconds since the epoch: when the key, or the recording, is over."""
+    """Seconds since the epoch: when the recording is over."""
     store: Prompt
     object_key: str
     version: str
@@ -132,6 +131,7 @@ class Repeats:
     def __init__(
         self,
         known: Known,
+        standing: Callable[[Presented, Caller], Standing | None],
         limits: RateLimits,
         streams: StreamBounds,
         stores: Mapping[str, object],
@@ -140,8 +140,9 @@ class Repeats:
         sessions: Sessions,
         trusts: Callable[[str], bool],
     ) -> None:
-        """``trusts``: whether a peer's X-Request-Id is believed."""
+        """``standing``: as identity has it. ``trusts``: whether a peer's X-Request-Id is believed."""
         self._known = known
+        self._standing = standing
         self._limits = limits
         self.streams = streams
         self._stores = {name: store for name, store in stores.items() if isinstance(store, Prompt)}
@@ -189,12 +190,12 @@ class Repeats:
         """What to ask the store for, now. None: the path is to be asked."""
         repeat, now = asked.repeat, time.monotonic()
         if now < repeat.leased and repeat.changes == self._known.changes:
-            self._known.known_again()
+            self._known.known_again(by_key=repeat.by_key)
         elif not self._renew(repeat, now):
             if self._kept.get(asked.name) is repeat:
                 del self._kept[asked.name]
             return None
-        if self.streams.has_room(repeat.key.tenant, repeat.address) and self._trail.admits:
+        if self.streams.has_room(repeat.tenant, repeat.address) and self._trail.admits:
             return repeat.store.prompt(repeat.object_key, repeat.version)
         return None
 
@@ -210,14 +211,11 @@ class Repeats:
         return True
 
     def _left(self, repeat: Repeat) -> float:
-        """Seconds for which the catalog's memory says what ``repeat`` followed from."""
-        key = self._known.known_key(repeat.sha256)
-        if key is None or key[0] is not repeat.key:
+        """Seconds for which all that ``repeat`` followed from is so, as far as is known unasked."""
+        entry, left = self._known.known_call(repeat.tenant, repeat.ref) or (None, 0)
+        if entry is not repeat.entry:
             return 0
-        call = self._known.known_call(repeat.key.tenant, repeat.ref)
-        if call is None or call[0] is not repeat.entry:
-            return 0
-        return min(key[1], call[1], repeat.until - time.time())
+        return min(left, repeat.standing(), repeat.until - time.time())
 
     def _request_id(self, data: bytes, peer: bytes) -> str | None:
         """As a trusted proxy sent it."""
@@ -267,17 +265,13 @@ class Repeats:
         self, surface: Surface, route: Route, template: str, draft: Draft, fields: Mapping[str, str]
     ) -> Repeat | None:
         """None: it is not one whose like could be told by its bytes."""
-        entry, caller, object_ = draft.entry, draft.caller, _object(draft, fields)
-        ref, presented = route.ref(draft.head), (route.present or surface.present)(draft.head)
+        entry, caller, ref, object_ = draft.entry, draft.caller, draft.ref, _object(draft, fields)
         if entry is None or entry.recording is None or caller is None or object_ is None or ref is None:
             return None
-        store = self._stores.get(object_.store)
-        sha256 = hashlib.sha256((presented.token or "").encode("utf-8", "surrogateescape")).digest()
-        key, _ = self._known.known_key(sha256) or (None, 0)
-        if key is None or caller.credential != str(key.id) or store is None:
-            return None
-        known, _ = self._known.known_call(key.tenant, ref) or (None, 0)
-        if known is not entry:
+        presented = (route.present or surface.present)(draft.head)
+        standing, store = self._standing(presented, caller), self._stores.get(object_.store)
+        known, _ = self._known.known_call(caller.tenant, ref) or (None, 0)
+        if standing is None or store is None or known is not entry:
             return None
         try:
             like = Likeness(draft.intent())
@@ -285,17 +279,18 @@ class Repeats:
         except ValueError:
             return None
         assert draft.session is not None and draft.etag is not None
-        ends = [key.expires_at, None if entry.recording.hold else entry.recording.expires_at]
+        end = None if entry.recording.hold else entry.recording.expires_at
         return Repeat(
             surface=surface.name,
             route=template,
             address=draft.head.address,
             presented=presented,
-            sha256=sha256,
-            key=key,
+            tenant=caller.tenant,
+            by_key=caller.kind == "api_key",
+            standing=standing,
             ref=ref,
             entry=entry,
-            until=min((end.timestamp() for end in ends if end is not None), default=math.inf),
+            until=math.inf if end is None else end.timestamp(),
             store=store,
             object_key=object_.key,
             version=object_.stat.version,
@@ -314,7 +309,7 @@ def _object(draft: Draft, fields: Mapping[str, str]) -> Object | None:
     caller, entry, head = draft.caller, draft.entry, draft.head
     alike = (
         caller is not None
-        and caller.kind == "api_key"  # others are asked about each time, or told apart by more than their bytes
+        and not draft.public  # its address is counted
         and draft.use is None
         and draft.session is not None
         and head.trace_id is None

@@ -5,14 +5,14 @@ A credential's form tells its kind, so each is checked by one kind of proof and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from aiohttp import ClientSession, DummyCookieJar
 
 from .. import config
 from ..errors import LinkSpent, NotFound, Unauthenticated
-from ..model import Caller, Credentials, Lapsed, Presented
+from ..model import Caller, Credentials, Key, Lapsed, Presented, Standing
 from .issuers import Trusted, trust
 from .jose import looks_like_jwt
 from .jwks import Jwks
@@ -63,6 +63,22 @@ class Identity:
         if presented.tenant is not None and not await self._is_own_tenant(caller, presented.tenant):
             raise Lapsed(caller, NotFound("the tenant named beside the credential is not the credential's own"))
         return caller
+
+    def standing(
+        self, known_key: Callable[[bytes], tuple[Key, float] | None], presented: Presented, caller: Caller
+    ) -> Standing | None:
+        """Whether ``presented`` goes on proving ``caller``, as it just did. None: it is to be proven each time.
+
+        ``known_key``: what the catalog knows unasked of a key, by its SHA-256, and for how many seconds it is so.
+        """
+        token = presented.token
+        if token is None or (presented.tenant is not None and not caller.tenant_slug):
+            return None
+        if presented.link:
+            return None if self._link_holders is None else self._link_holders.standing(token)
+        if self._keys.recognises(token):
+            return self._keys.standing(token, caller, known_key)
+        return self._tokens.standing(token, caller)
 
     async def check(self) -> None:
         """Waits for each issuer's keys. Raises Unavailable, naming the first that gives none."""

@@ -8,6 +8,7 @@ Only the SHA-256 of the whole key is ever stored. A slow hash is for passwords; 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import secrets
 import string
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ..errors import Unauthenticated
-from ..model import Caller, Credentials, Key, Lapsed
+from ..model import Caller, Credentials, Key, Lapsed, Standing
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 RANDOM = 30
@@ -113,6 +114,22 @@ class KeyIdentity:
         if key.expires_at is not None and key.expires_at <= self._now():
             raise _lapsed(caller, key, "expired")
         return caller
+
+    def standing(
+        self, token: str, caller: Caller, known: Callable[[bytes], tuple[Key, float] | None]
+    ) -> Standing | None:
+        """``known``: a key of that digest and for how many seconds it is so, as far as the catalog knows unasked."""
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        key, made = self._callers.get(digest, (None, None))
+        if key is None or made is not caller:
+            return None
+        ends = math.inf if key.expires_at is None else key.expires_at.timestamp()
+
+        def left() -> float:
+            held, for_s = known(digest) or (None, 0)
+            return min(for_s, ends - self._now().timestamp()) if held is key else 0
+
+        return left
 
     def _caller(self, digest: bytes, key: Key) -> Caller:
         """Who holds ``key``: made once for as long as the catalog gives the very same."""

@@ -18,13 +18,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from uuid import UUID, uuid4
 
 from pydantic import SecretStr
 
 from ..errors import LinkExpired, LinkRevoked, LinkSpent, Refusal
-from ..model import Caller, Credentials, IssuedLink, Lapsed
+from ..model import Caller, Credentials, IssuedLink, Lapsed, Standing
 
 SCOPES = frozenset({"recordings:download"})
 """What a link permits, of its one call."""
@@ -104,9 +105,9 @@ class Links:
             on_record=bool(flags & _ON_RECORD),
         )
 
-    def is_over(self, grant: Grant) -> bool:
-        """Whether its time has run out."""
-        return grant.expiry <= self._now()
+    def left(self, grant: Grant) -> float:
+        """Seconds until its time has run out."""
+        return grant.expiry - self._now()
 
     def _verified(self, token: str) -> bytes:
         if _FORM.fullmatch(token) is None:
@@ -131,7 +132,7 @@ class LinkIdentity:
         Raises LinkSpent; Lapsed with LinkExpired, LinkRevoked or LinkSpent (not from that address); Unavailable.
         """
         grant = self._links.read(token)
-        if self._links.is_over(grant):
+        if self._links.left(grant) <= 0:
             raise Lapsed(_holder(grant), LinkExpired(f"link {grant.id}"))
         if not grant.on_record:
             return _holder(grant)
@@ -141,6 +142,11 @@ class LinkIdentity:
         if (refusal := _refusal(issued, address)) is not None:
             raise Lapsed(_holder(grant), refusal)
         return _holder(grant, issued.max_uses)
+
+    def standing(self, token: str) -> Standing | None:
+        """None: it is on record, and its row is asked for each time."""
+        grant = self._links.read(token)
+        return None if grant.on_record else partial(self._links.left, grant)
 
 
 def _holder(grant: Grant, max_uses: int | None = None) -> Caller:

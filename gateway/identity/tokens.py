@@ -17,7 +17,7 @@ from jwt.exceptions import ExpiredSignatureError, PyJWTError
 
 from ..config import Issuer
 from ..errors import Unauthenticated
-from ..model import Caller, Credentials, Lapsed
+from ..model import Caller, Credentials, Lapsed, Standing
 from .claims import Claims, read_claims
 from .issuers import Trusted
 from .jose import MAX_TOKEN, Unverified, read, refused
@@ -54,11 +54,9 @@ class TokenIdentity:
         if len(token) > MAX_TOKEN or not token.isascii():
             raise refused(f"larger than {MAX_TOKEN} bytes, or not ASCII")
         digest = hashlib.sha256(token.encode("ascii")).digest()
-        remembered = self._verified.get(digest)
-        # Within BELIEVED_S, for a clock that is set back by hours would make it believed until it has caught up.
-        if remembered is not None and 0 < remembered[1] - self._now() <= BELIEVED_S:
-            self._verified.move_to_end(digest)
-            return remembered[0]
+        believed, left = self._believed(digest)
+        if believed is not None and left > 0:
+            return believed
         unverified = read(token)
         trusted = self._choose(unverified)
         key = await trusted.keys.key(unverified.kid, unverified.algorithm)
@@ -80,6 +78,25 @@ class TokenIdentity:
             raise Lapsed(caller, lapsed)
         self._remember(digest, caller, claims.expires)
         return caller
+
+    def standing(self, token: str, caller: Caller) -> Standing | None:
+        digest = hashlib.sha256(token.encode("ascii")).digest()
+
+        def left() -> float:
+            believed, left_s = self._believed(digest)
+            return left_s if believed is caller else 0
+
+        return left if left() > 0 else None
+
+    def _believed(self, digest: bytes) -> tuple[Caller | None, float]:
+        """Whom a token was verified to be of, and for how many seconds that is believed."""
+        caller, until = self._verified.get(digest, (None, 0))
+        left = until - self._now()
+        # Within BELIEVED_S, for a clock that is set back by hours would make it believed until it has caught up.
+        if caller is None or not 0 < left <= BELIEVED_S:
+            return None, 0
+        self._verified.move_to_end(digest)
+        return caller, left
 
     def _choose(self, unverified: Unverified) -> Trusted:
         """The first configured issuer of that name whose audience the token names, if the algorithm is one of its own."""

@@ -13,15 +13,21 @@ import pytest
 from parts.faults import Fault, Kind
 from parts.house import Filed, some_bytes
 from parts.liar import ETAG, LIES, Liar, Lie
+from parts.linked import linked
 from parts.repeats import FULL, NO_COMPANY, SLOW, Seeker, Side, Sides, alone, noted, plain, spans
 from parts.scrape import settled
-from parts.stage import PROXY, Stage
+from parts.stage import LINK_KEY, PROXY, Stage
 from parts.wire import Answer
+from pydantic import SecretStr
+
+from gateway.identity import Links
+from gateway.surfaces.native import play_url
 
 SIZE = 300_007
 DATA = some_bytes(SIZE, 5)
 PIECE = 65_536
 IMPATIENT = {"connect_s": 1, "first_byte_s": 1, "progress_s": 0.4, "resumes": 2}
+LINKS = Links((SecretStr(LINK_KEY),))
 SURFACES = ("native", "yotel", "agentphone", "callsid")
 MOUNTS = [{"surface": "native"}, *({"surface": name, "prefix": f"/{name}", "ranges": True} for name in SURFACES[1:])]
 
@@ -229,11 +235,33 @@ async def test_another_tenants_name_beside_the_key_is_refused_as_ever(stage: Sta
     assert stranger.took() == ["no"]
 
 
-async def test_a_token_is_looked_at_each_time(stage: Stage, sides: Sides):
+@pytest.mark.parametrize("shown", ["a token", "a link"])
+async def test_whoever_asks_with_another_credential_is_told_apart_and_recorded_alike(
+    stage: Stage, sides: Sides, shown: str
+):
+    seen, agent = [], uuid4().hex
     async with sides.ajar():
-        seeker = sides.seeker(sides.on, await sides.file(DATA), stage.token(scope="recordings:download"))
-        for _ in range(3):
-            assert (await seeker.seek(5, 9)).status == 206
+        filed = await sides.file(DATA)
+        key, target = stage.token(scope="recordings:download"), filed.native
+        if shown == "a link":
+            key, target = {}, play_url("", LINKS.mint(stage.tenant, filed.id, timedelta(hours=1)).token)
+        for side in sides.both:
+            seeker = sides.seeker(side, filed, key, target=target, agent=agent)
+            for first in range(3):
+                assert (await seeker.seek(first, 9)).status == 206
+            seen.append(seeker)
+    on, off = seen
+    first, *_ = await sides.alike(on, off)
+    assert first["actor_kind"] == {"a token": "user", "a link": "link"}[shown]
+    assert (on.took(), off.took()) == (["no", "whole", "whole"], ["no"] * 3)
+
+
+async def test_a_link_that_can_be_taken_back_is_asked_about_each_time(stage: Stage, sides: Sides):
+    async with sides.ajar():
+        filed = await sides.file(DATA)
+        seeker = sides.seeker(sides.on, filed, {}, target=linked(stage, filed).target)
+        for first in range(3):
+            assert (await seeker.seek(first, 9)).status == 206
     assert seeker.took() == ["no"] * 3
 
 
@@ -338,15 +366,18 @@ async def test_a_key_that_was_revoked_is_refused(stage: Stage, sides: Sides):
         assert "whole" not in seeker.took()[-2:]
 
 
-@pytest.mark.parametrize("what", ["key", "recording"])
+@pytest.mark.parametrize("what", ["key", "link", "recording"])
 async def test_what_ends_at_a_time_ends_then(stage: Stage, sides: Sides, what: str):
     async with sides.ajar():
-        end = datetime.now(UTC) + timedelta(seconds=3)
+        end = datetime.fromtimestamp(int(time.time()) + 4, UTC)
         ends = {"expires_at": end}
         filed = await sides.file(DATA, **(ends if what == "recording" else {}))
-        key = await stage.key(**(ends if what == "key" else {}))
-        seeker = await sides.seeker(sides.on, filed, key).learned()
-        await until(seeker, 401 if what == "key" else 410)
+        key, target = await stage.key(**(ends if what == "key" else {})), filed.native
+        if what == "link":
+            key, minted = {}, LINKS.mint(stage.tenant, filed.id, timedelta(seconds=4))
+            end, target = minted.expires_at, play_url("", minted.token)
+        seeker = await sides.seeker(sides.on, filed, key, target=target).learned()
+        await until(seeker, 410 if what in {"link", "recording"} else 401)
         *_, last, over = await seeker.rows()
     assert last["occurred_at"] < end <= over["occurred_at"]
     assert seeker.took()[-2:] == ["whole", "no"]

@@ -17,22 +17,18 @@ from gateway.model import Span
 class Catalog:
     """Its memory, and how often it was looked into."""
 
-    key: object = field(default_factory=lambda: SimpleNamespace(tenant=uuid4()))
     entry: object = field(default_factory=object)
     left: float = 60.0
     changes: int = 0
     looks: int = 0
-    again: int = 0
-
-    def known_key(self, _sha256: bytes) -> tuple[Any, float] | None:
-        self.looks += 1
-        return (self.key, self.left) if self.left > 0 else None
+    again: list[bool] = field(default_factory=list)
 
     def known_call(self, _tenant: object, _ref: object) -> tuple[Any, float] | None:
-        return self.entry, self.left
+        self.looks += 1
+        return (self.entry, self.left) if self.left > 0 else None
 
-    def known_again(self) -> None:
-        self.again += 1
+    def known_again(self, *, by_key: bool) -> None:
+        self.again.append(by_key)
 
 
 class Stage:
@@ -40,10 +36,11 @@ class Stage:
         self.now = 1000.0
         clock = SimpleNamespace(monotonic=lambda: self.now, time=lambda: 1e9 + self.now)
         monkeypatch.setattr(repeats, "time", clock)
-        self.catalog, self.counted, self.room = Catalog(), False, True
+        self.catalog, self.stands_for, self.counted, self.room = Catalog(), 60.0, False, True
         none = cast(Any, None)
         self.repeats = Repeats(
             cast(Any, self.catalog),
+            none,
             cast(Any, SimpleNamespace(heeds_not=lambda _: not self.counted)),
             cast(Any, SimpleNamespace(has_room=lambda *_: self.room)),
             {},
@@ -53,7 +50,8 @@ class Stage:
             lambda _peer: False,
         )
         self.repeat = Repeat(
-            surface="native", route="/", address="", presented=none, sha256=b"", key=cast(Any, self.catalog.key), ref=none,
+            surface="native", route="/", address="", presented=none, tenant=uuid4(), by_key=True,
+            standing=lambda: self.stands_for, ref=none,
             entry=cast(Any, self.catalog.entry), until=float("inf"), store=cast(Any, SimpleNamespace(prompt=lambda *_: "it")),
             object_key="", version="", of=none, size=10, like=none, head=b"", listener=("a",), session=uuid4(), session_text=b"",
         )  # fmt: skip
@@ -71,7 +69,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Stage:
 
 def test_within_the_lease_it_is_not_looked_at_but_counted(at: Stage) -> None:
     assert [at.admits() for _ in range(3)] == [True] * 3
-    assert (at.catalog.looks, at.catalog.again) == (1, 2)
+    assert (at.catalog.looks, at.catalog.again) == (1, [True] * 2)
     at.now += LEASE_S
     assert at.admits()
     assert at.catalog.looks == 2
@@ -96,7 +94,16 @@ def test_a_lease_is_no_longer_than_what_it_rests_on(at: Stage) -> None:
     assert not at.admits()
 
 
-def test_nor_than_until_the_key_or_the_recording_is_over(at: Stage) -> None:
+def test_nor_than_the_credential_stands(at: Stage) -> None:
+    at.stands_for = 0.3
+    assert at.admits()
+    at.now += 0.3
+    at.stands_for = 0.0
+    assert not at.admits()
+    assert not len(at.repeats)
+
+
+def test_nor_than_until_the_recording_is_over(at: Stage) -> None:
     at.repeat.until = 1e9 + at.now + 0.2
     assert at.admits()
     at.now += 0.25

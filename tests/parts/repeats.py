@@ -135,7 +135,7 @@ class Sides:
 
     def seeker(self, one: Side, filed: Filed, key: Mapping[str, str] | None = None, **more: Any) -> "Seeker":
         """As Seeker has it; without a key it has that of the stage."""
-        made = Seeker(self.stage, one, filed, key or self.stage.full, **more)
+        made = Seeker(self.stage, one, filed, self.stage.full if key is None else key, **more)
         self._seekers.append(made)
         return made
 
