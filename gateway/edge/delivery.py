@@ -147,30 +147,56 @@ async def _carry(outlet: Outlet, source: Source, came: Delivery, watch: _Watch) 
 
 
 async def _pour(outlet: Outlet, source: Pourable, length: int, came: Delivery, watch: _Watch) -> None:
+    pouring = _Pouring(outlet, source, length, came)
     turn = _TURN
-    while (left := length - came.sent) > 0:
-        try:
-            moved = source.pour(outlet.fileno(), left)
-        except BlockingIOError:
+    while came.sent < length:
+        moved = pouring.move()
+        if moved is None:
             watch.begin()
             if not outlet.watchable():
                 await _carry(outlet, source, came, watch)
                 return
-            await outlet.writable()
+            await outlet.whenever_writable(pouring.more)
             turn = _TURN
-            continue
-        if not moved:
+        elif not moved:
             watch.begin()
             await source.ready()
             turn = _TURN
-            continue
-        came.sent += moved
-        if came.began is None:
-            came.began = asyncio.get_running_loop().time()
-        turn -= moved
-        if turn <= 0:
-            await asyncio.sleep(0)
-            turn = _TURN
+        else:
+            turn -= moved
+            if turn <= 0:
+                await asyncio.sleep(0)
+                turn = _TURN
+
+
+class _Pouring:
+    """A body on its way into the client's socket; ``came`` keeps count."""
+
+    __slots__ = ("_came", "_length", "_outlet", "_source")
+
+    def __init__(self, outlet: Outlet, source: Pourable, length: int, came: Delivery) -> None:
+        self._outlet = outlet
+        self._source = source
+        self._length = length
+        self._came = came
+
+    def move(self) -> int | None:
+        """Bytes moved; 0: the source has none at hand; None: the client's socket takes none now."""
+        came = self._came
+        try:
+            moved = self._source.pour(self._outlet.fileno(), self._length - came.sent)
+        except BlockingIOError:
+            return None
+        if moved:
+            came.sent += moved
+            if came.began is None:
+                came.began = asyncio.get_running_loop().time()
+        return moved
+
+    def more(self) -> bool:
+        """Moves once; whether to come again when the socket takes more. False: the source has none at hand, or it is over."""
+        moved = self.move()
+        return moved is None or (moved > 0 and self._came.sent < self._length)
 
 
 def _pourable(source: Source) -> TypeGuard[Pourable]:

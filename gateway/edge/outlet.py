@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from asyncio.trsock import TransportSocket
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -72,7 +73,7 @@ class Outlet:
         await self._request.writer.drain()
 
     def watchable(self) -> bool:
-        """Whether ``writable`` can wait: the transport's own descriptor is its own business, and a copy may not be had.
+        """Whether ``whenever_writable`` can wait: the transport's own descriptor is its own business, and a copy may not be had.
 
         Raises ConnectionResetError.
         """
@@ -84,14 +85,13 @@ class Outlet:
                 return False
         return True
 
-    async def writable(self) -> None:
-        """Waits until the socket takes more. It must be ``watchable``."""
-        waiter = self._loop.create_future()
-        self._loop.add_writer(self._copy, _wake, waiter)
+    async def whenever_writable(self, more: Callable[[], bool]) -> None:
+        """Calls ``more`` each time the socket takes more, until it returns False. Raises what that raises. It must be ``watchable``."""
+        watched = _Watched(self._loop, self._copy, more)
         try:
-            await waiter
+            await watched.over
         finally:
-            self._loop.remove_writer(self._copy)
+            watched.end()
 
     def close(self) -> None:
         """The connection stays as it is."""
@@ -103,6 +103,36 @@ class Outlet:
 _CAN = hasattr(os, "writev")
 
 
-def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
+class _Watched:
+    """A descriptor that is watched from call to call: to stop, wake a task and begin again costs more than what is moved in between."""
+
+    __slots__ = ("_descriptor", "_loop", "_more", "over")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, descriptor: int, more: Callable[[], bool]) -> None:
+        self._loop = loop
+        self._descriptor = descriptor
+        self._more = more
+        self.over: asyncio.Future[None] = loop.create_future()
+        loop.add_writer(descriptor, self._call)
+
+    def _call(self) -> None:
+        over = self.over
+        if over.done():
+            return  # cancelled: whoever waited is about to end this
+        try:
+            if self._more():
+                return
+            if not over.done():
+                over.set_result(None)
+        except Exception as error:  # noqa: BLE001  whoever waits raises it
+            if not over.done():
+                over.set_exception(error)
+                over.exception()  # seen, also where whoever waits is cancelled
+        finally:
+            del over
+        self._loop.remove_writer(self._descriptor)
+
+    def end(self) -> None:
+        """Nothing is watched any more, and nothing held: what was raised leads back to here."""
+        self._loop.remove_writer(self._descriptor)
+        del self.over, self._more
