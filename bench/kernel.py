@@ -206,4 +206,5 @@ def machine() -> Mapping[str, str]:
         "kernel": os.uname().release,
         "load": " ".join(f"{load:.2f}" for load in os.getloadavg()),
         "memory": f"{far - near:.0f} ns behind the caches, a step within them {near:.0f} ns",
+        "tcp": (PROC / "sys/net/ipv4/tcp_congestion_control").read_text().strip(),
     }
