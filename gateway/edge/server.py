@@ -102,7 +102,7 @@ class Connection(RequestHandler):
 
     __slots__ = (
         "_behind", "_come", "_fields", "_head_came", "_head_timeout", "_head_timer", "_held", "_longest_head", "_ongoing",
-        "_serving", "_taking", "asked", "body", "foreign", "fresh", "lost", "peer", "raw", "socket", "under_way",
+        "_retiring", "_serving", "_taking", "asked", "body", "foreign", "fresh", "lost", "peer", "raw", "socket", "under_way",
     )  # fmt: skip
 
     asked: Asked | None
@@ -155,6 +155,7 @@ class Connection(RequestHandler):
         self.raw = None
         self._taking = taking
         self._ongoing: Ongoing | None = None
+        self._retiring = False
         self._held = b""
         self._come = b""
 
@@ -236,6 +237,8 @@ class Connection(RequestHandler):
             self.head_read()
         elif self._held:
             self._let_go()
+        elif self._retiring:
+            self.retire()
 
     def hand_over(self, data: bytes) -> None:
         """Aiohttp is given ``data`` as if nobody had begun to answer it."""
@@ -289,11 +292,8 @@ class Connection(RequestHandler):
 
         aiohttp's ``close`` alone would leave an idle connection open, and requests on it unanswered.
         """
-        if (
-            self._ongoing is not None
-            or self.expected
-            or (self._serving and self.body is not None and not self.body.is_eof())
-        ):
+        self._retiring = self._ongoing is not None
+        if self._retiring or self.expected or (self._serving and self.body is not None and not self.body.is_eof()):
             return  # closing, aiohttp would take in no more of a body either; its answer says that it is the last
         self.close()
         if not self._serving and not self._messages:

@@ -20,6 +20,7 @@ from parts.stage import LINK_KEY, PROXY, Stage
 from parts.wire import Answer
 from pydantic import SecretStr
 
+from gateway.edge.repeats import LONGEST
 from gateway.identity import Links
 from gateway.surfaces.native import play_url
 
@@ -127,6 +128,16 @@ async def test_what_more_than_the_bytes_may_tell_apart_is_not_remembered(sides: 
         for first in range(3):
             assert (await seeker.ask(line, spans(first, 9))).status == 206
     assert seeker.took() == ["no"] * 3
+
+
+@pytest.mark.parametrize(("length", "took"), [(LONGEST - 1024, "whole"), (LONGEST, "no")])
+async def test_a_head_is_remembered_up_to_some_length(sides: Sides, length: int, took: str):
+    long = ("X-Long", "a" * length)
+    async with sides.ajar():
+        seeker = await sides.seeker(sides.on, await sides.file(DATA)).learned()
+        for first in range(2):
+            assert (await seeker.ask(long, spans(first, 9))).status == 206
+    assert seeker.took()[-2:] == ["no", took]
 
 
 @pytest.mark.parametrize("surface", SURFACES)

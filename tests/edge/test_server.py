@@ -5,6 +5,7 @@ import contextlib
 import gc
 import time
 import weakref
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
@@ -286,6 +287,28 @@ async def test_a_request_whose_head_has_begun_to_come_is_waited_for_and_answered
         assert b"200 OK" in await reader.readuntil(b"ok")
         await heard
         server.pre_shutdown()
+        assert await asyncio.wait_for(reader.read(), KEPT_S / 2) == b""
+        writer.close()
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["nothing behind it", "a request behind it"])
+async def test_one_that_is_answered_past_aiohttp_as_serving_ends_is_its_connections_last_but_for_what_has_come(behind):
+    async with serving(plain) as (port, server):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await until(lambda: server.connections)
+        (connection,) = server.connections
+        connection.goes_on(SimpleNamespace(handed_over=False))
+        server.pre_shutdown()
+        if behind:
+            writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            await until(lambda: connection._held)
+        connection.transport.write(b"its answer")
+        connection.answered()
+        connection.goes_on(None)
+        assert await reader.readexactly(10) == b"its answer"
+        if behind:
+            assert b"200 OK" in await reader.readuntil(b"ok")
+            server.pre_shutdown()
         assert await asyncio.wait_for(reader.read(), KEPT_S / 2) == b""
         writer.close()
 
