@@ -177,15 +177,16 @@ class Body:
         try:
             if connection.tls is not None:
                 view = memoryview(self._means.scratch)
-                while got < most and (count := connection.sock.recv_into(view[got:], most - got)):
-                    got += count
+                # recv_into is this, by two more calls of Python for each record
+                while got < most and (count := connection.tls.read(most - got, view[got:])):
+                    got += count  # type: ignore[operator]  # typeshed knows read without a buffer alone
                 ended = got < most
             else:
                 got = connection.sock.recv_into(self._means.scratch, most)
                 ended = not got
         except DRY:
             ended = False
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a TLS one was closed
             self._took(got)
             self._break(error)
             return got
@@ -229,7 +230,7 @@ class Body:
         else:
             connection.close()
 
-    def _break(self, error: OSError | None) -> None:
+    def _break(self, error: Exception | None) -> None:
         """``error`` None: the store ended it."""
         if self._fault is None:
             self._means.counts.errors["origin_broken"] += 1

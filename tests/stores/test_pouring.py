@@ -332,6 +332,20 @@ async def test_bodies_closed_with_bytes_waiting_leave_no_descriptor(way: str, tl
         assert at.reader._means.pipes is None or at.reader._means.pipes.used == 0
 
 
+@WAYS
+@pytest.mark.parametrize("poured", [False, True], ids=["read", "poured"])
+@on_both_loops
+async def test_a_body_whose_store_was_closed_is_broken(way: str, tls: ssl.SSLContext, *, poured: bool) -> None:
+    async with lab(way, tls) as at:
+        source = await at.open("k", Span(0, len(DATA)), ETAG)
+        assert isinstance(source, Pourable)
+        assert await source.read()
+        await at.reader.close()
+        with Tap() as tap, pytest.raises(Broken):
+            await (pour(source, tap.sock, len(DATA)) if poured else drain(source))
+        await source.close()
+
+
 @on_both_loops
 async def test_streams_beyond_the_pipes_there_are_go_the_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipes_module, "AT_ONCE", 1)
