@@ -33,10 +33,12 @@ from ..values import value
 from .limits import RateLimits
 from .streams import StreamBounds
 
-KEPT: Final = 2048
+KEPT: Final = 8192
 """Requests remembered, about 3 KB each."""
 LEASE_S: Final = 1.0
 """Seconds at most for which what a repeat followed from is taken for true without a look, while nothing changes."""
+IDLE_S: Final = 30.0
+"""Seconds without one after which a place may be another's."""
 _LEASE_OF_IDLE: Final = 0.01
 """Of the time after which a session is over, so that it ends when it should but for this."""
 LONGEST: Final = 4096
@@ -248,7 +250,7 @@ class Repeats:
             return
         name = _name(data, found, peer)
         kept = self._kept.get(name)
-        if kept is not None and self._left(kept) > 0:
+        if self._left(kept) > 0 if kept is not None else not self._has_room():
             return  # it was the path's for once
         named = self._request_id(data, peer)
         if named is not None and named != draft.head.request_id:
@@ -256,10 +258,21 @@ class Repeats:
         repeat = self._made(surface, route, template, draft, fields)
         if repeat is None:
             return
+        repeat.leased = time.monotonic()  # from now on it counts as used
         self._kept[name] = repeat
         self._kept.move_to_end(name)
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
+
+    def _has_room(self) -> bool:
+        """For one more. Where more play than there are places, some keep theirs, or all would lose theirs before they ask again."""
+        if len(self._kept) < KEPT:
+            return True
+        name, oldest = next(iter(self._kept.items()))
+        if oldest.leased + IDLE_S <= time.monotonic():
+            return True
+        self._kept.move_to_end(name)  # for the next one another is looked at
+        return False
 
     def _made(
         self, surface: Surface, route: Route, template: str, draft: Draft, fields: Mapping[str, str]

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.audit.sessions import Sessions
 from gateway.edge import repeats
-from gateway.edge.repeats import LEASE_S, Asked, Repeat, Repeats
+from gateway.edge.repeats import IDLE_S, LEASE_S, Asked, Repeat, Repeats
 from gateway.model import Span
 
 
@@ -43,23 +43,42 @@ class Stage:
             none,
             cast(Any, SimpleNamespace(heeds_not=lambda _: not self.counted)),
             cast(Any, SimpleNamespace(has_room=lambda *_: self.room)),
-            {},
+            {"shelf": SimpleNamespace(prompt=lambda *_: "it", begin=lambda *_: None)},
             none,
             cast(Any, SimpleNamespace(admits=True)),
             Sessions(idle_s),
             lambda _peer: False,
         )
-        self.repeat = Repeat(
+        monkeypatch.setattr(self.repeats, "_made", lambda *_: self.made())
+        self.repeat = self.made()
+        self.asked = Asked(b"name", self.repeat, Span(0, 1), b"", None, b"", b"")
+        self.repeats._kept[b"name"] = self.repeat
+
+    def made(self) -> Repeat:
+        none = cast(Any, None)
+        return Repeat(
             surface="native", route="/", address="", presented=none, tenant=uuid4(), by_key=True,
             standing=lambda: self.stands_for, ref=none,
             entry=cast(Any, self.catalog.entry), until=float("inf"), store=cast(Any, SimpleNamespace(prompt=lambda *_: "it")),
             object_key="", version="", of=none, size=10, like=none, head=b"", listener=("a",), session=uuid4(), session_text=b"",
         )  # fmt: skip
-        self.asked = Asked(b"name", self.repeat, Span(0, 1), b"", None, b"", b"")
-        self.repeats._kept[b"name"] = self.repeat
 
     def admits(self) -> bool:
         return self.repeats.admit(self.asked) is not None
+
+    def asks(self, *players: str) -> str:
+        """Each in turn: of whom took the short way."""
+        took = ""
+        none, object_ = cast(Any, None), SimpleNamespace(store="shelf")
+        draft = SimpleNamespace(entry=SimpleNamespace(recording=SimpleNamespace(object=object_)))
+        for player in players:
+            data = b"GET / HTTP/1.1\r\nName: %s\r\nRange: bytes=0-1\r\n\r\n" % player.encode()
+            asked = self.repeats.find(data, b"")
+            if asked is not None and self.repeats.admit(asked) is not None:
+                took += player
+            else:
+                self.repeats.learn(data, b"", none, none, "/", cast(Any, draft), {})
+        return took
 
 
 @pytest.fixture
@@ -141,3 +160,28 @@ def test_a_session_that_was_idle_for_too_long_is_another(at: Stage) -> None:
     assert at.admits()
     assert at.repeat.session != first
     assert at.repeat.session_text == str(at.repeat.session).encode()
+
+
+@pytest.fixture
+def few(at: Stage, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """With three places."""
+    monkeypatch.setattr(repeats, "KEPT", 3)
+    at.repeats._kept.clear()
+    return at
+
+
+def test_where_more_play_than_there_are_places_some_keep_theirs(few: Stage) -> None:
+    few.asks(*"abcdef")
+    for _ in range(20):
+        few.now += 4
+        assert few.asks(*"abcdef") == "abc"
+    assert len(few.repeats) == 3
+
+
+def test_a_place_that_is_not_used_is_anothers(few: Stage) -> None:
+    few.asks(*"abc")
+    few.now += IDLE_S - 1
+    assert few.asks(*"ac") == "ac"
+    few.now += LEASE_S + 1
+    few.asks(*"dd")  # a is looked at first, and keeps its own
+    assert few.asks(*"abcd") == "acd"
