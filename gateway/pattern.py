@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 from uuid import uuid4
+
+_HOLES: Final = tuple(str(uuid4()) for _ in range(5))
+"""Known to this process alone, and told to nobody."""
 
 
 def pattern(make: Callable[..., bytes], count: int) -> bytes:
     """What ``make`` makes of ``count`` UUIDs in text, with ``%b`` in the place of each, in their order.
 
-    ValueError: one of them does not stand there, or not in its order.
+    ``count``: 5 at the most. ValueError: one of them does not stand there, or not in its order.
     """
-    holes = [str(uuid4()) for _ in range(count)]
+    holes = _HOLES[:count]
     rest, pieces = make(*holes), []
     for hole in holes:
         before, found, rest = rest.partition(hole.encode())

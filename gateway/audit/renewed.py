@@ -18,8 +18,8 @@ from ..pattern import pattern
 from .events import INDEXED, encode
 from .journal import NotDurable
 
-_VARIES = 256
-"""Bytes by which one may be longer than another: a request's id has 128 at the most, a range 43."""
+_FILLED = 36 + 32 + 128 + 43 + 36
+"""Bytes that are filled in at the most: the event's id, when, the request's id, the range, the session's id."""
 
 
 class Event:
@@ -47,8 +47,6 @@ class Likeness:
     __slots__ = ("_pattern",)
 
     def __init__(self, intent: Intent) -> None:
-        if len(encode(intent)) + _VARIES > INDEXED:
-            raise ValueError("so long that it may have been cut")
 
         def make(event: str, occurred: str, request: str, asked: str, session: str) -> bytes:
             as_text = cast(Any, (occurred, session))  # they stand in it as texts anyway
@@ -64,6 +62,8 @@ class Likeness:
             )
 
         self._pattern = pattern(make, 5)
+        if len(self._pattern) + _FILLED > INDEXED:
+            raise ValueError("so long that it may have been cut")
 
     def encode(self, event: Event, request_id: str, asked: bytes, session: bytes) -> bytes:
         """As ``events.encode``: of texts that JSON need not escape. ``session`` is a UUID's."""

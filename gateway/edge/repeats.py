@@ -250,7 +250,10 @@ class Repeats:
             return
         name = _name(data, found, peer)
         kept = self._kept.get(name)
-        if self._left(kept) > 0 if kept is not None else not self._has_room():
+        if kept is None:
+            if not self._has_room():
+                return
+        elif self._left(kept) > 0:
             return  # it was the path's for once
         named = self._request_id(data, peer)
         if named is not None and named != draft.head.request_id:

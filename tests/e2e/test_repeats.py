@@ -466,8 +466,13 @@ async def test_where_guesses_are_counted_whoever_proved_a_key_is_not_held_up(sta
         assert seeker.took()[-1] == "whole"
 
 
-async def test_where_the_places_are_taken_it_is_turned_away_and_each_is_given_back(stage: Stage):
-    async with alone(stage, limits={"streams_per_tenant": 2}, origin=IMPATIENT) as at:
+@pytest.mark.parametrize(
+    ("bound", "status"), [("streams", 503), ("streams_per_tenant", 429), ("streams_per_address", 429)]
+)
+async def test_where_the_places_are_taken_it_is_turned_away_and_each_is_given_back(
+    stage: Stage, bound: str, status: int
+):
+    async with alone(stage, limits={bound: 2}, origin=IMPATIENT) as at:
         proxy = at.on.proxy
         filed = await at.file(DATA)
         seeker = await at.seeker(at.on, filed).learned()
@@ -477,7 +482,7 @@ async def test_where_the_places_are_taken_it_is_turned_away_and_each_is_given_ba
             each.wire.send(each.raw(10, 19))
             async with asyncio.timeout(20):  # one that is turned away asks no store
                 await proxy.until(lambda seen, number=number: len(seen.struck) == number)
-        assert (await seeker.seek(5, 9)).status == 429
+        assert (await seeker.seek(5, 9)).status == status
         for each in held:
             assert (await each.read()).body == DATA[10:20]
         assert "whole" in {taken for each in held for taken in each.took()}
