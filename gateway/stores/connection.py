@@ -15,12 +15,11 @@ from math import inf
 from typing import Final, Protocol
 
 from . import head as heads
-from .dial import NARROW
+from .dial import NARROW, bound
 from .head import Head, NotHttp
 
 PATIENCE: Final = 2
 """Times the loop may report bytes that nobody waits for, before the reader is removed."""
-_WINDOW: Final[int | None] = getattr(socket, "TCP_WINDOW_CLAMP", None)
 _START, _END = heads.START, heads.END
 DRY = (BlockingIOError, ssl.SSLWantReadError)
 FULL = (BlockingIOError, ssl.SSLWantWriteError)
@@ -89,9 +88,7 @@ class Connection:
 
     def _bound(self, size: int) -> None:
         with suppress(OSError):  # it may be larger than wished, but must not take back what has moved already
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
-            if _WINDOW is not None:  # else it stays what the first buffer made it, and a larger one is never filled
-                self.sock.setsockopt(socket.IPPROTO_TCP, _WINDOW, size)
+            bound(self.sock, size)
 
     def ask(self, request: bytes, want: int, deadline: float) -> asyncio.Future[tuple[Head, memoryview]]:
         """Sends ``request``; the answer's head, and what came of its body in one go with it, about ``want`` bytes at most.

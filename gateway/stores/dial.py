@@ -37,6 +37,17 @@ def kind(error: BaseException) -> str:
 
 NARROW: Final = 128 * 1024
 """Bytes of a receive buffer, until whoever the bytes are for has proved quick."""
+_WINDOW: Final[int | None] = getattr(socket, "TCP_WINDOW_CLAMP", None)
+
+
+def bound(sock: socket.socket, size: int) -> None:
+    """``size`` bytes may wait at a connected socket, and the other side is told of no more. Raises OSError.
+
+    Once it is connected: of one bounded before that, TCP scales the window for that size (RFC 7323 section 2), and it stays as small for good.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+    if _WINDOW is not None:  # else the window stays what the last size made it
+        sock.setsockopt(socket.IPPROTO_TCP, _WINDOW, size)
 
 
 class Dialer:
@@ -69,10 +80,12 @@ class Dialer:
         except (OSError, RuntimeError):
             self._until = float("-inf")
             raise
-        if self._context is None:
-            return sock
         wrapped: ssl.SSLSocket | None = None
         try:
+            if self._receive_buffer:
+                bound(sock, min(self._receive_buffer, NARROW))
+            if self._context is None:
+                return sock
             wrapped = self._context.wrap_socket(sock, server_hostname=self.host, do_handshake_on_connect=False)
             await _handshake(loop, wrapped)
         except BaseException:
@@ -87,14 +100,12 @@ class Dialer:
         finally:
             self._looking = None
 
-    def _socket(self, address: AddrInfoType) -> socket.socket:
-        """The buffer must be set before connecting, or TCP tells the store of a larger one."""
+    @staticmethod
+    def _socket(address: AddrInfoType) -> socket.socket:
         family, kind, protocol, _, _ = address
         made = socket.socket(family, kind, protocol)
         made.setblocking(False)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._receive_buffer:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, min(self._receive_buffer, NARROW))
         return made
 
 

@@ -21,6 +21,7 @@ from parts.labs import QUICK, drain, unused_port
 from parts.loops import on_both_loops
 from parts.ranged import ETAG, RangedServer
 
+from gateway.config import Origin
 from gateway.errors import Broken, Changed, OriginFailed, OriginTimeout, Unavailable
 from gateway.model import PIECE, Span
 from gateway.stores import body as bodies
@@ -710,12 +711,12 @@ def room(sock: socket.socket) -> tuple[int, int]:
 
 
 async def test_a_connection_that_was_widened_for_one_is_put_by_as_it_was_made() -> None:
-    """The window with the buffer: it keeps the size that the first buffer gave it, and a larger buffer stays empty."""
+    """The window with the buffer: else a larger one stays empty."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         sock = await Dialer("127.0.0.1", server.getsockname()[1], None, 8 * NARROW).dial()
         connection = Connection(asyncio.get_running_loop(), sock, lambda _: None)
         made = room(sock)
-        assert made[0] == NARROW
+        assert made == (NARROW, NARROW)
         connection.narrow()
         connection.widen(NARROW)  # no more than it has
         assert room(sock) == made
@@ -724,6 +725,16 @@ async def test_a_connection_that_was_widened_for_one_is_put_by_as_it_was_made() 
         assert connection.put_by()
         assert room(sock) == (NARROW, NARROW)
         connection.close()
+
+
+async def test_the_window_that_a_store_is_told_of_can_become_as_wide_as_the_buffer() -> None:
+    """TCP scales it once, as it connects (RFC 7323 section 2): one scaled for a narrow buffer ended at 256 KiB."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        widest = Origin().receive_buffer_bytes
+        sock = await Dialer("127.0.0.1", server.getsockname()[1], None, widest).dial()
+        scaled = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[6] >> 4  # tcpi_rcv_wscale
+        assert 0xFFFF << scaled >= widest
+        sock.close()
 
 
 SLOW_S = QUICK_S + 0.1
