@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from ..config import Config
+from .pacing import accept_unpaced
 
 
 def bind(config: Config, *, shared: bool = False) -> socket.socket:
@@ -19,6 +20,7 @@ def bind(config: Config, *, shared: bool = False) -> socket.socket:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if server.send_buffer_bytes:  # what it accepts inherits
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, server.send_buffer_bytes)
+        accept_unpaced(bound)
         bound.bind((server.host, server.port))
         if not shared:
             bound.listen(server.backlog)

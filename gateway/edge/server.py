@@ -33,6 +33,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import ERROR, RequestHandler
 
 from ..http.head import response_head
+from .pacing import pace_from_afar
 from .repeats import Asked, whole_head
 
 SERVER = "recording-gateway"
@@ -165,8 +166,10 @@ class Connection(RequestHandler):
             self.transport.set_write_buffer_limits(high=0)  # so that drained means that the kernel has it
             if self.transport.get_extra_info("sslcontext") is None:
                 self.socket = self.transport.get_extra_info("socket")
-            peer = self.peername  # of an address its port says nothing
-            self.peer = str(peer[0] if isinstance(peer, tuple) else peer).encode()
+            peer = _host(self.peername)
+            self.peer = peer.encode()
+            if self.socket is not None:
+                pace_from_afar(self.socket, peer, _host(self.transport.get_extra_info("sockname")))
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
@@ -375,6 +378,11 @@ class Connection(RequestHandler):
     def _too_slow(self) -> None:
         self._head_timer = None
         self.force_close()
+
+
+def _host(name: object) -> str:
+    """Of a socket's name: of its address, the port says nothing."""
+    return str(name[0] if isinstance(name, tuple) else name)
 
 
 def _nothing() -> None:
