@@ -30,7 +30,7 @@ def test_an_address_is_anothers_as_well_only_where_both_share_it() -> None:
 
 
 def test_one_address_of_ipv6_takes_no_clients_of_ipv4() -> None:
-    with mock.patch("gateway.edge.bind.socket.socket") as made:
+    with mock.patch("gateway.edge.bind.socket.socket") as made, mock.patch("gateway.edge.bind.accept_unpaced"):
         made.return_value.family = socket.AF_INET6
         bind(configured("::"))
     assert made.call_args.args == (socket.AF_INET6,)
